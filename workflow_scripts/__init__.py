@@ -1,0 +1,1 @@
+"""SliceAug: one program a workflow rule, and the rooms (subpackages) that the programs are made of."""

@@ -1,0 +1,75 @@
+"""The command line that all programs share: options, plain log lines, and errors that are one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from .errors import UserError
+
+log = logging.getLogger("sliceaug")
+
+
+def _config(text: str) -> dict:
+    """A JSON object, or the path of a YAML or JSON file that holds one."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(Path(text).read_text("utf-8"))
+    except (OSError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"neither a JSON object nor a readable YAML file: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("holds no mapping of keys to values")
+    return value
+
+
+def program_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with ``--config`` (dict, {} if absent) and ``--threads`` (int, all cores if absent)."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--config", type=_config, default={}, help="the stage's settings: JSON, or a YAML/JSON file's path"
+    )
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
+    return parser
+
+
+_DISK = {
+    errno.ENOSPC: "the disk is full: free space there, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free space there, then run the same command again",
+    errno.EROFS: "the file system is read-only: set `results:` in the config to a folder that can be written",
+    errno.EACCES: "no permission: check the owner and mode of that path",
+    errno.EPERM: "no permission: check the owner and mode of that path",
+}
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What to tell the user of `error`, or None where only a traceback would help."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"{error.filename or 'a file that was being written'}: {_DISK[error.errno]}"
+    return None
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Run a program: log lines on stderr; an error the user can mend becomes one sentence and exit code 2."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.captureWarnings(True)
+    for noisy in ("matplotlib", "fontTools", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main()
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        sys.exit(2)

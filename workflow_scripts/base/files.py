@@ -1,0 +1,96 @@
+"""Files that appear whole or not at all, and the two plain formats of the project: JSON and tab-separated tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well it is flushed to disk and renamed to `path`.
+
+    The temporary name keeps the suffixes of `path` (NIfTI and NumPy writers look at them). On an exception the
+    temporary file is removed and `path` is left as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:])
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes 0600: a group could not read its own results
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity are refused: they are no JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file. Raises UserError that names the file when it is missing or no JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"missing file {path}: run the stage that makes it again") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON file: {error}") from None
+
+
+def write_tsv(path: str | os.PathLike, table: pd.DataFrame) -> None:
+    """Write a table, atomically; floats in the shortest form that reads back to the same number."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, na_rep="", lineterminator="\n")
+
+
+def read_tsv(path: str | os.PathLike) -> pd.DataFrame:
+    """Read a table written by `write_tsv`. Columns that end in ``_id``, ``_path``, ``file``, ``note``, ``reason``
+    or ``digest`` stay text ("" where empty). Raises UserError that names the file when it cannot be read."""
+    import pandas as pd
+
+    try:
+        header = pd.read_csv(path, sep="\t", nrows=0).columns
+        text = [name for name in header if name.endswith(("_id", "_path", "file", "note", "reason", "digest"))]
+        table = pd.read_csv(path, sep="\t", dtype=dict.fromkeys(text, str), float_precision="round_trip")
+    except FileNotFoundError:
+        raise UserError(f"missing table {path}: run the stage that makes it again") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no tab-separated table: {error}") from None
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hexadecimal SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,63 @@
+"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .cli import log
+
+LINE_EVERY_SECONDS = 15.0
+
+
+class _Lines:
+    """Log lines with the same interface as the bar."""
+
+    def __init__(self, total: int, title: str, unit: str, initial: int):
+        self.total, self.title, self.unit, self.done, self.initial = total, title, unit, initial, initial
+        self.started = self.last = time.monotonic()
+
+    def update(self, count: int = 1, **values: float) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.last >= LINE_EVERY_SECONDS or self.done == self.total:
+            self.last = now
+            rate = (self.done - self.initial) / max(now - self.started, 1e-9)
+            left = (self.total - self.done) / rate if rate else float("inf")
+            shown = "".join(f", {name} {value:.4g}" for name, value in values.items())
+            log.info(
+                "%s: %d of %d %ss, %.3g %ss/s, %s left%s",
+                *(self.title, self.done, self.total, self.unit, rate, self.unit, _clock(left), shown),
+            )
+
+
+class _Bar:
+    def __init__(self, bar):
+        self._bar = bar
+
+    def update(self, count: int = 1, **values: float) -> None:
+        if values:
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
+        self._bar.update(count)
+
+
+def _clock(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "unknown time"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+@contextmanager
+def track(total: int, title: str, unit: str = "step", initial: int = 0) -> Iterator[_Lines | _Bar]:
+    """Yield an object whose ``update(count, **values)`` moves the progress of `total` units; `initial` are done already."""
+    if not sys.stderr.isatty():
+        yield _Lines(total, title, unit, initial)
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=title, unit=unit, initial=initial, dynamic_ncols=True) as bar:
+        yield _Bar(bar)
