@@ -53,7 +53,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def track(total: int, title: str, unit: str = "step", initial: int = 0) -> Iterator[_Lines | _Bar]:
-    """Yield an object whose ``update(count, **values)`` moves the progress of `total` units; `initial` are done already."""
+    """Yield an object whose ``update(count, **values)`` moves the progress of `total` units, `initial` of them done."""
     if not sys.stderr.isatty():
         yield _Lines(total, title, unit, initial)
         return

@@ -1,0 +1,79 @@
+# SliceAug: how much does synthetic data help tumour segmentation, with only n annotated patients?
+# The stages are in rules/, one file each; config/README.md explains every key of the configuration.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/cohort.smk"
+include: "rules/autoencoder.smk"
+include: "rules/generator.smk"
+include: "rules/synthesis.smk"
+include: "rules/segmentation.smk"
+include: "rules/evaluation.smk"
+include: "rules/reporting.smk"
+
+
+localrules:
+    all,
+    cohort,
+    autoencoder,
+    latents,
+    generator,
+    synthetic,
+    segmentation,
+    evaluation,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RUN}/report.html",
+
+
+rule cohort:
+    input:
+        f"{RUN}/cohort/cases.tsv",
+        f"{RUN}/cohort/splits.json",
+
+
+rule autoencoder:
+    input:
+        expand(f"{N}/autoencoder/{{name}}/model.json", n_real=N_REAL, name=AUTOENCODERS),
+
+
+rule latents:
+    input:
+        expand(f"{N}/latents/{{name}}/latents.json", n_real=N_REAL, name=AUTOENCODERS),
+
+
+rule generator:
+    input:
+        expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
+
+
+rule synthetic:
+    input:
+        expand(f"{N}/synthetic/{{system}}/cases.tsv", n_real=N_REAL, system=SYSTEMS),
+
+
+rule segmentation:
+    input:
+        all_arms("dice.tsv"),
+
+
+rule evaluation:
+    input:
+        all_arms("dice.tsv"),
+        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+
+
+rule tables:
+    input:
+        f"{RUN}/tables/augmentation_ratio.csv",
+        f"{RUN}/figures/dice_vs_ratio.png",

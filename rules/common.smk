@@ -1,0 +1,157 @@
+# Names, paths and helpers that the rules share: the only place with functions. No torch, and no look at the data.
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.basedir))
+from workflow_scripts.base.arms import blocks_for, synthetic_count
+from workflow_scripts.base.config import resolve
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.environment import use_project
+from workflow_scripts.base.provenance import code_digest
+
+try:
+    config = resolve(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = f"{config['results']}/{config['run']}"
+N = f"{RUN}/n_real~{{n_real}}"
+STATE = f"{RUN}/.state"
+ARM = f"{N}/segmentation/{{arm}}/seed~{{seed}}"
+SYSTEMS = config["systems"]
+N_REAL = config["splits"]["n_real"]
+AUTOENCODERS = sorted({config["system"][name]["autoencoder"]["name"] for name in SYSTEMS})
+SHARDS = range(config["preprocessing"]["shards"])
+SIMULATED = config["data_root"] is None
+DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
+COHORT = {
+    "cases": f"{RUN}/cohort/cases.tsv",
+    "splits": f"{RUN}/cohort/splits.json",
+}
+VOLUMES = f"{RUN}/cohort/volumes"
+PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
+
+
+wildcard_constraints:
+    n_real=r"\d+",
+    shard=r"\d+",
+    block=r"\d+",
+    seed=r"\d+",
+    name=r"[^/]+",
+    system=r"[^/]+",
+    arm=r"real|[^/]+/(ratio|synthetic_only)~[^/]+",
+
+
+# The Snakefile is parsed in every job, so this holds on a cluster too.
+use_project(bring_python=not workflow.deployment_settings.deployment_method)
+
+
+def block(**settings):
+    """A rule's settings as JSON: a rule sees the keys that it is given here and no other."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def code(program):
+    """Digest of a program and of the modules it imports: a changed line reruns the rule, a changed comment does not."""
+    return code_digest(f"workflow_scripts.{program}")
+
+
+def system_of_autoencoder(name):
+    """Settings of the (first) system that uses the autoencoder; the config check keeps them equal for all."""
+    return next(system for system in config["system"].values() if system["autoencoder"]["name"] == name)
+
+
+def autoencoder_block(wildcards):
+    spec = system_of_autoencoder(wildcards.name)["autoencoder"]
+    return block(**spec, seed=config["training_seed"])
+
+
+def latents_block(wildcards):
+    return block(**system_of_autoencoder(wildcards.name)["latents"])
+
+
+def generator_block(wildcards):
+    system = config["system"][wildcards.system]
+    parts = {key: system[key] for key in ("denoiser", "diffusion")}
+    return block(system=wildcards.system, seed=config["training_seed"], **parts)
+
+
+def synthesis_block(wildcards):
+    settings = {key: value for key, value in config["synthesis"].items() if key != "block_size"}
+    return block(**settings, sampler=config["system"][wildcards.system]["sampler"])
+
+
+def autoencoder_of(system):
+    return config["system"][system]["autoencoder"]["name"]
+
+
+def of_autoencoder(kind, file):
+    """A file of the autoencoder that a system uses, or of its latents (`kind`)."""
+
+    def path(wildcards):
+        return f"{RUN}/n_real~{wildcards.n_real}/{kind}/{autoencoder_of(wildcards.system)}/{file}"
+
+    return path
+
+
+def data_root(wildcards):
+    return DATA_ROOT
+
+
+def blocks_of(folder, n_real, ratio):
+    """The block tables of `folder` that hold the first `ratio` x `n_real` synthetic cases."""
+    count = synthetic_count(int(n_real), float(ratio))
+    return [f"{folder}/{number}.tsv" for number in blocks_for(count, config["synthesis"]["block_size"])]
+
+
+def synthetic_blocks(wildcards):
+    """As many synthetic cases as real training patients: what the image metrics and the figure look at."""
+    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/synthetic/{wildcards.system}/blocks", wildcards.n_real, 1)
+
+
+def all_synthetic_blocks(wildcards):
+    ratios = [1, *config["segmentation"]["ratios"], *config["segmentation"]["synthetic_only_ratios"]]
+    folder = f"{RUN}/n_real~{wildcards.n_real}/synthetic/{wildcards.system}/blocks"
+    return blocks_of(folder, wildcards.n_real, max(ratios))
+
+
+def rejected_of_blocks(wildcards):
+    return [path.replace(".tsv", ".rejected.tsv") for path in all_synthetic_blocks(wildcards)]
+
+
+def arm_parts(wildcards):
+    """(system, "ratio" or "synthetic_only", ratio) of an arm's folder name; the real-only arm has no system."""
+    if wildcards.arm == "real":
+        return "none", "ratio", "0"
+    system, kind = wildcards.arm.split("/")
+    return system, *kind.split("~")
+
+
+def arm_options(wildcards):
+    system, kind, ratio = arm_parts(wildcards)
+    only = " --synthetic-only" if kind == "synthetic_only" else ""
+    return f"--n-real {wildcards.n_real} --system {shlex.quote(system)} --ratio {ratio}{only} --seed {wildcards.seed}"
+
+
+def arm_pool(wildcards):
+    """Tables of the synthetic cases, preprocessed for nnU-Net, that an arm draws on."""
+    system, _, ratio = arm_parts(wildcards)
+    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{system}", wildcards.n_real, ratio)
+
+
+def all_arms(file):
+    """A file of every arm of the study."""
+    segmentation = config["segmentation"]
+    names = ["real"]
+    for system in SYSTEMS:
+        names += [f"{system}/ratio~{ratio:g}" for ratio in segmentation["ratios"] if ratio > 0]
+        names += [f"{system}/synthetic_only~{ratio:g}" for ratio in segmentation["synthetic_only_ratios"]]
+    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=names, seed=segmentation["seeds"])
+
+
+def of_all_systems(pattern):
+    return expand(pattern, n_real=N_REAL, system=SYSTEMS)

@@ -1,0 +1,115 @@
+# The answer: tables, figures and the report.
+
+
+rule make_tables:
+    input:
+        dice=all_arms("dice.tsv"),
+    output:
+        csv=f"{RUN}/tables/augmentation_ratio.csv",
+        md=f"{RUN}/tables/augmentation_ratio.md",
+        tex=f"{RUN}/tables/augmentation_ratio.tex",
+    log:
+        f"{RUN}/logs/make_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["tables"]),
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        code=code("make_tables"),
+    shell:
+        "python -m workflow_scripts.make_tables --config {params.config:q} --dice {input.dice:q}"
+        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+
+
+rule make_figures:
+    input:
+        dice=all_arms("dice.tsv"),
+        table=f"{RUN}/tables/augmentation_ratio.csv",
+    output:
+        png=f"{RUN}/figures/dice_vs_ratio.png",
+    log:
+        f"{RUN}/logs/make_figures.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_figures.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["tables"]),
+        code=code("make_figures"),
+    shell:
+        "python -m workflow_scripts.make_figures --config {params.config:q} --dice {input.dice:q}"
+        " --table {input.table:q} --out {output.png:q} 2>&1 | tee {log:q}"
+
+
+rule figure_cases:
+    input:
+        **COHORT,
+        tables=synthetic_blocks,
+    output:
+        png=f"{RUN}/figures/real_and_synthetic_{{system}}_n{{n_real}}.png",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_cases/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
+        volumes=VOLUMES,
+        synthetic=f"{N}/synthetic/{{system}}",
+        code=code("figure_cases"),
+    shell:
+        "python -m workflow_scripts.figure_cases --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
+        " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.png:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule make_report:
+    input:
+        **COHORT,
+        rejected=rules.merge_cohort.output.rejected,
+        table=f"{RUN}/tables/augmentation_ratio.csv",
+        caption=f"{RUN}/tables/augmentation_ratio.md",
+        ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
+        case_figures=of_all_systems(f"{RUN}/figures/real_and_synthetic_{{system}}_n{{n_real}}.png"),
+        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
+        refused=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
+        reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
+    output:
+        html=f"{RUN}/report.html",
+    log:
+        f"{RUN}/logs/make_report.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_report.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        config=block(**config),
+        simulated="--simulated" if SIMULATED else "",
+        code=code("make_report"),
+    shell:
+        "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q} --caption {input.caption:q}"
+        " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
+        " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
+        " --out {output.html:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,164 @@
+# nnU-Net: one plan from the real training cases, one pool of preprocessed cases, arms that are lists of cases.
+
+
+rule plan_segmentation:
+    input:
+        **COHORT,
+    output:
+        **PLAN,
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/plan_segmentation.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/plan_segmentation.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="2h",
+    params:
+        config=block(
+            modalities=config["modalities"],
+            regions=config["regions"],
+            **{key: config["segmentation"][key] for key in ("patch_size", "batch_size", "features_per_stage")},
+        ),
+        out=subpath(output.plans, parent=True),
+        volumes=VOLUMES,
+        code=code("plan_segmentation"),
+    shell:
+        "python -m workflow_scripts.plan_segmentation --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule pool_real:
+    input:
+        **COHORT,
+        **PLAN,
+    output:
+        table=f"{N}/segmentation/pool_real.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pool_real.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_real.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="4h",
+    params:
+        volumes=VOLUMES,
+        plan=subpath(input.plans, parent=True),
+        pool=subpath(output.table, parent=True),
+        code=code("pool_real"),
+    shell:
+        "python -m workflow_scripts.pool_real --plan {params.plan:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --pool {params.pool:q}/pool --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule pool_synthetic:
+    input:
+        **PLAN,
+        table=rules.synthesize.output.table,
+    output:
+        table=f"{N}/segmentation/pool_{{system}}/{{block}}.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pool_synthetic/{{system}}/{{block}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_synthetic/{{system}}/{{block}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="2h",
+    params:
+        plan=subpath(input.plans, parent=True),
+        synthetic=subpath(input.table, ancestor=2),
+        pool=subpath(output.table, ancestor=2),
+        code=code("pool_synthetic"),
+    shell:
+        "python -m workflow_scripts.pool_synthetic --plan {params.plan:q} --table {input.table:q}"
+        " --synthetic {params.synthetic:q} --pool {params.pool:q}/pool --system {wildcards.system:q}"
+        " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule train_segmentation:
+    input:
+        **PLAN,
+        real=rules.pool_real.output.table,
+        synthetic=arm_pool,
+    output:
+        weights=f"{ARM}/model.safetensors",
+        arm=f"{ARM}/arm.json",
+        progress=f"{ARM}/progress.csv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/train_segmentation/{{arm}}/seed~{{seed}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/train_segmentation/{{arm}}/seed~{{seed}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime="48h",
+        gpu=1,
+    params:
+        config=block(
+            **{
+                key: config["segmentation"][key]
+                for key in (
+                    "epochs",
+                    "iterations_per_epoch",
+                    "val_iterations_per_epoch",
+                    "initial_learning_rate",
+                    "augmentation",
+                    "precision",
+                    "workers",
+                    "checkpoint_minutes",
+                )
+            }
+        ),
+        arm=arm_options,
+        plan=subpath(input.plans, parent=True),
+        pool=subpath(input.real, parent=True),
+        out=subpath(output.arm, parent=True),
+        state=STATE,
+        code=code("train_segmentation"),
+    shell:
+        "python -m workflow_scripts.train_segmentation --config {params.config:q} --plan {params.plan:q}"
+        " --pool {params.pool:q}/pool --real {input.real:q} --synthetic {input.synthetic:q} {params.arm}"
+        " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule predict_segmentation:
+    input:
+        **COHORT,
+        **PLAN,
+        weights=rules.train_segmentation.output.weights,
+        arm=rules.train_segmentation.output.arm,
+    output:
+        table=f"{ARM}/predictions.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/predict_segmentation/{{arm}}/seed~{{seed}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/predict_segmentation/{{arm}}/seed~{{seed}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime="8h",
+        gpu=1,
+    params:
+        config=block(**{key: config["segmentation"][key] for key in ("mirroring", "precision")}),
+        plan=subpath(input.plans, parent=True),
+        model=subpath(input.arm, parent=True),
+        volumes=VOLUMES,
+        code=code("predict_segmentation"),
+    shell:
+        "python -m workflow_scripts.predict_segmentation --config {params.config:q} --model {params.model:q}"
+        " --plan {params.plan:q} --cases {input.cases:q} --splits {input.splits:q}"
+        " --volumes {params.volumes:q} --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,24 @@
+"""The environment of the programs that the rules start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .provenance import ROOT
+
+
+def use_project(bring_python: bool) -> None:
+    """Let child processes find this package from any working directory, and this Python first on the path.
+
+    `bring_python` is False where a deployment (conda, a container) brings its own.
+    """
+
+    def put_first(variable: str, folder: Path) -> None:
+        rest = [item for item in os.environ.get(variable, "").split(os.pathsep) if item and item != str(folder)]
+        os.environ[variable] = os.pathsep.join([str(folder), *rest])
+
+    put_first("PYTHONPATH", ROOT)
+    if bring_python:
+        put_first("PATH", Path(sys.executable).parent)
