@@ -1,0 +1,45 @@
+# The doors of the project. `make demo` and `make test` install what they need.
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= all
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: demo test test-slow lint format install clean-demo
+
+demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
+	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
+	@echo; cat results/demo/tables/augmentation_ratio.md
+	@echo; echo "figures: results/demo/figures/    report: results/demo/report.html"
+
+test: $(INSTALLED)  ## all tests that fit into minutes
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+
+test-slow: $(INSTALLED)  ## the long end-to-end checks: the demo killed in every training stage
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+install: $(INSTALLED)
+
+# torch first, with its dependencies: the machine chooses its CPU or CUDA build. Then the lock as it is: without
+# dependencies, since nnU-Net asks for a torchvision that has to match that build and that nothing here uses.
+$(INSTALLED): envs/requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"SliceAug needs Python 3.11 to 3.13, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.lock)" --constraint envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/requirements.lock
+	@touch $@
+
+clean-demo:
+	rm -rf results/demo
