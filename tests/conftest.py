@@ -1,0 +1,43 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import small_cases
+
+
+@pytest.fixture(scope="session")
+def real_cases() -> Path:
+    """The folder that holds brats2021/, brats2023/ and masks_only/ with real cases; the test is skipped without it."""
+    folder = os.environ.get("SLICEAUG_REAL_CASES")
+    if not folder:
+        pytest.skip("SLICEAUG_REAL_CASES is not set: it names the folder with the real BraTS cases")
+    path = Path(folder)
+    assert (path / "brats2021").is_dir(), f"SLICEAUG_REAL_CASES={folder} holds no folder brats2021"
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def make_case():
+    """The function that writes one small valid case (`small_cases.make_case`)."""
+    return small_cases.make_case
+
+
+@pytest.fixture(scope="session")
+def preprocessed_cohort():
+    """A function (folder, cases=6, **preprocessing settings) -> folder with volumes/, cases.tsv, rejected.tsv."""
+
+    def make(folder, cases: int = 6, **config) -> Path:
+        folder = Path(folder)
+        for index in range(cases):
+            small_cases.make_case(folder / "data", f"BraTS-GLI-{index:05d}-000", seed=index)
+        return small_cases.prepare(folder / "data", folder / "cohort", config)
+
+    return make

@@ -1,0 +1,97 @@
+"""Rule 1: no stage declares an input that depends on cases outside its own training subset, in any arm of the full study."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from workflow import copy_project, snakemake
+
+# What every stage may read besides the files of its own subset, and why it leaks nothing.
+SHARED = {
+    "cohort/cases.tsv": "paths of all cases; a stage takes those of its subset from splits.json",
+    "cohort/splits.json": "the lists of ids themselves",
+}
+# The only stages that may look at more than one subset: they come after all training.
+GATHER = {"make_tables", "make_figures", "make_report"}
+BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
+NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory) -> list[tuple[str, list[str], list[str]]]:
+    """(rule, inputs, outputs) of every job of the full study: three subsets, 54 arms."""
+    project = copy_project(tmp_path_factory.mktemp("leak"))
+    done = snakemake(project, "--dry-run")
+    assert done.returncode == 0, done.stdout
+    found = []
+    for text in re.split(r"\n(?=(?:local)?rule )", done.stdout)[1:]:
+        rule = re.match(r"(?:local)?rule (\w+):", text).group(1)
+        parts = {key: re.search(rf"^    {key}: (.+)$", text, flags=re.MULTILINE) for key in ("input", "output")}
+        files = {key: match.group(1).split(", ") if match else [] for key, match in parts.items()}
+        found.append((rule, files["input"], files["output"]))
+    return found
+
+
+def subset(path: str) -> str | None:
+    match = re.search(r"n_real~(\d+)", path)
+    return match and match.group(1)
+
+
+def test_the_plan_was_read_whole(jobs):
+    rules = [rule for rule, _, _ in jobs]
+    assert rules.count("train_segmentation") == 54
+    assert rules.count("train_generator") == 3
+    assert all(outputs for rule, _, outputs in jobs if rule != "all")
+
+
+def test_every_stage_reads_its_own_subset_alone(jobs):
+    for rule, inputs, outputs in jobs:
+        if rule in GATHER | BEFORE_SPLITS | {"all"}:
+            continue
+        own = {subset(path) for path in outputs}
+        assert len(own) == 1 and None not in own, (rule, outputs)
+        for path in inputs:
+            shared = NAMED.match(path)["rest"] in SHARED
+            assert shared or {subset(path)} == own, f"{rule} of n_real {own} reads {path}"
+
+
+def test_nothing_that_trains_reads_a_score_a_prediction_or_an_evaluation(jobs):
+    for rule, inputs, _ in jobs:
+        if rule.startswith(("train_", "plan_", "pool_", "extract_", "synthesize")):
+            assert not [path for path in inputs if re.search(r"dice\.tsv|predictions|evaluation/|tables/", path)], rule
+
+
+def test_no_generator_stage_reads_a_segmenter(jobs):
+    for rule, inputs, _ in jobs:
+        if rule in ("train_autoencoder", "extract_latents", "train_generator", "synthesize"):
+            assert not [path for path in inputs if "/segmentation/" in path], rule
+
+
+def test_arms_share_nothing_but_plan_and_pool(jobs):
+    for rule, inputs, outputs in jobs:
+        if rule == "train_segmentation":
+            arm = str(Path(outputs[0]).parent)
+            others = [path for path in inputs if "seed~" in path and not path.startswith(arm)]
+            assert not others, (arm, others)
+
+
+def test_an_arm_with_synthetic_cases_reads_those_of_its_system_and_subset(jobs):
+    for rule, inputs, outputs in jobs:
+        if rule == "train_segmentation":
+            pools = [path for path in inputs if "/pool_" in path and not path.endswith("pool_real.tsv")]
+            assert bool(pools) == ("/real/" not in outputs[0])
+
+
+def test_volumes_of_the_tests_are_read_by_prediction_alone(jobs):
+    """The volumes are one folder, so the ids decide: the programs that train name no test split in their code."""
+    import ast
+
+    from workflow_scripts.base.provenance import ROOT
+
+    for rule in {rule for rule, _, _ in jobs} - GATHER - BEFORE_SPLITS - {"all"}:
+        text = (ROOT / f"workflow_scripts/{rule}.py").read_text()
+        names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+        if "test_ids" in names:
+            assert rule in {"predict_segmentation", "evaluate_images", "figure_cases"}

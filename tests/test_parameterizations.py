@@ -1,0 +1,73 @@
+"""What a denoiser predicts: conversions and loss weights."""
+
+import pytest
+import torch
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.diffusion.parameterizations import (
+    PARAMETERIZATIONS,
+    add_noise,
+    loss_weight,
+    target,
+    to_epsilon,
+    to_x0,
+)
+from workflow_scripts.diffusion.schedules import cosine
+
+ALPHA_BAR = torch.tensor([0.999, 0.9, 0.5, 0.1, 0.001], dtype=torch.float64)[:, None]
+
+
+def draws():
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(5, 7, generator=generator, dtype=torch.float64) for _ in range(2))
+
+
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
+def test_the_true_target_gives_back_signal_and_noise(name):
+    x0, epsilon = draws()
+    x_t = add_noise(x0, epsilon, ALPHA_BAR)
+    truth = target(name, x0, epsilon, ALPHA_BAR)
+    torch.testing.assert_close(to_x0(name, truth, x_t, ALPHA_BAR), x0)
+    torch.testing.assert_close(to_epsilon(name, truth, x_t, ALPHA_BAR), epsilon)
+
+
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
+def test_signal_and_noise_of_any_prediction_make_up_the_noisy_latent(name):
+    prediction, x_t = draws()
+    x0, epsilon = (convert(name, prediction, x_t, ALPHA_BAR) for convert in (to_x0, to_epsilon))
+    torch.testing.assert_close(add_noise(x0, epsilon, ALPHA_BAR), x_t)
+
+
+def test_noise_keeps_the_variance_at_one():
+    x0, epsilon = torch.randn(2, 1, 100_000, generator=torch.Generator().manual_seed(1))
+    noisy = add_noise(x0, epsilon, cosine(10).alpha_bar[:, None].float())
+    torch.testing.assert_close(noisy.var(dim=1), torch.ones(10), atol=0.02, rtol=0)
+
+
+def test_velocity_turns_from_noise_to_signal():
+    x0, epsilon = draws()
+    torch.testing.assert_close(target("v", x0, epsilon, torch.tensor(1.0)), epsilon)
+    torch.testing.assert_close(target("v", x0, epsilon, torch.tensor(0.0)), -x0)
+
+
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
+def test_min_snr_weighs_the_same_error_of_the_clean_latent_the_same(name):
+    """Whatever is predicted, weight x squared error is min(SNR, gamma) x squared error of the clean latent."""
+    x0, epsilon = draws()
+    x_t = add_noise(x0, epsilon, ALPHA_BAR)
+    prediction = target(name, x0, epsilon, ALPHA_BAR) + 0.1
+    error = (prediction - target(name, x0, epsilon, ALPHA_BAR)).square()
+    error_of_x0 = (to_x0(name, prediction, x_t, ALPHA_BAR) - x0).square()
+    snr = ALPHA_BAR / (1 - ALPHA_BAR)
+    torch.testing.assert_close(loss_weight(name, ALPHA_BAR, 5.0) * error, snr.clamp(max=5.0) * error_of_x0)
+
+
+@pytest.mark.parametrize("name", PARAMETERIZATIONS)
+def test_without_gamma_every_noise_level_weighs_one(name):
+    assert torch.equal(loss_weight(name, ALPHA_BAR, None), torch.ones_like(ALPHA_BAR))
+
+
+@pytest.mark.parametrize("function", [target, to_x0, to_epsilon])
+def test_an_unknown_name_is_refused(function):
+    with pytest.raises(UserError, match="'noise'.*epsilon, v, x0"):
+        function("noise", torch.zeros(1), torch.zeros(1), 0.5)

@@ -1,0 +1,123 @@
+"""Arms: which cases train, in which numbers, and that none of them leaks."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from tiny_segmentation import TEST, TRAIN, VAL, Study
+
+from workflow_scripts.base.errors import UserError
+
+ONE_STEP = {"epochs": 1, "iterations_per_epoch": 1, "val_iterations_per_epoch": 0}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("arms"))
+    study.make_plan()
+    study.pool_real()
+    # the later block's table comes first: numbers decide, not the order of the files
+    study.tables = [str(study.pool_synthetic(study.synthesize(block, 3))) for block in (1, 0)]
+    return study
+
+
+def arm(study, name, *more):
+    return json.loads((study.train(name, *more, **ONE_STEP) / "arm.json").read_text())
+
+
+def mix(study, ratio, *more):
+    return arm(
+        study, f"mix{ratio}{len(more)}", "--system", "sys", "--ratio", ratio, *more, "--synthetic", *study.tables
+    )
+
+
+def test_a_real_only_arm_has_the_train_subset_and_no_system(study):
+    real = arm(study, "real", "--system", "sys")
+    assert (real["real_ids"], real["synthetic_ids"], real["val_ids"]) == (TRAIN, [], VAL)
+    assert (real["system"], real["ratio"], real["synthetic_only"]) == ("none", 0.0, False)
+
+
+def test_a_smaller_ratios_cases_are_the_first_of_a_larger_ones(study):
+    half, once, twice = (mix(study, ratio) for ratio in ("0.5", "1", "2"))
+    assert twice["synthetic_ids"] == [f"sys_SliceAug-0000{number}-000" for number in range(6)]
+    assert once["synthetic_ids"] == twice["synthetic_ids"][:3]
+    assert half["synthetic_ids"] == twice["synthetic_ids"][:2]  # 1.5 is rounded up
+    assert half["real_ids"] == once["real_ids"] == twice["real_ids"] == TRAIN
+
+
+def test_arms_make_the_same_steps_and_say_how_often_a_case_is_seen(study):
+    real, twice = arm(study, "real"), mix(study, "2")
+    assert real["patches_seen"] == twice["patches_seen"] == 2
+    assert real["mean_patches_per_real_case"] == pytest.approx(2 / 3)
+    assert twice["mean_patches_per_real_case"] == pytest.approx(2 / 9)
+
+
+def test_a_synthetic_only_arm_trains_on_no_real_case(study):
+    only = mix(study, "1", "--synthetic-only")
+    assert (only["real_ids"], len(only["synthetic_ids"]), only["val_ids"]) == ([], 3, VAL)
+    assert only["mean_patches_per_real_case"] == 0
+
+
+def test_no_arm_trains_on_a_validation_or_test_case(study):
+    for described in (arm(study, "real"), mix(study, "2"), mix(study, "1", "--synthetic-only")):
+        trained = {*described["real_ids"], *described["synthetic_ids"]}
+        assert not trained & {*VAL, *TEST}
+
+
+def test_too_few_synthetic_cases_are_an_error_that_counts_them(study):
+    with pytest.raises(UserError, match="ratio 4 of 3 real cases asks for 12 synthetic cases, but sys has 6"):
+        mix(study, "4")
+
+
+def test_impossible_mixes_are_refused(study):
+    with pytest.raises(UserError, match="below 0"):
+        mix(study, "-1")
+    with pytest.raises(UserError, match="no synthetic case at all"):
+        mix(study, "0", "--synthetic-only")
+    with pytest.raises(UserError, match="twice"):
+        arm(study, "twice", "--system", "sys", "--ratio", "1", "--synthetic", study.tables[0], study.tables[0])
+
+
+def test_cases_other_than_the_plans_are_refused(study, tmp_path):
+    table = pd.read_csv(study.real, sep="\t")
+    swapped = tmp_path / "real.tsv"
+    table.replace({"case_id": {"a1": TEST[0]}}).to_csv(swapped, sep="\t", index=False)
+    with pytest.raises(UserError, match="not those the plan was made from"):
+        study.train("swapped", "--real", str(swapped), **ONE_STEP)
+    leaking = tmp_path / "leak.tsv"
+    table.replace({"case_id": {"b1": "a1"}}).to_csv(leaking, sep="\t", index=False)
+    with pytest.raises(UserError, match="a1 is both a training and a validation case"):
+        study.train("leaking", "--real", str(leaking), **ONE_STEP)
+
+
+def test_a_missing_pool_file_is_named_with_its_stage(study):
+    file = study.pool / "sys_SliceAug-00001-000_seg.b2nd"
+    kept = file.read_bytes()
+    file.unlink()
+    try:
+        with pytest.raises(UserError, match=r"lacks .*SliceAug-00001-000_seg\.b2nd.*pool_synthetic"):
+            mix(study, "1")
+    finally:
+        file.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"precision": "16"}, "precision is '16', but must be auto or bf16 or 32"),
+        ({"workers": -1}, "workers is -1"),
+        ({"initial_learning_rate": 0}, "initial_learning_rate is 0"),
+        ({"augmentation": "yes"}, "augmentation is 'yes'"),
+    ],
+)
+def test_wrong_settings_are_named(study, settings, message):
+    with pytest.raises(UserError, match=message):
+        study.train("wrong", **settings)
+
+
+def test_a_plan_for_another_train_size_is_refused(study):
+    with pytest.raises(UserError, match="made for n_real 3, not 20"):
+        study.train("other", "--n-real", "20", **ONE_STEP)

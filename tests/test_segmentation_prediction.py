@@ -1,0 +1,124 @@
+"""Prediction: test cases alone, on the grid they came on, in BraTS-2023 labels."""
+
+from __future__ import annotations
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny_segmentation import SIZE, SPACING_MM, TEST, TRAIN, Study, affine_of, brain_and_tumour, save
+
+from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.files import write_json
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("prediction"))
+    study.make_plan()
+    study.pool_real()
+    study.arm = study.train("arm", epochs=4, iterations_per_epoch=20)
+    return study
+
+
+@pytest.fixture
+def study(trained, tmp_path):
+    """A copy, so that a test may break its files."""
+    shutil.copytree(trained.folder, tmp_path / "study")
+    copy = Study(tmp_path / "study")
+    copy.arm = copy.folder / "arm"
+    return copy
+
+
+def predicted(study, case_id="c1"):
+    return nib.load(study.arm / "predictions" / f"{case_id}.nii.gz")
+
+
+def mean_place_mm(mask, affine):
+    return (affine @ np.append(np.argwhere(mask).mean(axis=0), 1))[:3]
+
+
+def test_only_test_cases_are_predicted_and_their_masks_never_read(study):
+    for case_id in TEST:
+        study.volumes.joinpath(f"{case_id}.levels.npy").write_bytes(b"never opened")
+    shutil.rmtree(study.pool)
+    table = study.predict(study.arm)
+    assert table.to_numpy().tolist() == [[case_id, f"predictions/{case_id}.nii.gz"] for case_id in TEST]
+    assert {file.name for file in (study.arm / "predictions").iterdir()} == {f"{case_id}.nii.gz" for case_id in TEST}
+
+
+def test_labels_are_brats_2023_and_where_the_tumour_is(study):
+    study.predict(study.arm)
+    _, levels = brain_and_tumour(4)  # c1
+    labels = np.asarray(predicted(study).dataobj).transpose(2, 1, 0)
+    assert labels.dtype == np.uint8
+    assert set(np.unique(labels)) == {0, 1, 2, 3}
+    brats = np.array([0, 2, 1, 3])[levels]
+    for label in (1, 2, 3):
+        found, truth = labels == label, brats == label
+        assert (found & truth).sum() > 0.5 * max((found & ~truth).sum(), 1)
+
+
+def test_a_flipped_grid_gives_the_flipped_prediction(study):
+    study.predict(study.arm)
+    straight = np.asarray(predicted(study).dataobj)
+    flipped = affine_of(SPACING_MM) @ np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS: x and y run the other way
+    flipped[:2, 3] = [SPACING_MM * (edge - 1) for edge in SIZE[:0:-1]]
+    save(study.volumes, "c1", *brain_and_tumour(4), source={"affine": flipped.tolist(), "shape": list(SIZE[::-1])})
+    study.predict(study.arm)
+    np.testing.assert_allclose(predicted(study).affine, flipped)
+    np.testing.assert_array_equal(np.asarray(predicted(study).dataobj), straight[::-1, ::-1])
+
+
+def test_a_finer_permuted_grid_keeps_the_tumour_in_place(study):
+    study.predict(study.arm)
+    coarse = predicted(study)
+    fine = np.array([[0, 0, 1.5, -0.75], [-1.5, 0, 0, 94.5], [0, 1.0, 0, -1.0], [0, 0, 0, 1.0]])  # axes y, z, x
+    save(study.volumes, "c1", *brain_and_tumour(4), source={"affine": fine.tolist(), "shape": [66, 76, 64]})
+    study.predict(study.arm)
+    image = predicted(study)
+    assert image.shape == (66, 76, 64)
+    np.testing.assert_allclose(image.affine, fine)
+    tumours = [np.asarray(one.dataobj) > 0 for one in (coarse, image)]
+    volumes = [mask.sum() * abs(np.linalg.det(one.affine)) for mask, one in zip(tumours, (coarse, image), strict=True)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.1)
+    centres = [mean_place_mm(mask, one.affine) for mask, one in zip(tumours, (coarse, image), strict=True)]
+    np.testing.assert_allclose(centres[1], centres[0], atol=0.5)
+
+
+def test_predicting_again_gives_the_same_bytes_and_mirroring_others(study):
+    study.predict(study.arm)
+    before = (study.arm / "predictions" / "c1.nii.gz").read_bytes()
+    study.predict(study.arm)
+    assert (study.arm / "predictions" / "c1.nii.gz").read_bytes() == before
+    study.predict(study.arm, mirroring=True)
+    assert (study.arm / "predictions" / "c1.nii.gz").read_bytes() != before
+
+
+def test_a_test_case_that_was_trained_on_is_refused(study):
+    write_json(study.folder / "splits.json", {"test": [TRAIN[0]], "val": [], "train": {"3": TRAIN[1:]}})
+    with pytest.raises(UserError, match="test case a1 was in the training"):
+        study.predict(study.arm)
+
+
+def test_weights_that_are_missing_damaged_or_of_another_plan_are_named(study):
+    weights = study.arm / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:100])
+    with pytest.raises(UserError, match=r"model\.safetensors does not fit the plan, or is damaged"):
+        study.predict(study.arm)
+    weights.write_bytes(kept)
+    study.make_plan(features_per_stage=[4, 8])
+    with pytest.raises(UserError, match="does not fit the plan"):
+        study.predict(study.arm)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"missing file .*model\.safetensors"):
+        study.predict(study.arm)
+
+
+def test_a_test_case_with_another_number_of_modalities_is_named(study):
+    image, levels = brain_and_tumour(4)
+    save(study.volumes, "c1", image[:1], levels)
+    with pytest.raises(BadCase, match="case c1: holds the modalities t1c, not t1c, t2f"):
+        study.predict(study.arm)

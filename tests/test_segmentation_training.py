@@ -1,0 +1,110 @@
+"""Training of an arm: exact resume, repeatable batches, and that it learns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_segmentation import TEST, Study
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.cohort.volumes import VolumeStore
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("model.safetensors", "progress.csv", "arm.json")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("training"))
+    study.make_plan()
+    study.pool_real()
+    return study
+
+
+def start(study, out, state, **settings):
+    arguments = study.train_arguments(out, "--state", str(state), checkpoint_minutes=0, **settings)
+    command = [sys.executable, "-m", "workflow_scripts.train_segmentation", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for_step(process, state, step):
+    """Until the checkpoint of a step at least that late is there."""
+    deadline = time.monotonic() + 90
+    while not any(int(file.stem.split("-")[1]) >= step for file in state.rglob("checkpoint-*.pt")):
+        assert process.poll() is None, "training ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def same(one, other):
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path, how):
+    length = {"epochs": 2, "iterations_per_epoch": 15}
+    whole = study.train("whole", "--state", str(tmp_path / "a"), **length)
+    stopped = tmp_path / "stopped"
+    process = start(study, stopped, tmp_path / "b", **length)
+    wait_for_step(process, tmp_path / "b", 18)  # in the second epoch
+    process.send_signal(how)
+    assert process.wait(60) == (-signal.SIGKILL if how == signal.SIGKILL else 128 + signal.SIGTERM)
+    assert not any((stopped / name).exists() for name in FILES)
+    again = start(study, stopped, tmp_path / "b", **length)
+    assert again.wait(90) == 0
+    assert same(whole, stopped)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(study, tmp_path):
+    alone = study.train("alone", "--state", str(tmp_path / "a"), workers=0)
+    helped = study.train("helped", "--state", str(tmp_path / "b"), workers=2)
+    assert (alone / "model.safetensors").read_bytes() == (helped / "model.safetensors").read_bytes()
+    assert (alone / "progress.csv").read_bytes() == (helped / "progress.csv").read_bytes()
+
+
+def test_another_seed_gives_other_weights(study):
+    one, other = study.train("seed0", "--seed", "0"), study.train("seed1", "--seed", "1")
+    assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
+
+
+def test_without_augmentation_nothing_is_mirrored_at_prediction(study):
+    import json
+
+    plain, own = study.train("plain", augmentation=False), study.train("own", augmentation=True)
+    axes = [json.loads((arm / "arm.json").read_text())["prediction"]["mirror_axes"] for arm in (plain, own)]
+    assert axes == [None, [0, 1, 2]]
+
+
+def test_progress_has_a_row_an_epoch_and_no_times(study):
+    progress = pd.read_csv(study.train("progress", epochs=3) / "progress.csv")
+    regions = ["whole_tumor", "tumor_core", "enhancing_tumor"]
+    wanted = ["epoch", "train_loss", "val_loss", *(f"pseudo_dice_{name}" for name in regions), "learning_rate"]
+    assert list(progress.columns) == wanted
+    assert progress["epoch"].tolist() == [0, 1, 2]
+    assert progress["learning_rate"].is_monotonic_decreasing
+    assert np.isfinite(progress[["train_loss", "val_loss"]].to_numpy()).all()
+
+
+def test_a_diverging_training_says_what_to_set(study):
+    with pytest.raises(UserError, match=r"no number any more.*initial_learning_rate below 1e\+30"):
+        study.train("diverged", initial_learning_rate=1e30, epochs=1, iterations_per_epoch=12)
+
+
+def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):
+    arm = study.train("long", epochs=6, iterations_per_epoch=20)
+    losses = pd.read_csv(arm / "progress.csv")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0] - 0.4
+    study.predict(arm)
+    for case_id in TEST:
+        found = np.asarray(nib.load(arm / "predictions" / f"{case_id}.nii.gz").dataobj).transpose(2, 1, 0) > 0
+        truth = VolumeStore(study.volumes).levels(case_id) > 0
+        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8

@@ -1,0 +1,86 @@
+"""The DAG, by dry runs: every configuration plans its jobs in seconds, every named target exists, mistakes stop at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow import ROOT, TARGETS, copy_project, planned, snakemake
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("dry run"))  # a space in the path is on purpose
+
+
+def arms(n_real: int, ratios: int, synthetic_only: int, seeds: int, systems: int = 1) -> int:
+    """Real-only, plus `ratios` mixes and `synthetic_only` arms of each system, for each subset and seed."""
+    return n_real * seeds * (1 + systems * (ratios + synthetic_only))
+
+
+def test_full_study_has_every_arm(project):
+    jobs = planned(project)
+    assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3) == 54
+    assert jobs["train_autoencoder"] == jobs["train_generator"] == jobs["plan_segmentation"] == 3
+    assert jobs["synthesize"] == (80 + 200 + 400) / 10
+    assert jobs["pool_synthetic"] == jobs["synthesize"]
+    assert jobs["preprocess"] == 16
+
+
+@pytest.mark.parametrize(("name", "trainings"), [("demo", 4), ("brats_mini", 5), ("paper", 18)])
+def test_shipped_overrides_plan_their_arms(project, name, trainings):
+    assert planned(project, "--configfile", f"config/{name}.yaml")["train_segmentation"] == trainings
+
+
+def test_own_data_makes_no_demo_cohort(project, tmp_path):
+    assert planned(project)["demo_cohort"] == 1
+    assert planned(project, "--config", f"data_root={tmp_path}")["demo_cohort"] == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_named_target(project, target):
+    assert planned(project, target, "--configfile", "config/demo.yaml")
+
+
+def test_stages_of_a_target_do_not_reach_beyond_it(project):
+    assert set(planned(project, "latents", "--configfile", "config/demo.yaml")) == {
+        *("demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"),
+        *("train_autoencoder", "extract_latents"),
+    }
+
+
+def test_the_snakefile_imports_no_torch(project):
+    code = (
+        "import sys; sys.argv = ['snakemake', '-n', '--quiet', 'all']\n"
+        "from snakemake.cli import main\n"
+        "try: main()\nexcept SystemExit as stop: assert not stop.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mistake_in_the_config_stops_before_any_job_with_the_line_to_write(project):
+    done = snakemake(project, "--dry-run", "--config", "segmentation={ratios: [1]}")
+    assert done.returncode != 0
+    assert "ratios: [0, 1]" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_read_only_results_are_named(project):
+    """A file where the results folder should be: what a read-only place looks like to every user, root too."""
+    (project / "blocked").write_text("")
+    done = snakemake(project, "cohort", "--configfile", "config/demo.yaml", "--config", "results=blocked")
+    assert done.returncode != 0
+    assert "blocked" in done.stdout
+
+
+def test_every_rule_says_what_it_needs():
+    """Each rule has a log, a benchmark, an environment, threads and resources."""
+    for file in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in file.read_text().split("\nrule ")[1:]:
+            name = rule.split(":")[0]
+            for part in ("log:", "benchmark:", "conda:", "threads:", "resources:", "code=code("):
+                assert part in rule, f"{name} in {file.name} has no {part}"

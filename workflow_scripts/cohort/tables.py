@@ -1,0 +1,89 @@
+"""The tables of a cohort: the cases found, the cases that passed, and the cases refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..base.errors import BadCase, UserError
+from .checks import Case
+from .layouts import CaseFiles
+from .regions import REGIONS
+
+REJECTED_COLUMNS = ("case_id", "file", "reason")
+
+
+def path_columns(modalities: Sequence[str]) -> list[str]:
+    """case_id, patient_id, layout, a path for each modality and the mask, and a channel for each modality."""
+    names = [*modalities, "seg"]
+    paths = [f"{name}_path" for name in names]
+    return ["case_id", "patient_id", "layout", *paths, *(f"{name}_channel" for name in modalities)]
+
+
+def case_columns(modalities: Sequence[str]) -> list[str]:
+    """The columns of cases.tsv; volumes in ml on the case's own grid."""
+    volumes = [f"{name}_ml" for name in (*REGIONS, "brain")]
+    return [*path_columns(modalities), *volumes, "note", "content_digest"]
+
+
+def _path_row(case: CaseFiles, modalities: Sequence[str]) -> dict:
+    row = {"case_id": case.case_id, "patient_id": case.patient_id, "layout": case.layout}
+    row.update({f"{name}_path": str(case.paths[name]) for name in (*modalities, "seg")})
+    row.update({f"{name}_channel": case.channels.get(name) for name in modalities})
+    return row
+
+
+def _table(rows: Iterable[dict], columns: Sequence[str]) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    channels = [name for name in columns if name.endswith("_channel")]
+    return table.astype(dict.fromkeys(channels, "Int64"))
+
+
+def found_table(cases: Iterable[CaseFiles], modalities: Sequence[str]) -> pd.DataFrame:
+    """A row a case that was found: its ids, layout, paths and channels."""
+    return _table((_path_row(case, modalities) for case in cases), path_columns(modalities))
+
+
+def files_of(row: dict, modalities: Sequence[str]) -> CaseFiles:
+    """The files of one row of found.tsv or cases.tsv. Raises UserError if a modality has no column there."""
+    try:
+        paths = {name: Path(row[f"{name}_path"]) for name in (*modalities, "seg")}
+    except KeyError as error:
+        raise UserError(f"the table of cases has no column {error}: run `snakemake -R find_cases`") from None
+    channels = {name: row.get(f"{name}_channel") for name in modalities}
+    channels = {name: int(index) for name, index in channels.items() if pd.notna(index)}
+    return CaseFiles(row["case_id"], row["layout"], paths, channels)
+
+
+def case_row(files: CaseFiles, case: Case) -> dict:
+    """The row of a case that passed the checks. Keeps no array of it."""
+    note = {"note": "; ".join(case.notes), "content_digest": case.digest}
+    return {**_path_row(files, list(case.values)), **case.volumes_ml(), **note}
+
+
+def passed_table(rows: Iterable[dict], modalities: Sequence[str]) -> pd.DataFrame:
+    """A table of `case_row`s, which is what cases.tsv holds."""
+    return _table(rows, case_columns(modalities))
+
+
+def refuse_copies(cases: pd.DataFrame) -> tuple[pd.DataFrame, list[BadCase]]:
+    """Keep the first case of each id and of each set of images; the others come back as BadCase."""
+    copies = []
+    for column, what in (("case_id", "the case id is there more than once"), ("content_digest", "")):
+        kept = cases.drop_duplicates(column)
+        first = dict(zip(kept[column], kept["case_id"], strict=True))
+        doubled = cases.duplicated(column)
+        for row in cases[doubled].to_dict("records"):
+            twin = first[row[column]]
+            reason = what or f"its images are those of case {twin}, voxel by voxel"
+            copies.append(BadCase(row["case_id"], row["seg_path"], reason, f"Case {twin} is kept; remove one of them"))
+        cases = cases[~doubled]
+    return cases.reset_index(drop=True), copies
+
+
+def rejected_table(refused: Iterable[BadCase]) -> pd.DataFrame:
+    """A row a refused case: case_id, file, reason (what is wrong, and what to do)."""
+    rows = [(bad.case_id, bad.file, bad.reason + (f". {bad.remedy}" if bad.remedy else "")) for bad in refused]
+    return pd.DataFrame(rows, columns=list(REJECTED_COLUMNS))

@@ -1,0 +1,112 @@
+"""Measurements of the whole tumour: the features that condition the generator, in ml, mm and fractions.
+
+Volume, surface, sphericity, centroid and bounding box are the nine features of Kebaili et al. 2024 (arXiv 2406.05421);
+the shares of core and enhancing tumour are ours. Definitions follow the IBSI (Zwanenburg et al. 2020, section
+"morphological features"): the surface is a marching-cubes mesh at the half level of the mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from skimage.measure import marching_cubes, mesh_surface_area
+
+from ..base.errors import UserError
+
+FEATURES = (
+    "volume_ml",
+    "surface_mm2",
+    "sphericity",
+    "centroid_x_mm",
+    "centroid_y_mm",
+    "centroid_z_mm",
+    "box_width_mm",
+    "box_height_mm",
+    "box_depth_mm",
+    "tc_fraction",
+    "et_fraction",
+)
+"""Names of all features, in the order of every feature table. Width lies along x, height along y, depth along z."""
+
+_REGION_OF = {"tc_fraction": "tumor_core", "et_fraction": "enhancing_tumor"}
+_TUMOUR, _CORE, _ENHANCING = 1, 2, 3  # lowest level that belongs to each nested region
+
+
+def feature_names(regions: Sequence[str]) -> list[str]:
+    """The features of `FEATURES` that a cohort with these mask regions has: a fraction needs its region."""
+    return [name for name in FEATURES if name not in _REGION_OF or _REGION_OF[name] in regions]
+
+
+def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    """Measure the whole tumour of one nested label map.
+
+    Parameters
+    ----------
+    levels : (D, H, W) integers or booleans
+        0 background, 1 oedema, 2 non-enhancing core, 3 enhancing; axes run inferior to superior, posterior to
+        anterior, left to right.
+    spacing_mm : (z, y, x)
+        Voxel size.
+
+    Returns
+    -------
+    dict with the keys of `FEATURES`
+        ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the mesh, and ``sphericity`` is
+        pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the voxel volume, a single
+        voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right, +y anterior, +z superior.
+        ``tc_fraction`` and ``et_fraction`` are shares of the whole tumour's volume.
+
+    Raises
+    ------
+    UserError
+        If the mask is empty or is no 3D volume.
+    """
+    levels = np.asarray(levels)
+    if levels.ndim != 3:
+        raise UserError(f"a tumour mask must be a volume (D, H, W), not an array of shape {levels.shape}")
+    spacing = np.asarray(spacing_mm, dtype=np.float64)
+    tumour = levels >= _TUMOUR
+    n_voxels = int(np.count_nonzero(tumour))
+    if n_voxels == 0:
+        raise UserError("the tumour mask is empty: nothing to measure")
+    lower, upper = _bounding_box(tumour)
+    box = tuple(slice(first, last) for first, last in zip(lower, upper, strict=True))
+    tumour = tumour[box]  # everything below costs the tumour's own size, not the grid's
+    counts = [tumour.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
+    centroid_index = lower + [float(count @ np.arange(count.size)) / n_voxels for count in counts]
+    centroid_mm = (centroid_index - (np.asarray(levels.shape) - 1) / 2) * spacing
+    box_mm = (upper - lower) * spacing
+    surface_mm2, mesh_mm3 = _surface(tumour, spacing)
+    return {
+        "volume_ml": float(n_voxels * spacing.prod() / 1000.0),
+        "surface_mm2": surface_mm2,
+        "sphericity": math.pi ** (1 / 3) * (6.0 * mesh_mm3) ** (2 / 3) / surface_mm2,
+        "centroid_x_mm": float(centroid_mm[2]),
+        "centroid_y_mm": float(centroid_mm[1]),
+        "centroid_z_mm": float(centroid_mm[0]),
+        "box_width_mm": float(box_mm[2]),
+        "box_height_mm": float(box_mm[1]),
+        "box_depth_mm": float(box_mm[0]),
+        "tc_fraction": float(np.count_nonzero(levels[box] >= _CORE) / n_voxels),
+        "et_fraction": float(np.count_nonzero(levels[box] >= _ENHANCING) / n_voxels),
+    }
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First index and one past the last index of a non-empty mask along each axis."""
+    lower, upper = [], []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        lower.append(hit[0])
+        upper.append(hit[-1] + 1)
+    return np.asarray(lower), np.asarray(upper)
+
+
+def _surface(mask: np.ndarray, spacing: np.ndarray) -> tuple[float, float]:
+    """Area (mm2) of the mask's half-level mesh, closed by a border of background, and the volume (mm3) inside it."""
+    vertices, faces, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(spacing))
+    a, b, c = (vertices[faces[:, corner]].astype(np.float64) for corner in range(3))
+    signed_mm3 = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0
+    return float(mesh_surface_area(vertices, faces)), float(abs(signed_mm3))

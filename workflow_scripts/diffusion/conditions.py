@@ -1,0 +1,129 @@
+"""Tumour features as conditions: their scale, and draws from their joint distribution, both from the train subset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..base.errors import UserError
+
+NESTED = (("et_fraction", "tc_fraction"),)
+"""(inner, outer): a fraction that can never be larger than another."""
+
+RIDGE = 0.1
+"""Added to the correlations of requested features before they are inverted: a train subset may hold fewer patients
+than there are features."""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The features of the training cases.
+
+    Attributes
+    ----------
+    names : (F,) names, as in `cohort.tumours.FEATURES`
+    rows : (n, F) float64, in ml, mm, mm2 and fractions
+    """
+
+    names: tuple[str, ...]
+    rows: np.ndarray
+
+    def __post_init__(self):
+        if self.rows.ndim != 2 or self.rows.shape[1] != len(self.names) or len(self.rows) == 0:
+            raise UserError(f"a feature table needs {len(self.names)} columns and a row or more, not {self.rows.shape}")
+        if not np.isfinite(self.rows).all():
+            column = self.names[int(np.argwhere(~np.isfinite(self.rows))[0, 1])]
+            raise UserError(f"the training features hold a value that is not finite, in column {column}")
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(F,)"""
+        return self.rows.mean(axis=0)
+
+    @property
+    def std(self) -> np.ndarray:
+        """(F,); 1 where all rows agree, so that dividing by it does no harm."""
+        std = self.rows.std(axis=0)
+        return np.where(std > 1e-9 * np.abs(self.rows).max(axis=0), std, 1.0)
+
+    @property
+    def lowest(self) -> np.ndarray:
+        """(F,) smallest value seen."""
+        return self.rows.min(axis=0)
+
+    @property
+    def highest(self) -> np.ndarray:
+        """(F,) largest value seen."""
+        return self.rows.max(axis=0)
+
+    def normalise(self, features: np.ndarray) -> np.ndarray:
+        """(..., F) -> (..., F): mean 0 and standard deviation 1 over the training cases."""
+        return (features - self.mean) / self.std
+
+    def describe(self) -> dict:
+        """The model contract's ``features`` block."""
+        parts = {"mean": self.mean, "std": self.std, "min": self.lowest, "max": self.highest}
+        return {"names": list(self.names)} | {key: value.tolist() for key, value in parts.items()}
+
+
+def draw_features(
+    table: FeatureTable,
+    rng: np.random.Generator,
+    smoothing: float,
+    requested: Mapping[str, float] | None = None,
+) -> np.ndarray:
+    """Draw a tumour (F,) from the smoothed joint distribution of the training tumours.
+
+    A training row is drawn and moved by a Gaussian kernel whose covariance is ``smoothing**2`` times that of the rows
+    (a smoothed bootstrap, Silverman 1986, section 6.4), then kept within what was seen, feature by feature, and nested
+    fractions are kept in order.
+
+    With `requested` values the row is drawn with weights that fall with its distance to them, the other features are
+    moved along by the linear regression on the requested ones, and the requested values come out unchanged, even
+    outside of what was seen.
+
+    Parameters
+    ----------
+    smoothing : float
+        Width of the kernel, in standard deviations of each feature; 0 resamples rows as they are.
+    requested : name -> value, in the table's units
+    """
+    requested = dict(requested or {})
+    fixed = np.array([name in requested for name in table.names])
+    wanted = np.array([requested.get(name, 0.0) for name in table.names])
+    rows, std = table.rows, table.std
+    centred = (rows - table.mean) / std  # (n, F)
+
+    if fixed.any():
+        offset = (wanted - table.mean) / std - centred  # (n, F), of use in the fixed columns alone
+        width = max(smoothing, 1e-3) if len(rows) > 1 else 1.0
+        log_weight = -0.5 * (offset[:, fixed] ** 2).sum(axis=1) / width**2
+        weight = np.exp(log_weight - log_weight.max())
+        row = rng.choice(len(rows), p=weight / weight.sum())
+    else:
+        row = rng.integers(len(rows))
+    drawn = centred[row].copy()
+    drawn += smoothing * (rng.standard_normal(len(rows)) @ centred) / np.sqrt(len(rows))
+    if fixed.any():
+        correlation = centred.T @ centred / len(rows)  # (F, F)
+        inverse = np.linalg.inv(correlation[np.ix_(fixed, fixed)] + RIDGE * np.eye(fixed.sum()))
+        step = ((wanted - table.mean) / std - drawn)[fixed]
+        drawn[~fixed] += correlation[np.ix_(~fixed, fixed)] @ inverse @ step
+    values = np.clip(table.mean + std * drawn, table.lowest, table.highest)
+    values[fixed] = wanted[fixed]
+    return _in_order(table.names, values, fixed)
+
+
+def _in_order(names: Sequence[str], values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Nested fractions in order; what was requested stays, the other one gives way."""
+    for inner, outer in NESTED:
+        if inner in names and outer in names:
+            i, o = names.index(inner), names.index(outer)
+            if values[i] > values[o]:
+                if fixed[i]:
+                    values[o] = values[i]
+                else:
+                    values[i] = values[o]
+    return values

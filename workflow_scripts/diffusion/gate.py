@@ -1,0 +1,129 @@
+"""The quality gate: which synthetic cases are kept, and a sentence for each reason why one is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..base.errors import UserError
+from ..cohort.tumours import measure
+from .conditions import FeatureTable
+
+BRAIN_THRESHOLD = -0.9
+"""Mean over the modalities, range -1 (background) to 1, above which a voxel may be brain. The decoder's background is
+within a few hundredths of -1; brain is darker than this in all modalities at once in holes alone, which are filled."""
+
+GATE_DEFAULTS = {
+    "min_volume_ml": 0.5,
+    "max_outside_brain_fraction": 0.05,
+    "min_largest_component_fraction": 0.8,
+    "feature_tolerance": 0.25,
+    "brain_tolerance": 0.15,
+}
+"""Smallest whole tumour (ml); largest share of it outside the brain; smallest share in its largest piece; how far a
+measured feature may leave the training range, in widths of that range; how far the brain's volume may, as a share."""
+
+
+def check_gate(config: dict) -> dict:
+    """The config's ``gate`` block with defaults filled in. Raises UserError for a key or value that cannot be."""
+    for key, value in config.items():
+        if key not in GATE_DEFAULTS:
+            raise UserError(f"gate: unknown key `{key}`; known keys: {', '.join(GATE_DEFAULTS)}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise UserError(f"gate.{key} is {value!r}: it must be a number, 0 or more")
+    return GATE_DEFAULTS | config
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """measured: feature name -> value, None for an empty tumour; reasons: sentences, none for a case that passes."""
+
+    measured: dict[str, float] | None
+    brain_volume_ml: float
+    reasons: tuple[str, ...]
+
+
+def brain_mask(image: np.ndarray) -> np.ndarray:
+    """The brain in an image (M, D, H, W) of range [-1, 1]: bright enough, in one piece, holes filled; (D, H, W)."""
+    mask = image.mean(axis=0) > BRAIN_THRESHOLD
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    mask = ndimage.binary_fill_holes(mask)
+    # dark ventricles may open to the outside over a few slices: fill slice by slice as well
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in mask]) if mask.any() else mask
+
+
+def judge(
+    levels: np.ndarray,
+    brain: np.ndarray,
+    spacing_mm: Sequence[float],
+    table: FeatureTable,
+    brain_range_ml: Sequence[float],
+    gate: dict,
+) -> Verdict:
+    """Measure a synthetic tumour and say what is wrong with the case.
+
+    Parameters
+    ----------
+    levels : uint8 (D, H, W)
+        The nested tumour mask as decoded, before it is cut to the brain.
+    brain : bool (D, H, W)
+    spacing_mm : (z, y, x)
+    table : FeatureTable
+        Of the training cases. Features are measured on the part of the tumour inside the brain, which is what is kept.
+    brain_range_ml : (smallest, largest) of the training cases
+    gate : as `check_gate` returns it
+    """
+    voxel_ml = float(np.prod(spacing_mm)) / 1000.0
+    brain_ml = float(brain.sum() * voxel_ml)
+    reasons = _brain_faults(brain_ml, brain_range_ml, gate["brain_tolerance"])
+    tumour, inside = levels >= 1, (levels >= 1) & brain
+    if not tumour.any():
+        return Verdict(None, brain_ml, ("the tumour is empty", *reasons))
+    outside = 1.0 - inside.sum() / tumour.sum()
+    if outside > gate["max_outside_brain_fraction"]:
+        reasons.append(
+            f"{outside:.1%} of the tumour lies outside the brain; "
+            f"max_outside_brain_fraction allows {gate['max_outside_brain_fraction']:.1%}"
+        )
+    if not inside.any():
+        return Verdict(None, brain_ml, tuple(reasons))
+    pieces, count = ndimage.label(inside, np.ones((3, 3, 3)))
+    largest = np.bincount(pieces.ravel())[1:].max() / inside.sum()
+    if largest < gate["min_largest_component_fraction"]:
+        reasons.append(
+            f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "
+            f"min_largest_component_fraction asks for {gate['min_largest_component_fraction']:.1%}"
+        )
+    measured = measure(np.where(brain, levels, 0), spacing_mm)
+    if measured["volume_ml"] < gate["min_volume_ml"]:
+        reasons.append(
+            f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate['min_volume_ml']:g}"
+        )
+    measured = {name: measured[name] for name in table.names}
+    reasons += _feature_faults(measured, table, gate["feature_tolerance"])
+    return Verdict(measured, brain_ml, tuple(reasons))
+
+
+def _brain_faults(brain_ml: float, seen_ml: Sequence[float], tolerance: float) -> list[str]:
+    low, high = seen_ml[0] * (1 - tolerance), seen_ml[1] * (1 + tolerance)
+    if low <= brain_ml <= high:
+        return []
+    seen = f"{seen_ml[0]:.4g} to {seen_ml[1]:.4g} ml"
+    return [f"the brain has {brain_ml:.4g} ml; training brains have {seen}, and brain_tolerance is {tolerance:g}"]
+
+
+def _feature_faults(measured: dict[str, float], table: FeatureTable, tolerance: float) -> list[str]:
+    faults = []
+    for name, low, high in zip(table.names, table.lowest, table.highest, strict=True):
+        width = high - low if high > low else abs(high)
+        if not low - tolerance * width <= measured[name] <= high + tolerance * width:
+            faults.append(
+                f"{name} is {measured[name]:.4g}; training tumours have {low:.4g} to {high:.4g}, "
+                f"and feature_tolerance is {tolerance:g} of that range"
+            )
+    return faults

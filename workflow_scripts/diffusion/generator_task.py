@@ -1,0 +1,112 @@
+"""Training task of the denoiser: noisy latents of the training cases, under their tumour features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import UserError
+from ..base.seeds import numpy_rng, torch_generator
+from ..training.settings import TrainSettings
+from ..training.task import Player
+from .parameterizations import add_noise, check_parameterization, loss_weight, target
+from .schedules import build_schedule
+
+DIFFUSION_KEYS = (
+    *("timesteps", "schedule", "beta_start", "beta_end", "parameterization", "loss"),
+    *("min_snr_gamma", "condition_dropout", "training"),
+)
+
+
+class GeneratorTask:
+    """What `training.loop.train` needs to train a denoiser.
+
+    Parameters
+    ----------
+    denoiser : nn.Module
+        With the ``forward`` of `models.unet.UNet`.
+    latents : (n, e, D, h, w) float32
+        Posterior means of the training cases, normalised per channel. All are held in memory: 100 cases at the paper's
+        6x96x24x24 take 133 MB.
+    features : (n, F) float32
+        Normalised tumour features of the same cases.
+    diffusion : dict
+        The config's block of that name: the keys of `DIFFUSION_KEYS`.
+    settings : TrainSettings
+        Made of its ``training`` block.
+    seed : int
+
+    Raises
+    ------
+    UserError
+        For a key or value of `diffusion` that cannot be.
+    """
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        latents: Tensor,
+        features: Tensor,
+        diffusion: dict,
+        settings: TrainSettings,
+        seed: int,
+    ):
+        check_diffusion(diffusion)
+        self.players = {"denoiser": Player(denoiser, settings.learning_rate, settings.weight_decay)}
+        self._latents, self._features = latents, features
+        self._parameterization = diffusion.get("parameterization", "v")
+        self._l1 = diffusion.get("loss", "mse") == "l1"
+        self._dropout = diffusion.get("condition_dropout", 0.1)
+        self._alpha_bar = build_schedule(diffusion).alpha_bar  # (T,) float64
+        self._weight = loss_weight(self._parameterization, self._alpha_bar, diffusion.get("min_snr_gamma", 5.0))
+        self._batch_size, self._seed = settings.batch_size, seed
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), features (B, F), keep (B,) booleans.
+
+        Cases come in shuffled rounds: each is seen equally often. Time steps are stratified over the batch (Kingma et
+        al. 2021, arXiv 2107.00630, appendix I.1), which steadies the loss of small batches.
+        """
+        chosen = torch.tensor([self._case(step * self._batch_size + i) for i in range(self._batch_size)])
+        generator = torch_generator(self._seed, "diffusion batch", step)
+        latents = self._latents[chosen]
+        noise = torch.randn(latents.shape, generator=generator)
+        u = torch.rand(1, generator=generator) + torch.arange(self._batch_size) / self._batch_size
+        time = ((u % 1.0) * len(self._alpha_bar)).long().clamp(max=len(self._alpha_bar) - 1)
+        keep = torch.rand(self._batch_size, generator=generator) >= self._dropout
+        return {"latents": latents, "noise": noise, "time": time, "features": self._features[chosen], "keep": keep}
+
+    def _case(self, index: int) -> int:
+        """Index of the case at place `index` of the endless sequence of shuffled rounds."""
+        turn, place = divmod(index, len(self._latents))
+        return int(numpy_rng(self._seed, "round of cases", turn).permutation(len(self._latents))[place])
+
+    def loss(
+        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted distance between prediction and target, a mean over samples, and the same without weights."""
+        x0, noise, time = batch["latents"], batch["noise"], batch["time"]
+        place = (-1, *[1] * (x0.ndim - 1))
+        alpha_bar = self._alpha_bar.to(time.device)[time].float().view(place)  # (B, 1, 1, 1, 1)
+        noisy = add_noise(x0, noise, alpha_bar)
+        prediction = modules[player](noisy, time.float(), batch["features"], batch["keep"])
+        error = prediction.float() - target(self._parameterization, x0, noise, alpha_bar)
+        distance = (error.abs() if self._l1 else error.square()).flatten(1).mean(dim=1)  # (B,)
+        weight = self._weight.to(time.device)[time].float()
+        return (weight * distance).mean(), {"unweighted": distance.mean()}
+
+
+def check_diffusion(diffusion: dict) -> None:
+    """Raise UserError for a key or value of the config's ``diffusion`` block that cannot be."""
+    for key in diffusion:
+        if key not in DIFFUSION_KEYS:
+            raise UserError(f"diffusion: unknown key `{key}`; known keys: {', '.join(DIFFUSION_KEYS)}")
+    build_schedule(diffusion)
+    check_parameterization(diffusion.get("parameterization", "v"))
+    if diffusion.get("loss", "mse") not in ("mse", "l1"):
+        raise UserError(f"diffusion.loss is {diffusion['loss']!r}: it must be mse or l1")
+    gamma, dropout = diffusion.get("min_snr_gamma", 5.0), diffusion.get("condition_dropout", 0.1)
+    if gamma is not None and not (isinstance(gamma, int | float) and gamma > 0):
+        raise UserError(f"diffusion.min_snr_gamma is {gamma!r}: it must be a number above 0, or null for no weighting")
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise UserError(f"diffusion.condition_dropout is {dropout!r}: it must be from 0 to below 1")

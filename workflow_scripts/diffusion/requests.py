@@ -1,0 +1,112 @@
+"""Requested tumours: a CSV with a row a case and any of the feature columns, in ml, mm, mm2 and fractions."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from ..base.errors import UserError
+from .conditions import NESTED, FeatureTable
+
+_LARGEST = {"sphericity": 1.0, "tc_fraction": 1.0, "et_fraction": 1.0}  # by definition
+_SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
+_BOX = ("box_width_mm", "box_height_mm", "box_depth_mm")
+_SHOWN = 8  # faults in one message
+
+
+def read_requests(
+    path: str | os.PathLike, table: FeatureTable, allow_extrapolation: bool = False
+) -> list[dict[str, float]]:
+    """Read requested tumours: for each row the features it gives, by name; empty cells are left to be drawn.
+
+    Raises UserError that lists the faults, each with row (the header is row 1), column and what is allowed: unknown or
+    repeated columns, cells that are no number, values outside of the training range (unless `allow_extrapolation`),
+    values that no tumour can have, and values that contradict each other.
+    """
+    header, rows = _read(Path(path))
+    _check_header(path, header, table.names)
+    requests, faults = [], []
+    for number, cells in rows:
+        if len(cells) != len(header):
+            faults.append(f"row {number}: {len(cells)} cells under {len(header)} columns")
+            continue
+        request = {}
+        for name, cell in zip(header, cells, strict=True):
+            if cell.strip():
+                value, fault = _value(name, cell.strip(), table, allow_extrapolation)
+                faults += [f"row {number}, column {name}: {fault}"] if fault else []
+                request[name] = value
+        if not faults:
+            faults += [f"row {number}: {fault}" for fault in _contradictions(request)]
+        requests.append(request)
+    if faults:
+        more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise UserError(f"{path}: the requests cannot be met:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
+    return requests
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header, and (row number, cells) of the rows that are not blank."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = [(number, cells) for number, cells in enumerate(csv.reader(stream), 1) if cells]
+    except OSError as error:
+        raise UserError(f"the requests {path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV file in UTF-8: {error}") from None
+    if len(lines) < 2:
+        raise UserError(f"{path} requests nothing: write a line of feature names and a line of numbers for each case")
+    return [name.strip() for name in lines[0][1]], lines[1:]
+
+
+def _check_header(path: os.PathLike | str, header: Sequence[str], names: Sequence[str]) -> None:
+    for name in header:
+        if name not in names:
+            near = get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}? " if near else ""
+            hint += "Columns are separated by commas. " if any(mark in name for mark in ";\t") else ""
+            raise UserError(f"{path}: unknown column {name!r}; {hint}This model knows: {', '.join(names)}")
+        if header.count(name) > 1:
+            raise UserError(f"{path}: column {name} is there {header.count(name)} times; keep one of them")
+
+
+def _value(name: str, cell: str, table: FeatureTable, allow_extrapolation: bool) -> tuple[float, str | None]:
+    """The number in a cell, and what is wrong with it."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan, f"{cell!r} is not a number (write 12.5, without a unit)"
+    index = list(table.names).index(name)
+    low, high = float(table.lowest[index]), float(table.highest[index])
+    largest = _LARGEST.get(name, math.inf)
+    if not math.isfinite(value):
+        return value, f"{cell} is not a finite number"
+    if value > largest or (name not in _SIGNED and value < 0) or (value == 0 and name not in (*_SIGNED, *_LARGEST)):
+        return value, f"{cell} is impossible; it must be {'from 0 to 1' if largest == 1 else 'above 0'}"
+    slack = 1e-5 * max(abs(low), abs(high), high - low)  # the range below is printed with six digits
+    if not allow_extrapolation and not low - slack <= value <= high + slack:
+        return value, (
+            f"{cell} is outside of what the model was trained on, {low:.6g} to {high:.6g}; "
+            "change it, or add --allow-extrapolation"
+        )
+    return value, None
+
+
+def _contradictions(request: dict[str, float]) -> list[str]:
+    """What no tumour can have at once."""
+    faults = [
+        f"{inner} {request[inner]:g} is larger than {outer} {request[outer]:g}, which holds it"
+        for inner, outer in NESTED
+        if inner in request and outer in request and request[inner] > request[outer]
+    ]
+    if "volume_ml" in request and all(name in request for name in _BOX):
+        box_ml = float(np.prod([request[name] for name in _BOX])) / 1000.0
+        if request["volume_ml"] > box_ml:
+            faults.append(f"volume_ml {request['volume_ml']:g} does not fit into its box, which holds {box_ml:.4g} ml")
+    return faults

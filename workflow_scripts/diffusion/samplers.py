@@ -1,0 +1,155 @@
+"""Samplers: from noise to a clean latent. Each is a pure function of (predictor, noise, schedule, steps, generator).
+
+A *predictor* is a function (x_t, t) -> estimate of the clean latent, both (B, C, *size), t an integer time step.
+All samplers visit trailing time steps and end at the clean latent. Where a sampler draws noise it takes one generator,
+or one for each sample, so that a sample does not depend on the others in its batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import UserError
+from .parameterizations import to_x0
+from .schedules import Schedule, trailing_steps
+
+Predictor = Callable[[Tensor, int], Tensor]
+Generators = torch.Generator | Sequence[torch.Generator]
+
+
+@dataclass(frozen=True)
+class X0Predictor:
+    """A denoiser as a predictor of the clean latent, with classifier-free guidance (Ho & Salimans 2022, 2207.12598).
+
+    Attributes
+    ----------
+    model : callable (x, time (B,), features (B, F), keep (B,)) -> prediction
+    schedule, parameterization
+        As in training.
+    features : (B, F) or None
+        Normalised tumour features.
+    guidance : float
+        0: the null token alone; 1: the features alone (one pass); above 1: away from the null token.
+    bounds : (low, high) or None
+        Tensors (1, C, 1, 1, 1) within which the estimate is kept: the range of the training latents.
+    """
+
+    model: nn.Module | Callable[..., Tensor]
+    schedule: Schedule
+    parameterization: str
+    features: Tensor | None = None
+    guidance: float = 1.0
+    bounds: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, x: Tensor, t: int) -> Tensor:
+        prediction = self._predict(x, torch.full((x.shape[0],), float(t), device=x.device))
+        x0 = to_x0(self.parameterization, prediction, x, self.schedule.at(t))
+        return x0 if self.bounds is None else x0.clamp(*self.bounds)
+
+    def _predict(self, x: Tensor, time: Tensor) -> Tensor:
+        if self.features is None or self.guidance == 0:
+            return self.model(x, time, None, None)
+        if self.guidance == 1:
+            return self.model(x, time, self.features, None)
+        batch = len(x)
+        keep = torch.arange(2 * batch, device=x.device) < batch
+        double = (torch.cat([part, part]) for part in (x, time, self.features))
+        wanted, null = self.model(*double, keep).chunk(2)
+        return null + self.guidance * (wanted - null)
+
+
+def draw_noise(shape: Sequence[int], generator: Generators) -> Tensor:
+    """Gaussian noise (B, ...) float32, drawn on the CPU, so that every device gets the same."""
+    if isinstance(generator, torch.Generator):
+        return torch.randn(tuple(shape), generator=generator)
+    return torch.stack([torch.randn(tuple(shape[1:]), generator=one) for one in generator])
+
+
+def _visited(schedule: Schedule, steps: int) -> list[tuple[int, int]]:
+    """(from, to) pairs of time steps; the last goes to -1, the clean latent."""
+    times = trailing_steps(schedule.timesteps, steps)
+    return list(zip(times, [*times[1:], -1], strict=True))
+
+
+def ddpm(
+    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 1.0
+) -> Tensor:
+    """Ancestral sampling from the posterior q(x_s | x_t, x0) (Ho et al. 2020, eq. 6 and 7); `eta` is not used."""
+    x = noise
+    for t, s in _visited(schedule, steps):
+        a_t, a_s = schedule.at(t), schedule.at(s)
+        kept = a_t / a_s  # alpha_bar of the way from s to t
+        x0 = predict(x, t)
+        mean = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
+        deviation = ((1 - a_s) / (1 - a_t) * (1 - kept)) ** 0.5
+        x = mean + deviation * draw_noise(x.shape, generator).to(x) if s >= 0 else mean
+    return x
+
+
+def ddim(
+    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 0.0
+) -> Tensor:
+    """DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16). eta 0: deterministic; 1: as `ddpm`."""
+    x = noise
+    for t, s in _visited(schedule, steps):
+        a_t, a_s = schedule.at(t), schedule.at(s)
+        x0 = predict(x, t)
+        epsilon = (x - a_t**0.5 * x0) / (1 - a_t) ** 0.5
+        deviation = eta * ((1 - a_s) / (1 - a_t) * (1 - a_t / a_s)) ** 0.5
+        x = a_s**0.5 * x0 + max(1 - a_s - deviation**2, 0.0) ** 0.5 * epsilon
+        if deviation > 0:
+            x = x + deviation * draw_noise(x.shape, generator).to(x)
+    return x
+
+
+def dpmpp_2m(
+    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 0.0
+) -> Tensor:
+    """DPM-Solver++(2M), deterministic (Lu et al. 2022, arXiv 2211.01095, algorithm 2); `generator`, `eta` are not used.
+
+    The first step is of first order, for want of a step before it, and so is the last, whose log-SNR is infinite.
+    """
+    x, before, h_before = noise, None, 0.0
+    for t, s in _visited(schedule, steps):
+        x0 = predict(x, t)
+        if s < 0:
+            return x0
+        a_t, a_s = schedule.at(t), schedule.at(s)
+        h = _log_snr(a_s) - _log_snr(a_t)
+        estimate = x0 if before is None else x0 + (x0 - before) * (h / (2 * h_before))
+        x = ((1 - a_s) / (1 - a_t)) ** 0.5 * x - a_s**0.5 * math.expm1(-h) * estimate
+        before, h_before = x0, h
+    return x
+
+
+def _log_snr(alpha_bar: float) -> float:
+    """lambda = log(alpha / sigma)."""
+    return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+"""Name -> sampler(predict, noise, schedule, steps, generator, eta)."""
+
+SAMPLER_DEFAULTS = {"name": "dpmpp_2m", "steps": 20, "eta": 0.0, "guidance": 1.0}
+
+
+def check_sampler(config: dict) -> dict:
+    """The config's ``sampler`` block with defaults filled in. Raises UserError for a value that cannot be."""
+    unknown = sorted(set(config) - set(SAMPLER_DEFAULTS))
+    if unknown:
+        raise UserError(f"sampler: unknown key `{unknown[0]}`; known keys: {', '.join(SAMPLER_DEFAULTS)}")
+    config = SAMPLER_DEFAULTS | config
+    if config["name"] not in SAMPLERS:
+        raise UserError(f"sampler.name is {config['name']!r}: it must be one of {', '.join(SAMPLERS)}")
+    if not isinstance(config["steps"], int) or config["steps"] < 1:
+        raise UserError(f"sampler.steps is {config['steps']!r}: it must be a whole number, 1 or more")
+    if not isinstance(config["eta"], int | float) or not 0 <= config["eta"] <= 1:
+        raise UserError(f"sampler.eta is {config['eta']!r}: it must lie within 0 and 1")
+    if not isinstance(config["guidance"], int | float) or config["guidance"] < 0:
+        raise UserError(f"sampler.guidance is {config['guidance']!r}: it must be a number, 0 or more")
+    return config

@@ -1,0 +1,198 @@
+"""From a trained generator to synthetic cases: features, noise, denoising, decoding, and the quality gate."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import UserError
+from ..base.seeds import numpy_rng, torch_generator
+from ..cohort.regions import channels_to_levels
+from ..models.build_autoencoder import build_autoencoder
+from ..models.build_denoiser import build_denoiser
+from ..training.devices import autocast
+from ..training.model_files import load_model, load_weights
+from .conditions import FeatureTable, draw_features
+from .gate import brain_mask, judge
+from .samplers import SAMPLERS, X0Predictor, draw_noise
+from .schedules import Schedule, build_schedule
+from .settings import SynthesisSettings
+
+DARKEST_BRAIN = -1.0 + 2e-4
+"""Smallest intensity inside the brain: one step of the int16 code above the background, which is exactly -1."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator, ready on a device; `contract` is its model.json."""
+
+    contract: dict
+    autoencoder: nn.Module
+    denoiser: nn.Module
+    schedule: Schedule
+    features: FeatureTable
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Case:
+    """A synthetic case that passed the gate.
+
+    image: float32 (M, D, H, W) in [-1, 1], background exactly -1; levels: uint8 (D, H, W); requested and measured:
+    feature name -> value.
+    """
+
+    number: int
+    attempts: int
+    requested: dict[str, float]
+    measured: dict[str, float]
+    image: np.ndarray
+    levels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A draw that the gate refused; `last` if the case is given up. measured is None where there was no tumour."""
+
+    number: int
+    attempt: int
+    reasons: tuple[str, ...]
+    measured: dict[str, float] | None
+    last: bool
+
+
+def load_generator(folder: str | os.PathLike, device: torch.device) -> Generator:
+    """Load the generator in `folder`. Raises UserError if there is none, or if its files are damaged."""
+    weights, contract = load_model(folder)
+    if contract["kind"] != "generator":
+        raise UserError(f"{folder} holds a trained {contract['kind']}: give the folder of a generator")
+    names = tuple(contract["features"]["names"])
+    parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "denoiser": {}, "features": {}}
+    for key, value in weights.items():
+        part, _, name = key.partition(".")
+        parts.setdefault(part, {})[name] = value
+    if list(parts["features"]) != ["table"] or len(parts) > 3:
+        raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
+    modules = {
+        "autoencoder": build_autoencoder(
+            contract["autoencoder"], len(contract["modalities"]), len(contract["regions"]), contract["grid"]
+        ),
+        "denoiser": build_denoiser(contract["spec"], contract["latent"]["shape"][0], len(names)),
+    }
+    for name, module in modules.items():
+        load_weights(module, parts[name], folder)
+        module.eval().requires_grad_(False).to(device)
+    table = FeatureTable(names, parts["features"]["table"].double().numpy())
+    return Generator(contract, **modules, schedule=build_schedule(contract["diffusion"]), features=table, device=device)
+
+
+def grid_affine(grid: Mapping) -> np.ndarray:
+    """Affine (voxel (w, h, d) to RAS mm) of the model's grid, its centre at the origin."""
+    spacing_whd = np.asarray(grid["spacing_mm"], dtype=np.float64)[::-1]
+    size_whd = np.asarray(grid["size"])[::-1]
+    affine = np.diag([*spacing_whd, 1.0])
+    affine[:3, 3] = -spacing_whd * (size_whd - 1) / 2
+    return affine
+
+
+def synthesise(
+    generator: Generator,
+    numbers: Iterable[int],
+    settings: SynthesisSettings,
+    requests: Mapping[int, Mapping[str, float]] | None = None,
+    extrapolate: bool = False,
+) -> Iterator[Case | Refusal]:
+    """Make the cases of these numbers; refused draws come out as well, the last one of a case marked so.
+
+    Features, noise and the sampler's noise of case i depend on (seed, i, attempt) alone.
+
+    Parameters
+    ----------
+    requests : number -> requested features, all or some; the others are drawn
+    extrapolate : the gate does not look at the training range of the features
+    """
+    requests = requests or {}
+    gate = settings.gate | ({"feature_tolerance": math.inf} if extrapolate else {})
+    todo = deque((number, 0) for number in numbers)
+    while todo:
+        batch = [todo.popleft() for _ in range(min(settings.cases_per_batch, len(todo)))]
+        drawn = [
+            draw_features(
+                generator.features,
+                numpy_rng(settings.seed, "features", number, attempt),
+                settings.smoothing,
+                requests.get(number),
+            )
+            for number, attempt in batch
+        ]
+        sources = [torch_generator(settings.seed, "noise", number, attempt) for number, attempt in batch]
+        latents = sample_latents(generator, np.stack(drawn), sources, settings)
+        again = []
+        for (number, attempt), features, latent in zip(batch, drawn, latents, strict=True):
+            made = _decoded_case(generator, number, attempt, features, latent, settings, gate)
+            if isinstance(made, Refusal) and not made.last:
+                again.append((number, attempt + 1))
+            yield made
+        todo.extendleft(reversed(again))
+
+
+@torch.inference_mode()
+def sample_latents(
+    generator: Generator, features: np.ndarray, sources: list[torch.Generator], settings: SynthesisSettings
+) -> Tensor:
+    """Latents (B, e, D, h, w), in the autoencoder's own scale, for tumour features (B, F) and a source of noise each."""
+    latent, sampler, device = generator.contract["latent"], settings.sampler, generator.device
+    mean, std, low, high = (
+        torch.tensor(latent[key], device=device).view(1, -1, 1, 1, 1) for key in ("mean", "std", "low", "high")
+    )
+    conditions = torch.from_numpy(generator.features.normalise(features)).float().to(device)
+    predict = X0Predictor(
+        generator.denoiser,
+        generator.schedule,
+        generator.contract["diffusion"].get("parameterization", "v"),
+        conditions,
+        sampler["guidance"],
+        (low, high),
+    )
+    noise = draw_noise((len(features), *latent["shape"]), sources).to(device)
+    with autocast(device, settings.precision):
+        sample = SAMPLERS[sampler["name"]]
+        z = sample(predict, noise, generator.schedule, sampler["steps"], sources, sampler["eta"])
+    return z.float() * std + mean
+
+
+@torch.inference_mode()
+def decode(generator: Generator, latent: Tensor, settings: SynthesisSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Image float32 (M, D, H, W) and nested levels uint8 (D, H, W) of one latent (e, D, h, w), as decoded."""
+    with autocast(generator.device, settings.precision):
+        image, mask = generator.autoencoder.decode_volumes(latent[None], settings.slices_per_batch)
+    levels = channels_to_levels(mask[0].float().cpu(), generator.contract["regions"])
+    return image[0].float().cpu().numpy(), levels.numpy()
+
+
+def _decoded_case(
+    generator: Generator,
+    number: int,
+    attempt: int,
+    features: np.ndarray,
+    latent: Tensor,
+    settings: SynthesisSettings,
+    gate: dict,
+) -> Case | Refusal:
+    image, levels = decode(generator, latent, settings)
+    brain = brain_mask(image)
+    contract = generator.contract
+    spacing_mm = contract["grid"]["spacing_mm"]
+    verdict = judge(levels, brain, spacing_mm, generator.features, contract["brain_volume_ml"], gate)
+    if verdict.reasons:
+        return Refusal(number, attempt, verdict.reasons, verdict.measured, attempt >= settings.max_redraws)
+    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
+    requested = dict(zip(generator.features.names, features.tolist(), strict=True))
+    return Case(number, attempt + 1, requested, verdict.measured, image, np.where(brain, levels, 0).astype(np.uint8))

@@ -1,0 +1,151 @@
+"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only) over its seeds.
+
+`dice.tsv` of one arm and seed has a row a test case and region. A mean over arms that saw different cases or seeds
+compares nothing, so a gap in the grid is an error that names the arm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..base.errors import UserError
+from ..base.files import read_tsv
+from ..cohort.regions import REGIONS
+
+REAL_ONLY = "none"  # the `system` of an arm without synthetic cases
+KEYS = ["n_real", "system", "ratio", "synthetic_only", "seed", "case_id", "region"]
+COLUMNS = [*KEYS, "dice", "reference_ml", "predicted_ml"]
+
+
+class Arm(NamedTuple):
+    """One column of the study; `label` is how tables and figures write it."""
+
+    n_real: int
+    system: str
+    ratio: float
+    synthetic_only: bool
+
+    @property
+    def is_real_only(self) -> bool:
+        return self.system == REAL_ONLY
+
+    @property
+    def label(self) -> str:
+        if self.is_real_only:
+            return "real only"
+        return f"{self.ratio:g}x synthetic only" if self.synthetic_only else f"real + {self.ratio:g}x synthetic"
+
+    @property
+    def name(self) -> str:
+        """The arm in the words of the config, for error messages."""
+        kind = ", synthetic only" if self.synthetic_only else ""
+        return f"n_real={self.n_real}, system={self.system}, ratio={self.ratio:g}{kind}"
+
+
+def distance_column(table: pd.DataFrame) -> str:
+    """The one Hausdorff column, e.g. ``hd95_mm``. Raises UserError if there is none or the percentiles are mixed."""
+    found = [name for name in table.columns if re.fullmatch(r"hd[\d.]+_mm", name)]
+    if len(found) != 1:
+        raise UserError(f"one Hausdorff column (hd95_mm) expected in the dice tables, found {found or 'none'}")
+    return found[0]
+
+
+def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
+    """All dice.tsv files as one checked table: finite values, no row twice, no arm, seed, case or region missing.
+
+    Raises UserError that names the file or the arm.
+    """
+    if not files:
+        raise UserError("no dice.tsv file was given: run the segmentation arms first (snakemake segmentation)")
+    parts = []
+    for file in files:
+        part = read_tsv(file)
+        missing = [name for name in COLUMNS if name not in part.columns]
+        if missing:
+            raise UserError(f"{file} lacks the columns {', '.join(missing)}: score this arm again")
+        if part.empty:
+            raise UserError(f"{file} holds no scores: its arm has no test case")
+        distance = distance_column(part)
+        numbers = part[["dice", distance, "reference_ml", "predicted_ml"]].to_numpy(float)
+        if not np.isfinite(numbers).all():
+            case = part.case_id[~np.isfinite(numbers).all(axis=1)].iloc[0]
+            raise UserError(f"{file}: a score of case {case} is no number: score this arm again")
+        parts.append(part.assign(system=part.system.fillna(REAL_ONLY).astype(str), ratio=part.ratio.astype(float)))
+    scores = pd.concat(parts, ignore_index=True)
+    distance_column(scores)
+    if scores.isna().any(axis=None):
+        raise UserError("the dice tables have different columns: score all arms again with one version")
+    twice = scores.duplicated(KEYS)
+    if twice.any():
+        arm = Arm(*scores.loc[twice, ["n_real", "system", "ratio", "synthetic_only"]].iloc[0])
+        raise UserError(f"arm {arm.name}, seed={scores.seed[twice].iloc[0]} is given twice")
+    nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0)]
+    if len(nothing_added):
+        n_real, ratio = nothing_added.iloc[0][["n_real", "ratio"]]
+        raise UserError(
+            f"ratio {ratio:g} of n_real={n_real} rounds to no synthetic case: remove it from segmentation: ratios"
+        )
+    _check_grid(scores)
+    return scores
+
+
+def _check_grid(scores: pd.DataFrame) -> None:
+    keys = ["n_real", "system", "ratio", "synthetic_only"]
+    have = {
+        (Arm(*arm), seed): set(zip(group.case_id, group.region, strict=True))
+        for (*arm, seed), group in scores.groupby([*keys, "seed"], sort=True)
+    }
+    seeds = sorted({seed for _, seed in have})
+    sizes = sorted({arm.n_real for arm, _ in have})
+    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False)})
+    everything = set.union(*have.values())
+    for n_real, mix, seed in product(sizes, mixes, seeds):
+        arm = Arm(n_real, *mix)
+        if (arm, seed) not in have:
+            raise UserError(
+                f"no scores of the arm {arm.name}, seed={seed}, which the other arms need for comparison. "
+                "Run `snakemake segmentation`, and give its dice.tsv"
+            )
+        gap = sorted(everything - have[arm, seed])
+        if gap:
+            case, region = gap[0]
+            raise UserError(
+                f"the arm {arm.name}, seed={seed} has no score of case {case}, region {region} ({len(gap)} missing): "
+                "arms are compared on the same test cases only. Predict and score this arm again"
+            )
+
+
+def arms_of(scores: pd.DataFrame) -> list[Arm]:
+    """The arms, ordered: n_real, real only first, then by system: mixes by ratio, synthetic only by ratio."""
+    found = {Arm(*row) for row in scores[["n_real", "system", "ratio", "synthetic_only"]].drop_duplicates().to_numpy()}
+    found = {Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only)) for arm in found}
+    return sorted(found, key=lambda arm: (arm.n_real, not arm.is_real_only, arm.system, arm.synthetic_only, arm.ratio))
+
+
+def regions_of(scores: pd.DataFrame) -> list[str]:
+    """The regions, largest first."""
+    known = list(REGIONS)
+    return sorted(scores.region.unique(), key=lambda name: known.index(name) if name in known else len(known))
+
+
+def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
+    """All rows of one arm and region."""
+    return scores[
+        (scores.n_real == arm.n_real)
+        & (scores.system == arm.system)
+        & (scores.ratio == arm.ratio)
+        & (scores.synthetic_only == arm.synthetic_only)
+        & (scores.region == region)
+    ]
+
+
+def score_array(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """(cases, seeds) array of one column of one arm and region; cases and seeds in sorted order."""
+    return rows.pivot(index="case_id", columns="seed", values=column).sort_index().sort_index(axis=1).to_numpy(float)

@@ -1,0 +1,73 @@
+"""Draw real and synthetic cases side by side: three planes through the tumour, contours of its regions.
+
+Config: {"cases": 4, "modality": "t2f", "regions": [...], "seed": 0}. The synthetic cases are the first ones by
+number, the real ones a seeded draw from the training patients of the generator: none is picked for its looks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv
+from workflow_scripts.base.seeds import numpy_rng
+from workflow_scripts.cohort.dataset import read_splits, train_ids
+from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
+from workflow_scripts.reporting.style import save_figure
+
+
+def _pick(case_ids: list[str], count: int, seed: int) -> list[str]:
+    order = numpy_rng(seed, "real cases in the figure").permutation(len(case_ids))[:count]
+    return [case_ids[index] for index in np.sort(order)]
+
+
+def _modality(modalities: list[str], wanted: str) -> int:
+    if wanted not in modalities:
+        raise UserError(f"evaluation: figures: modality {wanted!r} is not in the volumes: {', '.join(modalities)}")
+    return modalities.index(wanted)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = program_parser(__doc__)
+    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
+    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
+    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed real volumes")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
+    parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
+    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    parser.add_argument("--system", required=True, help="name of the generative system")
+    parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
+    parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
+    args = parser.parse_args(argv)
+    settings = {"cases": 4, "modality": "t2f", "regions": list(REGIONS), "seed": 0} | args.config
+    regions, wanted = check_regions(settings["regions"]), settings["modality"]
+
+    known = set(read_tsv(args.cases).case_id)
+    train = [case for case in train_ids(read_splits(args.splits), args.n_real) if case in known]
+    made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
+    store, real, synthetic = VolumeStore(args.volumes), [], []
+    for case_id in _pick(train, settings["cases"], settings["seed"]):
+        meta = store.meta(case_id)
+        image = store.image(case_id)[_modality(meta["modalities"], wanted)]
+        real.append(PicturedCase(case_id, np.asarray(image), np.asarray(store.levels(case_id)), meta["spacing_mm"]))
+    for case_id in made.case_id.iloc[: settings["cases"]]:
+        image, levels = read_synthetic_case(args.synthetic / case_id, case_id, [wanted])
+        synthetic.append(PicturedCase(case_id, image[0], levels, real[0].spacing_mm if real else (1, 1, 1)))
+    title = (
+        f"{wanted}, slices with the most tumour. Right: system {args.system}, trained on n_real = {args.n_real} "
+        f"patients; its first {len(synthetic)} cases by number, not picked. Left: a seeded draw from those patients."
+    )
+    if args.simulated:
+        title = f"SIMULATED COHORT: no patient is real. {title}"
+    save_figure(real_and_synthetic(real, synthetic, regions, title, args.simulated), args.out)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,49 @@
+"""Join the shards to cases.tsv and rejected.tsv, and refuse cases whose images are those of another case.
+
+Config: {"on_bad_case": "reject"}: "fail" stops if any case was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.cohort.tables import REJECTED_COLUMNS, refuse_copies, rejected_table
+
+
+def _join(paths: Sequence[str]) -> pd.DataFrame:
+    """All tables below each other, sorted by case id; empty ones keep the columns' types from being guessed."""
+    tables = [read_tsv(path) for path in paths]
+    filled = [table for table in tables if not table.empty]
+    joined = pd.concat(filled, ignore_index=True) if filled else tables[0]
+    return joined.sort_values("case_id", kind="stable", ignore_index=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = program_parser(__doc__)
+    parser.add_argument("--shards", nargs="+", required=True, help="tables of passed cases")
+    parser.add_argument(
+        "--rejected-shards", nargs="+", required=True, help="tables of refused cases, of find_cases too"
+    )
+    parser.add_argument("--cases", required=True, help="cases.tsv to write")
+    parser.add_argument("--rejected", required=True, help="rejected.tsv to write")
+    args = parser.parse_args(argv)
+    cases, copies = refuse_copies(_join(args.shards))
+    rejected = pd.concat([_join(args.rejected_shards), rejected_table(copies)], ignore_index=True)
+    rejected = rejected[list(REJECTED_COLUMNS)].sort_values("case_id", kind="stable", ignore_index=True)
+    if len(rejected) and args.config.get("on_bad_case", "reject") == "fail":
+        raise BadCase(*rejected.iloc[0][list(REJECTED_COLUMNS)])
+    if cases.empty:
+        first = " ".join(f"The first: {row.case_id}: {row.reason} ({row.file})" for row in rejected[:1].itertuples())
+        raise UserError(f"no case is left: {len(rejected)} were refused. {first}")
+    write_tsv(args.rejected, rejected)
+    write_tsv(args.cases, cases)
+    log.info("%d cases pass, %d are refused (%s)", len(cases), len(rejected), args.rejected)
+
+
+if __name__ == "__main__":
+    run_program(main)

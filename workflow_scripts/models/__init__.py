@@ -1,0 +1,1 @@
+"""Networks only: shapes in every docstring. Imports no other room but base."""

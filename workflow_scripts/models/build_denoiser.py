@@ -1,0 +1,37 @@
+"""From a config block to a denoiser: one entry a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from ..base.errors import UserError
+from .unet import UNet
+
+
+def _unet_3d(spec: dict, latent_channels: int, n_features: int) -> nn.Module:
+    return UNet(
+        latent_channels,
+        latent_channels,
+        spec["channels"],
+        dims=3,
+        blocks_per_level=spec.get("blocks_per_level", 2),
+        embedding_dim=spec.get("embedding_dim", 256),
+        n_features=n_features,
+    )
+
+
+DENOISERS: dict[str, Callable[[dict, int, int], nn.Module]] = {"unet_3d": _unet_3d}
+"""Kind -> builder(spec, latent channels, number of features); every denoiser has the ``forward`` of `UNet`."""
+
+
+def build_denoiser(spec: dict, latent_channels: int, n_features: int) -> nn.Module:
+    """The denoiser that `spec` (the config's ``denoiser`` block) describes, for latents (B, latent_channels, D, h, w).
+
+    Raises UserError for an unknown ``kind``, naming those there are.
+    """
+    kind = spec.get("kind")
+    if kind not in DENOISERS:
+        raise UserError(f"denoiser.kind is {kind!r}; known kinds: {', '.join(sorted(DENOISERS))}")
+    return DENOISERS[kind](spec, latent_channels, n_features)

@@ -1,0 +1,53 @@
+"""Plan the segmentation: nnU-Net's fingerprint and 3d_fullres plan, from the real training cases alone.
+
+Writes plans.json, dataset.json and dataset_fingerprint.json into --out. Config: modalities, regions, and in place of
+nnU-Net's own choice (null) patch_size [depth, height, width] in voxels, batch_size, features_per_stage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import write_json
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
+    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
+    parser.add_argument("--volumes", type=Path, required=True, help="cohort/volumes")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
+    parser.add_argument("--out", type=Path, required=True, help="the plan's folder")
+    args = parser.parse_args(argv)
+
+    from workflow_scripts.cohort.dataset import read_splits, train_ids
+    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.segmentation import plan as planning
+
+    for key in ("modalities", "regions"):
+        if not args.config.get(key):
+            raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
+    settings = planning.read_plan_settings(args.config)
+    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
+    modalities, regions = args.config["modalities"], args.config["regions"]
+    dataset = planning.dataset_description(modalities, regions, case_ids, args.n_real)
+    measured = planning.fingerprint(VolumeStore(args.volumes), case_ids, modalities, args.threads)
+    plan = planning.override_plan(planning.make_plan(measured, dataset, args.threads), **settings)
+
+    plans_file, dataset_file, fingerprint_file = planning.plan_files(args.out)
+    write_json(fingerprint_file, measured)
+    write_json(dataset_file, plan.dataset)
+    write_json(plans_file, plan.plans)
+    chosen = plan.configuration
+    log.info(
+        "planned on %d cases: patch %s, batch %d, features %s",
+        *(len(case_ids), chosen["patch_size"], chosen["batch_size"]),
+        chosen["architecture"]["arch_kwargs"]["features_per_stage"],
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,50 @@
+"""Preprocess the real training and validation cases for nnU-Net into the pool. Test cases never enter it.
+
+Writes the pool's files into --pool and a table to --out: case_id, split (train or val), digest.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.files import write_tsv
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
+    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
+    parser.add_argument("--volumes", type=Path, required=True, help="cohort/volumes")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
+    parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
+    parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
+    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.segmentation.nnunet import load_plan
+    from workflow_scripts.segmentation.plan import checked_volume
+    from workflow_scripts.segmentation.pool import fill_pool
+
+    plan, splits, store = load_plan(args.plan), read_splits(args.splits), VolumeStore(args.volumes)
+    split_of = dict.fromkeys(sorted(train_ids(splits, args.n_real)), "train")
+    split_of |= dict.fromkeys(sorted(val_ids(splits)), "val")
+
+    def read(case_id: str) -> tuple:
+        image, levels, meta = checked_volume(store, case_id, plan.modalities)
+        return image, levels, meta["spacing_mm"]
+
+    readers = {case_id: partial(read, case_id) for case_id in split_of}
+    digests = fill_pool(plan, args.pool, readers, args.threads, "preprocessing real cases for nnU-Net")
+    rows = [(case_id, split, digests[case_id]) for case_id, split in split_of.items()]
+    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "split", "digest"]))
+
+
+if __name__ == "__main__":
+    run_program(main)

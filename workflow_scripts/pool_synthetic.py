@@ -1,0 +1,53 @@
+"""Preprocess a block of synthetic cases for nnU-Net into the pool.
+
+Writes the pool's files into --pool, as <system>_<case id>, and a table to --out: case_id (in the pool),
+synthetic_case_id, number, digest.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--table", type=Path, required=True, help="table of the block, from synthesize")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
+    parser.add_argument("--system", required=True, help="name of the system that made them")
+    parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
+    parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.cohort.nifti import read_synthetic_case
+    from workflow_scripts.segmentation.nnunet import load_plan
+    from workflow_scripts.segmentation.plan import check_arrays
+    from workflow_scripts.segmentation.pool import fill_pool
+
+    plan, table = load_plan(args.plan), read_tsv(args.table)
+    if missing := {"case_id", "number"} - set(table.columns):
+        raise UserError(f"{args.table} has no column {', '.join(sorted(missing))}: give a table that synthesize wrote")
+    spacing_mm = plan.grid_spacing_mm
+
+    def read(case_id: str) -> tuple:
+        image, levels = read_synthetic_case(args.synthetic / case_id, case_id, plan.modalities)
+        check_arrays(case_id, str(args.synthetic / case_id), image, levels, plan.modalities)
+        return image, levels, spacing_mm
+
+    pool_ids = {f"{args.system}_{case_id}": case_id for case_id in table["case_id"]}
+    readers = {pool_id: partial(read, case_id) for pool_id, case_id in pool_ids.items()}
+    digests = fill_pool(plan, args.pool, readers, args.threads, "preprocessing synthetic cases for nnU-Net")
+    rows = zip(digests, pool_ids.values(), table["number"], digests.values(), strict=True)
+    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "synthetic_case_id", "number", "digest"]))
+
+
+if __name__ == "__main__":
+    run_program(main)

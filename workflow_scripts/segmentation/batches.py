@@ -1,0 +1,43 @@
+"""Batches that are a function of (seed, number): the same whether training ran through or was killed and resumed.
+
+nnU-Net draws cases, patches and augmentations from the process's global generators. They are set anew before each
+batch, so batch 1000 can be had without the 999 before it, in this process or in a worker.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from torch.utils.data import DataLoader, Dataset
+
+from ..base.seeds import seed_of
+
+
+def seed_everything(*keys: int | str) -> None:
+    """Set the global generators of Python, NumPy and torch (CPU and CUDA) to a function of `keys`."""
+    seed = seed_of(*keys)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  nnU-Net's augmentations read this generator
+    torch.manual_seed(seed)
+
+
+class NumberedBatches(Dataset):
+    """Batch `number` of one loader; its draws depend on (seed, role, number) alone."""
+
+    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str):
+        self.loader, self.seed, self.role = loader, seed, role
+
+    def __getitem__(self, number: int) -> dict:
+        seed_everything(self.seed, "segmentation", self.role, number)
+        batch = self.loader.generate_train_batch()
+        return {"data": batch["data"], "target": batch["target"]}
+
+    def stream(self, start: int, stop: int, workers: int, pin_memory: bool) -> Iterator[dict]:
+        """Batches start ... stop - 1 in order, made by `workers` processes (0: this one)."""
+        # nnU-Net allocates uninitialised memory and fills it: safe to make ahead of time in workers
+        settings = {"num_workers": workers, "pin_memory": pin_memory, "batch_size": None}
+        return iter(DataLoader(self, sampler=range(start, stop), **settings))

@@ -1,0 +1,127 @@
+"""The training of an arm: nnU-Net's steps, resumed exactly.
+
+All draws are a function of (seed, iteration) (`batches`), the schedule is one of the epoch, and validation changes
+nothing; so weights, momentum, and the numbers seen so far are the whole state.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..base.cli import log
+from ..base.errors import UserError
+from ..base.progress import track
+from ..training.checkpoint import Checkpoints
+from ..training.interrupt import StopRequest
+from .batches import NumberedBatches
+from .precision import use_precision
+from .settings import SegmentationSettings
+from .trainer import ArmTrainer
+
+
+class Fit:
+    """One arm's training: a trainer, and where it stands."""
+
+    def __init__(self, trainer: ArmTrainer, settings: SegmentationSettings, seed: int, folder: Path, title: str):
+        self.trainer, self.settings, self.title = trainer, settings, title
+        self.checkpoints = Checkpoints(folder)
+        self.precision = use_precision(trainer.network, trainer.device, settings.precision)
+        train, val = trainer.loaders()
+        self.train_batches = NumberedBatches(train, seed, "train")
+        self.val_batches = NumberedBatches(val, seed, "val")
+        self.steps, self.val_steps = trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch
+        self.done = 0  # training steps
+        self.losses: list[float] = []  # of the current epoch's steps
+        self.history: list[dict] = []  # a row an epoch
+        self.saved_at = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end. On SIGTERM, save and raise SystemExit. Raises UserError if the loss is no longer finite."""
+        self._load()
+        total = self.trainer.num_epochs * self.steps
+        with StopRequest() as stop, track(total, self.title, initial=self.done) as bar:
+            batches = self._stream(self.train_batches, self.done, total)
+            for epoch in range(len(self.history), self.trainer.num_epochs):
+                self.trainer.network.train()
+                self.trainer.lr_scheduler.step(epoch)
+                while len(self.losses) < self.steps:
+                    self.losses.append(float(self.trainer.train_step(next(batches))["loss"]))
+                    self.done += 1
+                    bar.update(1, epoch=epoch, loss=self.losses[-1])
+                    self._save_if_due(stop.number)
+                self._check_finite(epoch)
+                self.history.append(self._row(epoch))
+                self.losses = []
+                self._save()
+
+    def _check_finite(self, epoch: int) -> None:
+        if not np.isfinite(self.losses).all():
+            raise UserError(
+                f"{self.title}: the loss is no number any more in epoch {epoch}. Set segmentation.initial_learning_rate "
+                f"below {self.trainer.initial_lr:g}, or segmentation.precision to 32"
+            )
+
+    def _stream(self, batches: NumberedBatches, start: int, stop: int) -> Iterator[dict]:
+        return batches.stream(start, stop, self.settings.workers, self.trainer.device.type == "cuda")
+
+    def _row(self, epoch: int) -> dict:
+        """Validate, and describe the epoch: losses, nnU-Net's pseudo Dice (over validation patches), learning rate."""
+        row = {"epoch": epoch, "train_loss": float(np.mean(self.losses)), "val_loss": math.nan}
+        regions = [name for name in self.trainer.dataset_json["labels"] if name != "background"]
+        row |= {f"pseudo_dice_{region}": math.nan for region in regions}
+        row["learning_rate"] = float(self.trainer.optimizer.param_groups[0]["lr"])
+        if self.val_steps:
+            self.trainer.network.eval()
+            with torch.no_grad():
+                first = epoch * self.val_steps
+                batches = self._stream(self.val_batches, first, first + self.val_steps)
+                parts = [self.trainer.validation_step(batch) for batch in batches]
+            row["val_loss"] = float(np.mean([part["loss"] for part in parts]))
+            hit, false, missed = (sum(part[key] for part in parts) for key in ("tp_hard", "fp_hard", "fn_hard"))
+            for region, tp, fp, fn in zip(regions, hit, false, missed, strict=True):
+                if tp + fp + fn > 0:  # no voxel of the region, and none predicted: there is no Dice
+                    row[f"pseudo_dice_{region}"] = float(2 * tp / (2 * tp + fp + fn))
+        return row
+
+    def _save_if_due(self, signal_number: int) -> None:
+        if signal_number:
+            self._save()
+            log.info("%s: stopped at step %d, saved to go on from there", self.title, self.done)
+            raise SystemExit(128 + signal_number)
+        if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
+            self._save()
+
+    def _save(self) -> None:
+        trainer = self.trainer
+        content = {
+            "step": self.done,
+            "network": trainer.network.state_dict(),
+            "optimizer": trainer.optimizer.state_dict(),
+            "scaler": trainer.grad_scaler.state_dict() if trainer.grad_scaler else None,
+            "losses": self.losses,
+            "history": self.history,
+        }
+        self.checkpoints.save(content)
+        self.saved_at = time.monotonic()
+
+    def _load(self) -> None:
+        state = self.checkpoints.load()
+        if state is None:
+            return
+        self.trainer.network.load_state_dict(state["network"])
+        self.trainer.optimizer.load_state_dict(state["optimizer"])
+        if self.trainer.grad_scaler and state["scaler"]:
+            self.trainer.grad_scaler.load_state_dict(state["scaler"])
+        self.done, self.losses, self.history = state["step"], state["losses"], state["history"]
+        log.info("%s: going on after step %d", self.title, self.done)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The network's weights on the CPU, by name."""
+        state = self.trainer.network.state_dict()
+        return {name: value.detach().cpu().contiguous().clone() for name, value in sorted(state.items())}

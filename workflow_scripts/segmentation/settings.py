@@ -1,0 +1,78 @@
+"""The settings of an arm's training and of prediction, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from ..base.errors import UserError
+
+PRECISIONS = ("auto", "bf16", "32")
+COUNTS = ("epochs", "iterations_per_epoch")
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How nnU-Net is trained and used; None is nnU-Net's own value.
+
+    Attributes
+    ----------
+    epochs, iterations_per_epoch : int or None
+        1000 and 250. Every arm makes epochs x iterations steps, however many cases it has.
+    val_iterations_per_epoch : int or None
+        50. They are watched only: nothing is chosen by them. 0: none.
+    initial_learning_rate : float or None
+        0.01, falling by nnU-Net's polynomial schedule.
+    augmentation : bool
+        nnU-Net's own data augmentation.
+    mirroring : bool
+        At prediction, average over all flips of the axes that were flipped in training (eight times the work).
+    precision : "auto" | "bf16" | "32"
+        See `precision.use_precision`.
+    workers : int
+        Processes that make batches; 0: the training process itself.
+    checkpoint_minutes : float
+        Time between checkpoints within an epoch; there is one at each epoch's end.
+    """
+
+    epochs: int | None = None
+    iterations_per_epoch: int | None = None
+    val_iterations_per_epoch: int | None = None
+    initial_learning_rate: float | None = None
+    augmentation: bool = True
+    mirroring: bool = True
+    precision: str = "auto"
+    workers: int = 0
+    checkpoint_minutes: float = 10.0
+
+    @classmethod
+    def from_config(cls, block: dict) -> SegmentationSettings:
+        """Check the keys of a stage's config block that concern training; others are left to their own stages.
+
+        Raises UserError that names the key, its value and what it may be.
+        """
+        block = {field.name: block[field.name] for field in fields(cls) if field.name in block}
+        if block.get("precision") == 32:  # YAML reads an unquoted 32 as a number
+            block["precision"] = "32"
+        for key in COUNTS:
+            _check(block, key, lambda value: value is None or (type(value) is int and value >= 1), "1 or more, or null")
+        for key, null in (("val_iterations_per_epoch", True), ("workers", False)):
+            allowed = "a whole number from 0" + ", or null" * null
+            _check(
+                block, key, lambda value, n=null: (n and value is None) or (type(value) is int and value >= 0), allowed
+            )
+        _check(block, "initial_learning_rate", lambda value: value is None or _positive(value), "above 0, or null")
+        for key in ("augmentation", "mirroring"):
+            _check(block, key, lambda value: isinstance(value, bool), "true or false")
+        _check(block, "precision", lambda value: value in PRECISIONS, " or ".join(PRECISIONS))
+        _check(block, "checkpoint_minutes", lambda value: value == 0 or _positive(value), "minutes, 0 or more")
+        return cls(**block)
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _check(block: dict, key: str, is_right, allowed: str) -> None:
+    if key in block and not is_right(block[key]):
+        raise UserError(f"segmentation.{key} is {block[key]!r}, but must be {allowed}")

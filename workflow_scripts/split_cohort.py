@@ -1,0 +1,37 @@
+"""Split a cohort by patient into test, validation and nested train subsets, stratified by tumour volume.
+
+Config: {"n_real": [20, 50, 100], "val": 10, "test": 50, "seed": 0}, in patients. A patient's time points share a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_json
+from workflow_scripts.cohort.splits import split_patients
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = program_parser(__doc__)
+    parser.add_argument("--cases", required=True, help="cohort/cases.tsv")
+    parser.add_argument("--out", required=True, help="splits.json to write")
+    args = parser.parse_args(argv)
+    missing = [key for key in ("n_real", "val", "test", "seed") if key not in args.config]
+    if missing:
+        raise UserError(f"split_cohort needs {', '.join(missing)} in its config block")
+    cases = read_tsv(args.cases)
+    if cases.empty:
+        raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
+    splits = split_patients(cases, *(args.config[key] for key in ("n_real", "val", "test", "seed")))
+    write_json(args.out, splits)
+    counts = splits["n_patients"]
+    log.info(
+        "patients: %d test, %d validation, %s train, %d unused; %d cases in all",
+        *(counts["test"], counts["val"], "/".join(map(str, counts["train"])), counts["unused"], len(cases)),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

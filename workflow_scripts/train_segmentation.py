@@ -1,0 +1,119 @@
+"""Train nnU-Net on one arm of the study: real cases, or real and synthetic ones, or synthetic ones alone.
+
+Writes model.safetensors (the last epoch's weights: nothing is chosen on validation), arm.json and progress.csv into
+--out. An arm killed at any moment and run again ends in the same bytes on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import atomic, read_tsv, write_json
+from workflow_scripts.base.provenance import code_digest
+
+MODULE = "workflow_scripts.train_segmentation"
+NOT_TRAINING = ("mirroring", "workers")  # settings that leave the weights as they are
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--pool", type=Path, required=True, help="folder of preprocessed cases")
+    parser.add_argument("--real", type=Path, required=True, help="table of pool_real")
+    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="tables of pool_synthetic")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
+    parser.add_argument("--system", default="none", help="who made the synthetic cases; none for real only")
+    parser.add_argument("--ratio", type=float, default=0.0, help="synthetic cases for each real one")
+    parser.add_argument("--synthetic-only", action="store_true", help="train on no real case")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and augmentation")
+    parser.add_argument("--out", type=Path, required=True, help="the arm's folder")
+    parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints to resume from")
+    args = parser.parse_args(argv)
+
+    from workflow_scripts.segmentation.arms import choose_arm
+    from workflow_scripts.segmentation.nnunet import load_plan
+    from workflow_scripts.segmentation.settings import SegmentationSettings
+    from workflow_scripts.training.state import StateFolder, run_digest
+
+    settings, plan = SegmentationSettings.from_config(args.config), load_plan(args.plan)
+    if plan.n_real != args.n_real:
+        raise UserError(
+            f"{args.plan} was made for n_real {plan.n_real}, not {args.n_real}: give that train size's plan"
+        )
+    tables = [read_tsv(table) for table in args.synthetic]
+    arm = choose_arm(plan, read_tsv(args.real), tables, args.system, args.ratio, args.synthetic_only, args.seed)
+    what = {"settings": {key: value for key, value in asdict(settings).items() if key not in NOT_TRAINING}}
+    what |= {"arm": asdict(arm), "plans": plan.plans, "labels": plan.dataset["labels"]}
+    with StateFolder(args.state, "train_segmentation", run_digest(what, MODULE)) as state:
+        _train(args, plan, arm, settings, state.folder)
+
+
+def _train(args, plan, arm, settings, folder: Path) -> None:
+    import pandas as pd
+    from safetensors.torch import save_file
+
+    from workflow_scripts.segmentation.arms import link_view
+    from workflow_scripts.segmentation.fit import Fit
+    from workflow_scripts.segmentation.nnunet import nnunet_home, quiet
+    from workflow_scripts.segmentation.trainer import build_trainer
+    from workflow_scripts.training.devices import default_device, use_threads
+
+    use_threads(args.threads)
+    with nnunet_home() as home, quiet():
+        link_view(arm, args.pool, home / "view")
+        trainer = build_trainer(
+            plan, home / "view", arm.train_ids, list(arm.val_ids), settings, arm.seed, default_device()
+        )
+        fit = Fit(trainer, settings, arm.seed, folder, arm.title)
+        log.info("%s: %d cases, %s, %s", arm.title, len(arm.train_ids), trainer.device, fit.precision)
+        fit.run()
+    with atomic(args.out / "model.safetensors") as temporary:
+        save_file(fit.weights(), temporary)
+    with atomic(args.out / "progress.csv") as temporary:
+        pd.DataFrame(fit.history).to_csv(temporary, index=False, lineterminator="\n")
+    write_json(args.out / "arm.json", _describe(plan, arm, settings, fit))
+
+
+def _describe(plan, arm, settings, fit) -> dict:
+    from importlib.metadata import version
+
+    trainer, chosen = fit.trainer, plan.configuration
+    patches = trainer.num_epochs * trainer.num_iterations_per_epoch * trainer.batch_size
+    mirror_axes = trainer.inference_allowed_mirroring_axes
+    return {
+        **{key: getattr(arm, key) for key in ("n_real", "system", "ratio", "synthetic_only", "seed")},
+        **{key: list(getattr(arm, key)) for key in ("real_ids", "synthetic_ids", "val_ids")},
+        "modalities": plan.modalities,
+        "regions": plan.regions,
+        # every arm makes the same number of steps: with more cases, each is seen less often
+        "patches_seen": patches,
+        "mean_patches_per_real_case": patches / len(arm.train_ids) if arm.real_ids else 0.0,
+        "mean_patches_per_synthetic_case": patches / len(arm.train_ids) if arm.synthetic_ids else 0.0,
+        "plan": {
+            **{key: chosen[key] for key in ("patch_size", "batch_size", "spacing", "batch_dice")},
+            "features_per_stage": chosen["architecture"]["arch_kwargs"]["features_per_stage"],
+        },
+        "training": {
+            "epochs": trainer.num_epochs,
+            "iterations_per_epoch": trainer.num_iterations_per_epoch,
+            "initial_learning_rate": trainer.initial_lr,
+            "augmentation": settings.augmentation,
+            "precision": fit.precision,
+            "parameters": sum(weights.numel() for weights in trainer.network.parameters()),
+        },
+        "prediction": {
+            "mirroring": settings.mirroring,
+            "mirror_axes": None if mirror_axes is None else list(mirror_axes),
+            "precision": settings.precision,
+        },
+        "nnunetv2": version("nnunetv2"),
+        "code_digest": code_digest(MODULE),
+    }
+
+
+if __name__ == "__main__":
+    run_program(main)

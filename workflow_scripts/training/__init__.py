@@ -1,0 +1,1 @@
+"""One loop, one checkpoint, one EMA for every network of the project. Uses models, cohort and base."""

@@ -1,0 +1,58 @@
+"""Where a network runs and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+from ..base.errors import UserError
+
+
+def use_threads(threads: int) -> None:
+    """Use `threads` CPU threads in torch (at least 1)."""
+    torch.set_num_threads(max(1, threads))
+
+
+def default_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); in software it is slower than fp32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def resolve_precision(precision: str, device: torch.device | None = None) -> str:
+    """The precision used on `device`: "bf16" (autocast, weights stay fp32) or "32", from "auto", "bf16" or "32"."""
+    device = device or default_device()
+    if precision != "auto":
+        return precision
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _cpu_has_bf16()
+    return "bf16" if fast else "32"
+
+
+def describe(device: torch.device, precision: str, devices: int = 1) -> str:
+    """One phrase for logs: device and precision."""
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU with {threads} threads"
+    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {'bf16 autocast' if precision == 'bf16' else 'fp32'}"
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Context in which `precision` ("auto", "bf16" or "32") holds on `device`."""
+    wanted = resolve_precision(precision, device) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def check_devices(devices: int) -> None:
+    """Raise UserError if there are GPUs, but fewer than `devices`."""
+    if torch.cuda.is_available() and torch.cuda.device_count() < devices:
+        raise UserError(
+            f"`devices: {devices}` asks for more GPUs than this machine has ({torch.cuda.device_count()}); "
+            f"write `devices: {torch.cuda.device_count()}` or ask the cluster for more"
+        )
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True  # fixed shapes throughout

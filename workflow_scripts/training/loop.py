@@ -1,0 +1,116 @@
+"""The one training loop: any number of players, one or more devices, and an end that no interruption changes.
+
+A step makes one global batch, and lets each player in turn take an optimizer step on its own loss (a GAN is two
+players). Everything random is in the batch, a pure function of (seed, step), so that a run that was stopped anywhere
+and started again makes the same steps: on a CPU, with the same number of threads and devices, to the byte.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.strategies import DDPStrategy
+from torch import Tensor
+from torch.multiprocessing import ProcessExitedException
+
+from ..base.cli import log
+from ..base.errors import UserError
+from . import devices
+from .checkpoint import Checkpoints
+from .curves import Curves
+from .interrupt import StopRequest
+from .run import TrainingRun
+from .settings import TrainSettings
+from .state import StateFolder
+from .task import Player, Task
+
+__all__ = ["Player", "Task", "train"]
+
+
+def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title: str) -> dict[str, dict[str, Tensor]]:
+    """Train to the end, from the newest checkpoint in `state` where there is one.
+
+    Returns
+    -------
+    dict of player to weights (averaged where ema_half_life_steps > 0), fp32 on the CPU, named as in its state_dict
+
+    ``state.folder / "loss.csv"`` then holds the curve: step, and each player's loss, terms, gradient norm and learning
+    rate, means over log_every_steps steps.
+
+    Raises
+    ------
+    UserError
+        Wrong settings, a loss that is no longer finite, or a final checkpoint that cannot be written.
+    SystemExit
+        128 + signal number, after SIGTERM or SIGINT and a checkpoint.
+    """
+    if not isinstance(settings, TrainSettings):
+        settings = TrainSettings.from_config(settings)
+    saved = Checkpoints(state.folder).load()
+    if saved is None or not saved["finished"]:
+        devices.check_devices(settings.devices)
+        _launch(task, settings, state.folder, title)
+        saved = Checkpoints(state.folder).load()
+    curves = Curves(state.folder, saved["columns"], saved["rows"])
+    curves.close()
+    return saved["weights"]
+
+
+def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> None:
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    device = devices.default_device()
+    precision = devices.resolve_precision(settings.precision, device)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=settings.devices,
+        strategy=DDPStrategy(start_method="spawn", broadcast_buffers=False) if settings.devices > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        plugins=[LightningEnvironment()],  # not Slurm's: a job is one task, whatever its number of devices
+    )
+    log.info("%s: on %s", title, devices.describe(device, precision, settings.devices))
+    job = {"task": task, "settings": settings, "folder": folder, "title": title}
+    with StopRequest() as stop:
+        if settings.devices == 1:
+            outcome, detail = _run(fabric, **job)
+        else:
+            threads = max(1, torch.get_num_threads() // settings.devices)
+            # bound, not passed: Lightning searches arguments for modules, and stumbles over a frozen dataclass
+            work = partial(_run, **job, threads=threads, level=log.getEffectiveLevel())
+            try:
+                outcome, detail = fabric.launch(work)
+            except ProcessExitedException:
+                if not stop.number:
+                    raise
+                outcome, detail = "stopped", stop.number  # before the processes had begun
+    if outcome == "error":
+        raise UserError(detail)
+    if outcome == "stopped":
+        raise SystemExit(128 + detail)
+
+
+def _run(
+    fabric: Fabric, task: Task, settings: TrainSettings, folder: Path, title: str, threads: int = 0, level: int = 0
+) -> tuple[str, int | str]:
+    """One process of a training: ("finished", 0), ("stopped", signal) or ("error", sentence), on all ranks alike."""
+    if threads:  # a spawned process starts from nothing
+        logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+        devices.use_threads(threads)
+        _own_memory(task)
+    try:
+        with StopRequest() as stop, torch.random.fork_rng(devices=[]):
+            return TrainingRun(fabric, task, settings, folder, title).run(stop)
+    except UserError as error:
+        return "error", str(error)
+
+
+def _own_memory(task: Task) -> None:
+    """Tensors reach a spawned process as shared memory: each process must train weights of its own."""
+    for player in task.players.values():
+        for tensor in (*player.module.parameters(), *player.module.buffers()):
+            tensor.data = tensor.data.clone()
