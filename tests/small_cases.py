@@ -36,7 +36,11 @@ def anatomy(shape=SHAPE, spacing_mm=SPACING_MM, seed: int = 0, centre=None) -> t
     brain = (x / (0.70 * half[0])) ** 2 + (y / (0.85 * half[1])) ** 2 + (z / (0.85 * half[2])) ** 2 < 1
     if centre is None:
         side = rng.choice([-1, 1])
-        centre = (side * rng.uniform(0.2, 0.3) * half[0], rng.uniform(-0.3, 0.3) * half[1], rng.uniform(-0.1, 0.1) * half[2])
+        centre = (
+            side * rng.uniform(0.2, 0.3) * half[0],
+            rng.uniform(-0.3, 0.3) * half[1],
+            rng.uniform(-0.1, 0.1) * half[2],
+        )
     radius = rng.uniform(0.28, 0.36) * half.min()
     distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + ((z - centre[2]) * 0.8) ** 2) / radius
     levels = ((distance < 1.35).astype(np.uint8) + (distance < 0.9) + ((distance < 0.9) & (distance > 0.45))) * brain

@@ -69,5 +69,5 @@ def test_without_gamma_every_noise_level_weighs_one(name):
 
 @pytest.mark.parametrize("function", [target, to_x0, to_epsilon])
 def test_an_unknown_name_is_refused(function):
-    with pytest.raises(UserError, match="'noise'.*epsilon, v, x0"):
+    with pytest.raises(UserError, match=r"'noise'.*epsilon, v, x0"):
         function("noise", torch.zeros(1), torch.zeros(1), 0.5)

@@ -7,7 +7,7 @@ import torch
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, to_epsilon
-from workflow_scripts.diffusion.samplers import SAMPLERS, X0Predictor, check_sampler, ddim, ddpm, draw_noise, dpmpp_2m
+from workflow_scripts.diffusion.samplers import SAMPLERS, X0Predictor, check_sampler, ddim, ddpm, dpmpp_2m, draw_noise
 from workflow_scripts.diffusion.schedules import cosine, scaled_linear
 
 MEAN, STD = 0.7, 0.3
@@ -46,22 +46,44 @@ def run(name, predict, schedule, steps, eta=0.0, count=20_000):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(("name", "eta"), [("ddpm", 1.0), ("ddim", 0.0), ("ddim", 0.5), ("ddim", 1.0), ("dpmpp_2m", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "eta"), [("ddpm", 1.0), ("ddim", 0.0), ("ddim", 0.5), ("ddim", 1.0), ("dpmpp_2m", 0.0)]
+)
 def test_gaussian_data_come_out_with_their_mean_and_variance(name, eta, schedule):
-    x = run(name, gaussian(SCHEDULES[schedule]), SCHEDULES[schedule], 500, eta)
+    x = run(name, gaussian(SCHEDULES[schedule]), SCHEDULES[schedule], 1000, eta)
     assert x.mean().item() == pytest.approx(MEAN, abs=0.01)
     assert x.std().item() == pytest.approx(STD, abs=0.01)
 
 
+@pytest.mark.parametrize("data", [gaussian, bimodal])
+def test_twenty_steps_of_second_order_end_nearer_the_solution_than_twenty_of_first(data):
+    schedule = SCHEDULES["cosine"]
+    solution = run("ddim", data(schedule), schedule, 1000, count=500)
+    of_first, of_second = (
+        (run(name, data(schedule), schedule, 20, count=500) - solution).abs().mean() for name in ("ddim", "dpmpp_2m")
+    )
+    assert of_second < 0.8 * of_first
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("data", [gaussian, bimodal])
-def test_twenty_steps_of_second_order_are_nearer_the_solution_than_twenty_of_first(data, schedule):
+def test_before_the_last_step_second_order_is_far_nearer(data, schedule):
+    """The last step, to the clean latent, is the same for all samplers: without it the order of the others shows."""
     schedule = SCHEDULES[schedule]
-    predict = data(schedule)
-    solution = run("ddim", predict, schedule, 1000, count=500)
-    of_first = (run("ddim", predict, schedule, 20, count=500) - solution).abs().mean()
-    of_second = (run("dpmpp_2m", predict, schedule, 20, count=500) - solution).abs().mean()
-    assert of_second < 0.6 * of_first
+
+    def before_last_step(name, steps):
+        seen = {}
+
+        def predict(x, t):
+            seen[t] = x
+            return data(schedule)(x, t)
+
+        run(name, predict, schedule, steps, count=500)
+        return seen[49]
+
+    solution = before_last_step("ddim", 1000)
+    of_first, of_second = ((before_last_step(name, 20) - solution).abs().mean() for name in ("ddim", "dpmpp_2m"))
+    assert of_second < 0.5 * of_first
 
 
 def test_ddim_follows_the_exact_path_of_gaussian_data():

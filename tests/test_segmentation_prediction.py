@@ -32,7 +32,9 @@ def study(trained, tmp_path):
 
 
 def predicted(study, case_id="c1"):
-    return nib.load(study.arm / "predictions" / f"{case_id}.nii.gz")
+    """Labels (X, Y, Z) and affine of a prediction."""
+    image = nib.load(study.arm / "predictions" / f"{case_id}.nii.gz")
+    return np.asarray(image.dataobj), image.affine
 
 
 def mean_place_mm(mask, affine):
@@ -51,7 +53,7 @@ def test_only_test_cases_are_predicted_and_their_masks_never_read(study):
 def test_labels_are_brats_2023_and_where_the_tumour_is(study):
     study.predict(study.arm)
     _, levels = brain_and_tumour(4)  # c1
-    labels = np.asarray(predicted(study).dataobj).transpose(2, 1, 0)
+    labels = predicted(study)[0].transpose(2, 1, 0)
     assert labels.dtype == np.uint8
     assert set(np.unique(labels)) == {0, 1, 2, 3}
     brats = np.array([0, 2, 1, 3])[levels]
@@ -62,29 +64,28 @@ def test_labels_are_brats_2023_and_where_the_tumour_is(study):
 
 def test_a_flipped_grid_gives_the_flipped_prediction(study):
     study.predict(study.arm)
-    straight = np.asarray(predicted(study).dataobj)
+    straight, _ = predicted(study)
     flipped = affine_of(SPACING_MM) @ np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS: x and y run the other way
     flipped[:2, 3] = [SPACING_MM * (edge - 1) for edge in SIZE[:0:-1]]
     save(study.volumes, "c1", *brain_and_tumour(4), source={"affine": flipped.tolist(), "shape": list(SIZE[::-1])})
     study.predict(study.arm)
-    np.testing.assert_allclose(predicted(study).affine, flipped)
-    np.testing.assert_array_equal(np.asarray(predicted(study).dataobj), straight[::-1, ::-1])
+    labels, affine = predicted(study)
+    np.testing.assert_allclose(affine, flipped)
+    np.testing.assert_array_equal(labels, straight[::-1, ::-1])
 
 
 def test_a_finer_permuted_grid_keeps_the_tumour_in_place(study):
     study.predict(study.arm)
-    coarse = predicted(study)
-    fine = np.array([[0, 0, 1.5, -0.75], [-1.5, 0, 0, 94.5], [0, 1.0, 0, -1.0], [0, 0, 0, 1.0]])  # axes y, z, x
-    save(study.volumes, "c1", *brain_and_tumour(4), source={"affine": fine.tolist(), "shape": [66, 76, 64]})
+    coarse, coarse_affine = predicted(study)
+    fine_affine = np.array([[0, 0, 1.5, -0.75], [-1.5, 0, 0, 94.5], [0, 1, 0, -1], [0, 0, 0, 1]])  # axes y, z, x
+    source = {"affine": fine_affine.tolist(), "shape": [66, 76, 64]}
+    save(study.volumes, "c1", *brain_and_tumour(4), source=source)
     study.predict(study.arm)
-    image = predicted(study)
-    assert image.shape == (66, 76, 64)
-    np.testing.assert_allclose(image.affine, fine)
-    tumours = [np.asarray(one.dataobj) > 0 for one in (coarse, image)]
-    volumes = [mask.sum() * abs(np.linalg.det(one.affine)) for mask, one in zip(tumours, (coarse, image), strict=True)]
-    assert volumes[1] == pytest.approx(volumes[0], rel=0.1)
-    centres = [mean_place_mm(mask, one.affine) for mask, one in zip(tumours, (coarse, image), strict=True)]
-    np.testing.assert_allclose(centres[1], centres[0], atol=0.5)
+    fine, affine = predicted(study)
+    assert fine.shape == (66, 76, 64)
+    np.testing.assert_allclose(affine, fine_affine)
+    assert (fine > 0).sum() * 1.5 * 1.5 == pytest.approx((coarse > 0).sum() * SPACING_MM**3, rel=0.1)
+    np.testing.assert_allclose(mean_place_mm(fine > 0, affine), mean_place_mm(coarse > 0, coarse_affine), atol=0.5)
 
 
 def test_predicting_again_gives_the_same_bytes_and_mirroring_others(study):

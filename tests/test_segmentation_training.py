@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -71,14 +72,20 @@ def test_batches_do_not_depend_on_the_number_of_workers(study, tmp_path):
     assert (alone / "progress.csv").read_bytes() == (helped / "progress.csv").read_bytes()
 
 
+def test_bfloat16_is_repeatable_and_said_in_the_arm(study, tmp_path):
+    one, again = (study.train(name, "--state", str(tmp_path / name), precision="bf16") for name in ("one", "again"))
+    assert same(one, again)
+    assert json.loads((one / "arm.json").read_text())["training"]["precision"] == "bf16"
+    exact = study.train("exact", precision="32")
+    assert (one / "model.safetensors").read_bytes() != (exact / "model.safetensors").read_bytes()
+
+
 def test_another_seed_gives_other_weights(study):
     one, other = study.train("seed0", "--seed", "0"), study.train("seed1", "--seed", "1")
     assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
 
 
 def test_without_augmentation_nothing_is_mirrored_at_prediction(study):
-    import json
-
     plain, own = study.train("plain", augmentation=False), study.train("own", augmentation=True)
     axes = [json.loads((arm / "arm.json").read_text())["prediction"]["mirror_axes"] for arm in (plain, own)]
     assert axes == [None, [0, 1, 2]]

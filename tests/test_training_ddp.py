@@ -48,7 +48,7 @@ def test_an_error_in_two_processes_is_one_sentence_and_the_run_resumes_exactly(t
     with StateFolder(tmp_path / "whole", "tiny", "0") as state:
         whole = train(Regression(), settings, state, "training")["network"]
     with StateFolder(tmp_path / "cut", "tiny", "0") as state:
-        with pytest.raises(UserError, match="step 13 .*step 10 is kept"):
+        with pytest.raises(UserError, match=r"step 13 .*step 10 is kept"):
             train(Regression(bad_step=12), settings, state, "training")
         resumed = train(Regression(), settings, state, "training")["network"]
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())

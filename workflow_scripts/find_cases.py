@@ -23,13 +23,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     modalities = args.config.get("modalities", MODALITIES)
     root = Path.cwd() / args.data_root  # not resolve(): paths stay as given, links are not replaced
-    found, refused = find_cases(root, modalities, args.config.get("layout", "auto"))
+    found, refused, unused = find_cases(root, modalities, args.config.get("layout", "auto"))
     if refused and args.config.get("on_bad_case", "reject") == "fail":
         raise refused[0]
     if not found:
         raise UserError(f"{root} holds no complete case. The first of {len(refused)} refused: {refused[0]}")
     write_tsv(args.rejected, rejected_table(refused))
     write_tsv(args.out, found_table(found, modalities))
+    if unused:
+        log.info("%d NIfTI files belong to no case and are left out, for example %s", len(unused), unused[0])
     kinds = sorted({case.layout for case in found})
     log.info("%d cases found (%s), %d refused, under %s", len(found), ", ".join(kinds), len(refused), root)
 

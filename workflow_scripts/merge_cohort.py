@@ -11,16 +11,8 @@ import pandas as pd
 
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
-from workflow_scripts.base.files import read_tsv, write_tsv
-from workflow_scripts.cohort.tables import REJECTED_COLUMNS, refuse_copies, rejected_table
-
-
-def _join(paths: Sequence[str]) -> pd.DataFrame:
-    """All tables below each other, sorted by case id; empty ones keep the columns' types from being guessed."""
-    tables = [read_tsv(path) for path in paths]
-    filled = [table for table in tables if not table.empty]
-    joined = pd.concat(filled, ignore_index=True) if filled else tables[0]
-    return joined.sort_values("case_id", kind="stable", ignore_index=True)
+from workflow_scripts.base.files import write_tsv
+from workflow_scripts.cohort.tables import REJECTED_COLUMNS, join_tables, refuse_copies, rejected_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", required=True, help="cases.tsv to write")
     parser.add_argument("--rejected", required=True, help="rejected.tsv to write")
     args = parser.parse_args(argv)
-    cases, copies = refuse_copies(_join(args.shards))
-    rejected = pd.concat([_join(args.rejected_shards), rejected_table(copies)], ignore_index=True)
+    cases, copies = refuse_copies(join_tables(args.shards))
+    rejected = pd.concat([join_tables(args.rejected_shards), rejected_table(copies)], ignore_index=True)
     rejected = rejected[list(REJECTED_COLUMNS)].sort_values("case_id", kind="stable", ignore_index=True)
     if len(rejected) and args.config.get("on_bad_case", "reject") == "fail":
         raise BadCase(*rejected.iloc[0][list(REJECTED_COLUMNS)])

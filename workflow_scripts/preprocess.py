@@ -15,6 +15,7 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.checks import load_case
 from workflow_scripts.cohort.preprocess import preprocess_case
+from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.tables import case_row, files_of, passed_table, rejected_table
 from workflow_scripts.cohort.volumes import VolumeStore
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"preprocess needs {', '.join(missing)} in its config block")
     if not 0 <= args.shard < args.shards:
         raise UserError(f"--shard {args.shard} is not among 0 to {args.shards - 1}")
+    check_regions(args.config.get("regions", REGIONS))
     modalities = args.config["modalities"]
     store = VolumeStore(args.volumes)
     rows = read_tsv(args.found).to_dict("records")[args.shard :: args.shards]

@@ -53,8 +53,8 @@ class Case:
     def volumes_ml(self) -> dict[str, float]:
         """Volume of each region and of the brain in ml, on the case's own grid."""
         counts = np.bincount(self.levels[self.levels > 0], minlength=len(REGIONS) + 1)
-        volumes = {f"{name}_ml": float(counts[LEVEL[name] :].sum() * self.voxel_ml) for name in REGIONS}
-        return {**volumes, "brain_ml": len(next(iter(self.values.values()))) * self.voxel_ml}
+        volumes = {f"{name}_ml": round(float(counts[LEVEL[name] :].sum()) * self.voxel_ml, 6) for name in REGIONS}
+        return {**volumes, "brain_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:

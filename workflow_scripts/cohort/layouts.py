@@ -194,7 +194,7 @@ def _check_complete(case: CaseFiles, modalities: Sequence[str]) -> None:
 
 def find_cases(
     root: str | os.PathLike, modalities: Sequence[str], layout: str = "auto"
-) -> tuple[list[CaseFiles], list[BadCase]]:
+) -> tuple[list[CaseFiles], list[BadCase], list[Path]]:
     """Find the cases below a folder, however deep, by file name alone.
 
     Parameters
@@ -205,7 +205,8 @@ def find_cases(
 
     Returns
     -------
-    Complete cases sorted by id, and what was refused: incomplete cases, ids that are there twice, unreadable folders.
+    Complete cases sorted by id; what was refused: incomplete cases, ids that are there twice, unreadable folders; and
+    the NIfTI files that belong to no case (such as the Decathlon's imagesTs, which has no masks).
 
     Raises UserError if the folder is missing or holds no case at all; the message says what it holds instead.
     """
@@ -238,11 +239,17 @@ def find_cases(
             refused.append(error)
     if not found and not refused:
         raise UserError(_nothing_found(root, files, layout))
-    return found, refused
+    used = {path for items in named.values() for _, _, path in items}
+    used |= {path for cases in decathlon.values() for case in cases for path in case.paths.values()}
+    return found, refused, [path for path in files if _is_image(path) and path not in used]
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _nothing_found(root: Path, files: list[Path], layout: str) -> str:
-    images = [path for path in files if path.name.endswith((".nii", ".nii.gz"))]
+    images = [path for path in files if _is_image(path)]
     if not files:
         held = "holds no files"
     elif not images:

@@ -80,7 +80,7 @@ def _tissue(template_mm: np.ndarray, fluid_factor: float, spacing_mm: float) -> 
     """
     template = load_template(round(0.4 * spacing_mm, 3))
     white, grey, fluid, brain, detail = (
-        template.grid.sample(part, template_mm)
+        template.grid.sample(part, template_mm, "constant")  # the template ends within the brain stem
         for part in (template.white, template.grey, template.fluid, template.brain, template.detail)
     )
     fluid = fluid * np.float32(fluid_factor)

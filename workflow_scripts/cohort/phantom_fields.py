@@ -36,11 +36,14 @@ class Grid:
         axes = [self.axis_mm(axis) for axis in range(3)]
         return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
-    def sample(self, array: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
-        """Linear interpolation of `array` (D, H, W), given on this grid, at points (3, ...); constant outside."""
+    def sample(self, array: np.ndarray, points_mm: np.ndarray, outside: str = "nearest") -> np.ndarray:
+        """Linear interpolation of `array` (D, H, W), given on this grid, at points (3, ...).
+
+        Outside of the grid the border's values go on ("nearest") or all is zero ("constant").
+        """
         origin = np.asarray(self.origin_mm, np.float32).reshape(3, *[1] * (points_mm.ndim - 1))
         index = (points_mm - origin) / np.float32(self.spacing_mm)
-        return map_coordinates(array, index, order=1, mode="nearest", output=np.float32)
+        return map_coordinates(array, index, order=1, mode=outside, output=np.float32)
 
 
 def random_field(rng: np.random.Generator, grid: Grid, length_mm: float) -> np.ndarray:

@@ -10,7 +10,7 @@ LATTICE_MM = 6.0
 _SQUARINGS = 5
 # A brain of the template's size would be unusual: averaging in MNI space enlarges it by about a tenth.
 _MEAN_SCALE = 0.94
-_VELOCITIES = ((45.0, 4.5), (22.0, 2.5))  # distance between knots, standard deviation; mm
+_VELOCITIES = ((45.0, 3.2), (22.0, 1.9))  # distance between knots, standard deviation; mm
 
 
 class HeadShape:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.errors import BadCase, UserError
+from ..base.files import read_tsv
 from .checks import Case
 from .layouts import CaseFiles
 from .regions import REGIONS
@@ -36,9 +37,12 @@ def _path_row(case: CaseFiles, modalities: Sequence[str]) -> dict:
 
 
 def _table(rows: Iterable[dict], columns: Sequence[str]) -> pd.DataFrame:
-    table = pd.DataFrame(list(rows), columns=list(columns))
-    channels = [name for name in columns if name.endswith("_channel")]
-    return table.astype(dict.fromkeys(channels, "Int64"))
+    return _with_channels(pd.DataFrame(list(rows), columns=list(columns)))
+
+
+def _with_channels(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with channels as whole numbers that may be empty."""
+    return table.astype({name: "Int64" for name in table.columns if name.endswith("_channel")})
 
 
 def found_table(cases: Iterable[CaseFiles], modalities: Sequence[str]) -> pd.DataFrame:
@@ -55,6 +59,14 @@ def files_of(row: dict, modalities: Sequence[str]) -> CaseFiles:
     channels = {name: row.get(f"{name}_channel") for name in modalities}
     channels = {name: int(index) for name, index in channels.items() if pd.notna(index)}
     return CaseFiles(row["case_id"], row["layout"], paths, channels)
+
+
+def join_tables(paths: Sequence[str]) -> pd.DataFrame:
+    """All tables of shards below each other, sorted by case id; with empty ones the columns stay."""
+    tables = [read_tsv(path) for path in paths]
+    filled = [_with_channels(table) for table in tables if not table.empty]
+    joined = pd.concat(filled, ignore_index=True) if filled else tables[0]
+    return joined.sort_values("case_id", kind="stable", ignore_index=True)
 
 
 def case_row(files: CaseFiles, case: Case) -> dict:

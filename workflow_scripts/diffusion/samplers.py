@@ -1,8 +1,10 @@
 """Samplers: from noise to a clean latent. Each is a pure function of (predictor, noise, schedule, steps, generator).
 
 A *predictor* is a function (x_t, t) -> estimate of the clean latent, both (B, C, *size), t an integer time step.
-All samplers visit trailing time steps and end at the clean latent. Where a sampler draws noise it takes one generator,
-or one for each sample, so that a sample does not depend on the others in its batch.
+All samplers visit trailing time steps and end with the estimate of the clean latent at the last of them: with few steps
+that is a mean over what the latent may be, most of all on `scaled_linear`, whose first time steps are noisy.
+Where a sampler draws noise it takes one generator, or one for each sample, so that a sample does not depend on the
+others in its batch.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def real_and_synthetic(
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             *(rows, 7),
-            figsize=(12.0, 1.1 + rows * (tallest * inch_per_mm + 0.22)),
+            figsize=(12.0, 0.7 + rows * (tallest * inch_per_mm + 0.22)),
             width_ratios=[*widths, 0.06 * sum(widths), *widths],
             squeeze=False,
             layout="constrained",

@@ -27,12 +27,13 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 150,
     "svg.hashsalt": "sliceaug",
+    "svg.fonttype": "none",
 }
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write `figure` (PNG or SVG by suffix), atomically, without date or software version in it."""
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, matplotlib.rc_context(STYLE):
         kind = Path(path).suffix.lstrip(".").lower()
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")

@@ -58,7 +58,7 @@ class Fit:
                 self._check_finite(epoch)
                 self.history.append(self._row(epoch))
                 self.losses = []
-                self._save()
+                self._save(keep=1 if epoch == self.trainer.num_epochs - 1 else 2)
 
     def _check_finite(self, epoch: int) -> None:
         if not np.isfinite(self.losses).all():
@@ -97,7 +97,7 @@ class Fit:
         if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
             self._save()
 
-    def _save(self) -> None:
+    def _save(self, keep: int = 2) -> None:
         trainer = self.trainer
         content = {
             "step": self.done,
@@ -107,7 +107,7 @@ class Fit:
             "losses": self.losses,
             "history": self.history,
         }
-        self.checkpoints.save(content)
+        self.checkpoints.save(content, keep)
         self.saved_at = time.monotonic()
 
     def _load(self) -> None:

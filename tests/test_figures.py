@@ -1,0 +1,153 @@
+"""Figures: made through their programs, not blank, the same bytes for the same numbers, and right about left and right."""
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from study_files import MIXES, study
+
+from workflow_scripts import figure_cases, make_figures, make_tables
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_json, write_tsv
+from workflow_scripts.cohort.nifti import write_case
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.reporting.case_figure import largest_slices, view
+
+
+def pixels(path):
+    return matplotlib.image.imread(path)[..., :3]
+
+
+def ratio_figure(folder, files, *options, suffix=".png"):
+    out = folder / f"figure{suffix}"
+    make_figures.main([*options, "--dice", *files, "--table", str(folder / "ratio.csv"), "--out", str(out)])
+    return out
+
+
+@pytest.fixture
+def scores(tmp_path):
+    files = study(tmp_path, n_real=(20, 50))
+    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    return files
+
+
+def test_dice_against_ratio_is_drawn(tmp_path, scores):
+    picture = pixels(ratio_figure(tmp_path, scores))
+    assert picture.shape[0] > 500
+    assert picture.shape[1] > 700
+    blue = np.abs(picture - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=-1) < 0.02
+    assert blue.sum() > 500, "the system's line and markers"
+    assert (picture.min(axis=-1) < 0.9).mean() > 0.01
+
+
+def test_the_same_scores_make_the_same_bytes(tmp_path, scores):
+    for suffix in (".png", ".svg"):
+        first = ratio_figure(tmp_path, scores, suffix=suffix).read_bytes()
+        assert first == ratio_figure(tmp_path, scores[::-1], suffix=suffix).read_bytes()
+
+
+def test_a_simulated_cohort_is_written_on_the_figure(tmp_path, scores):
+    text = ratio_figure(tmp_path, scores, "--simulated", suffix=".svg").read_text()
+    assert "SIMULATED COHORT" in text
+    assert "SIMULATED COHORT" not in ratio_figure(tmp_path, scores, suffix=".svg").read_text()
+
+
+def test_one_case_one_seed_and_one_region_still_make_a_figure(tmp_path):
+    files = study(tmp_path, seeds=(0,), cases=1, regions=("whole_tumor",), mixes=MIXES[:2])
+    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    assert pixels(ratio_figure(tmp_path, files)).std() > 0.01
+
+
+def test_a_table_of_other_arms_is_refused(tmp_path, scores):
+    table = pd.read_csv(tmp_path / "ratio.csv", dtype=str, keep_default_na=False)
+    table[table.arm != "real + 2x synthetic"].to_csv(tmp_path / "ratio.csv", index=False)
+    with pytest.raises(UserError, match="no row of the arm n_real=20, system=slice_ldm, ratio=2"):
+        ratio_figure(tmp_path, scores)
+    (tmp_path / "ratio.csv").unlink()
+    with pytest.raises(UserError, match="missing table"):
+        ratio_figure(tmp_path, scores)
+
+
+def test_views_are_as_radiologists_look(tmp_path):
+    volume = np.zeros((4, 5, 6))  # depth up, height to anterior, width to the patient's right side
+    volume[3, 4, 5] = 1.0  # the superior, anterior, rightmost voxel
+    for plane, index in (("axial", 3), ("coronal", 4), ("sagittal", 5)):
+        assert view(volume, plane, index)[0, 0] == 1.0, "shown at the top left"
+    assert view(volume, "axial", 3).shape == (5, 6)
+    assert view(volume, "coronal", 4).shape == (4, 6)
+    assert view(volume, "sagittal", 5).shape == (4, 5)
+
+
+def test_the_slices_shown_are_those_with_the_most_tumour():
+    levels = np.zeros((10, 12, 14), np.uint8)
+    levels[2:8, 3, 5] = 1
+    levels[4, 3:9, 5:7] = 2
+    assert largest_slices(levels) == {"axial": 4, "coronal": 3, "sagittal": 5}
+    assert largest_slices(np.zeros((10, 12, 14))) == {"axial": 5, "coronal": 6, "sagittal": 7}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory, preprocessed_cohort):
+    """A cohort of small cases with splits, and "synthetic" cases made of two of them."""
+    folder = preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5)
+    ids = list(read_tsv(folder / "cases.tsv").case_id)
+    write_json(folder / "splits.json", {"seed": 0, "test": ids[:1], "val": ids[1:2], "train": {"3": ids[2:]}})
+    store, rows = VolumeStore(folder / "volumes"), []
+    for number, case_id in enumerate(ids[:2]):
+        name, meta = f"SliceAug-{number:05d}-000", store.meta(case_id)
+        image, levels = np.array(store.image(case_id), dtype=np.float32), np.array(store.levels(case_id))
+        where = folder / "synthetic" / name
+        write_case(where, name, image, levels, np.array(meta["affine"]), meta["modalities"])
+        rows.append({"case_id": name, "number": number, "attempts": 1})
+    write_tsv(folder / "synthetic/blocks/0.tsv", pd.DataFrame(rows))
+    return folder
+
+
+def case_figure(cohort, out, *options, **config):
+    figure_cases.main(
+        [
+            *("--config", json.dumps(config), "--cases", str(cohort / "cases.tsv")),
+            *("--splits", str(cohort / "splits.json"), "--volumes", str(cohort / "volumes")),
+            *("--synthetic", str(cohort / "synthetic"), "--tables", str(cohort / "synthetic/blocks/0.tsv")),
+            *("--n-real", "3", "--system", "slice_ldm", "--out", str(out), *options),
+        ]
+    )
+    return out
+
+
+def test_real_and_synthetic_cases_stand_side_by_side(tmp_path, cohort):
+    picture = pixels(case_figure(cohort, tmp_path / "cases.png", cases=2, modality="t1c"))
+    assert picture.shape[1] == 1800
+    left, right = picture[:, :900], picture[:, 900:]
+    for half in (left, right):
+        assert (half.max(axis=-1) < 0.02).mean() > 0.1, "background of the slices"
+        red = np.abs(half - np.array([0xFF, 0x3B, 0x30]) / 255).max(axis=-1) < 0.05
+        assert red.sum() > 50, "contour of the enhancing tumour"
+
+
+def test_the_figure_is_the_same_again_and_says_what_it_shows(tmp_path, cohort):
+    first = case_figure(cohort, tmp_path / "a.svg", "--simulated", cases=2).read_bytes()
+    assert first == case_figure(cohort, tmp_path / "b.svg", "--simulated", cases=2).read_bytes()
+    text = first.decode()
+    for words in ("SIMULATED COHORT", "t2f", "system slice_ldm", "n_real = 3", "SliceAug-00001-000"):
+        assert words in text
+
+
+def test_fewer_regions_and_more_cases_asked_for_than_there_are(tmp_path, cohort):
+    out = case_figure(cohort, tmp_path / "cases.png", cases=9, regions=["whole_tumor"])
+    assert pixels(out).std() > 0.05
+
+
+def test_what_cannot_be_drawn_is_refused_in_words(tmp_path, cohort):
+    with pytest.raises(UserError, match="modality 'flair' is not in the volumes"):
+        case_figure(cohort, tmp_path / "x.png", modality="flair")
+    with pytest.raises(UserError, match="must be nested"):
+        case_figure(cohort, tmp_path / "x.png", regions=["tumor_core"])
+    with pytest.raises(UserError, match="2|3"):
+        figure = ["--n-real", "50", "--system", "slice_ldm", "--out", str(tmp_path / "x.png")]
+        where = ["--synthetic", str(cohort / "synthetic"), "--tables", str(cohort / "synthetic/blocks/0.tsv")]
+        inputs = ["--cases", str(cohort / "cases.tsv"), "--splits", str(cohort / "splits.json")]
+        figure_cases.main([*inputs, "--volumes", str(cohort / "volumes"), *where, *figure])
+    assert not (tmp_path / "x.png").exists()

@@ -1,0 +1,128 @@
+"""The quality gate: a sound case passes, each fault is refused for its own reason."""
+
+import numpy as np
+import pytest
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.cohort.tumours import FEATURES, measure
+from workflow_scripts.diffusion.conditions import FeatureTable
+from workflow_scripts.diffusion.gate import brain_mask, check_gate, judge
+
+SPACING = (4.0, 4.0, 4.0)
+SIZE = (24, 28, 26)
+
+
+def ball(centre, radius):
+    """Boolean (D, H, W); centre and radius in voxels."""
+    grid = np.stack(np.meshgrid(*map(np.arange, SIZE), indexing="ij"))
+    return ((grid - np.array(centre)[:, None, None, None]) ** 2).sum(axis=0) <= radius**2
+
+
+BRAIN = ball((12, 14, 13), 9)
+BRAIN_ML = [BRAIN.sum() * 0.064] * 2
+
+
+def tumour(centre=(12, 14, 10), radius=3.5):
+    levels = np.zeros(SIZE, np.uint8)
+    for level, share in ((1, 1.0), (2, 0.7), (3, 0.5)):
+        levels[ball(centre, radius * share)] = level
+    return levels
+
+
+def table():
+    rows = [
+        list(measure(tumour((12, 14, x), radius), SPACING).values())
+        for x, radius in ((8, 3), (16, 3), (12, 4), (13, 3.5))
+    ]
+    return FeatureTable(FEATURES, np.array(rows))
+
+
+def reasons(levels, brain=BRAIN, brain_range=BRAIN_ML, **gate):
+    return judge(levels, brain, SPACING, table(), brain_range, check_gate(gate)).reasons
+
+
+def test_a_tumour_like_those_of_training_passes_and_is_measured():
+    verdict = judge(tumour(), BRAIN, SPACING, table(), BRAIN_ML, check_gate({"feature_tolerance": 1.0}))
+    assert verdict.reasons == ()
+    assert verdict.measured == measure(tumour(), SPACING)
+    assert verdict.brain_volume_ml == pytest.approx(BRAIN_ML[0])
+
+
+def test_an_empty_tumour_is_refused():
+    verdict = judge(np.zeros(SIZE, np.uint8), BRAIN, SPACING, table(), BRAIN_ML, check_gate({}))
+    assert verdict.reasons == ("the tumour is empty",)
+    assert verdict.measured is None
+
+
+def test_a_tumour_that_leaves_the_brain_is_refused():
+    (reason, *_) = reasons(tumour((12, 14, 4)))
+    assert "of the tumour lies outside the brain; max_outside_brain_fraction allows 5.0%" in reason
+    assert not any(
+        "outside the brain" in reason for reason in reasons(tumour((12, 14, 4)), max_outside_brain_fraction=1)
+    )
+
+
+def test_a_tumour_all_outside_is_refused_without_a_measurement():
+    verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), BRAIN_ML, check_gate({}))
+    assert "100.0% of the tumour lies outside" in verdict.reasons[0]
+    assert verdict.measured is None
+
+
+def test_fragments_are_refused():
+    levels = np.maximum(tumour((12, 14, 8), 2.5), tumour((12, 14, 17), 2.5))
+    assert any("the tumour is in 2 pieces, the largest with 50.0% of it" in reason for reason in reasons(levels))
+    assert not any("pieces" in reason for reason in reasons(levels, min_largest_component_fraction=0.4))
+
+
+def test_a_speck_is_refused():
+    assert any("min_volume_ml asks for 0.5" in reason for reason in reasons(tumour(radius=1.0)))
+    assert not any("min_volume_ml" in reason for reason in reasons(tumour(radius=1.0), min_volume_ml=0.01))
+
+
+def test_features_out_of_the_training_range_are_refused_up_to_the_tolerance():
+    large = tumour((12, 14, 13), 4.6)
+    assert any(reason.startswith("volume_ml is") and "training tumours have" in reason for reason in reasons(large))
+    assert not any(reason.startswith("volume_ml") for reason in reasons(large, feature_tolerance=2.0))
+
+
+def test_a_brain_of_another_size_is_refused():
+    assert any("the brain has" in reason for reason in reasons(tumour(), brain_range=[1000.0, 1500.0]))
+    assert not any("the brain has" in reason for reason in reasons(tumour(), brain_range=[150.0, 250.0]))
+
+
+def test_a_brainless_image_is_refused():
+    nothing = np.zeros(SIZE, bool)
+    assert any("the brain has 0 ml" in reason for reason in reasons(tumour(), brain=nothing))
+
+
+def test_the_brain_is_the_largest_bright_piece_with_its_holes():
+    image = np.full((2, *SIZE), -0.99, np.float32)
+    image[:, BRAIN] = 0.2
+    image[:, ball((12, 14, 13), 3)] = -1  # dark ventricles
+    image[:, 0, 0, 0] = 0.5  # a speck
+    image[0, 23, 27, 25] = -0.85  # noise in one modality alone
+    np.testing.assert_array_equal(brain_mask(image), BRAIN)
+
+
+def test_ventricles_that_open_to_the_outside_are_filled_slice_by_slice():
+    image = np.full((1, *SIZE), -1, np.float32)
+    image[:, BRAIN] = 0.2
+    image[:, :, 14, 13] = -1  # a canal through all slices
+    np.testing.assert_array_equal(brain_mask(image)[4:20], BRAIN[4:20])
+
+
+def test_an_empty_image_has_no_brain():
+    assert not brain_mask(np.full((4, *SIZE), -1, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"min_volume": 1}, "unknown key `min_volume`"),
+        ({"min_volume_ml": -1}, "min_volume_ml is -1"),
+        ({"feature_tolerance": "wide"}, "feature_tolerance is 'wide'"),
+    ],
+)
+def test_a_wrong_gate_block_is_refused_in_a_sentence(block, message):
+    with pytest.raises(UserError, match=message):
+        check_gate(block)

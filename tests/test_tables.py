@@ -1,0 +1,195 @@
+"""The augmentation-ratio table from the scores of all arms: values, order, stable bytes, and gaps that are named."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from study_files import MIXES, REGIONS, study
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.make_tables import main
+from workflow_scripts.reporting.answer import answer
+from workflow_scripts.reporting.tables import read_ratio_table
+
+
+def make(folder, files, *options, **config):
+    config = {"bootstrap_samples": 500, "confidence": 0.95, "seed": 0} | config
+    main([*options, "--config", json.dumps(config), "--dice", *files, "--out-stem", str(folder / "ratio")])
+    return pd.read_csv(folder / "ratio.csv")
+
+
+def row(table, region, arm):
+    found = table[(table.region == region) & (table.arm == arm)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_means_and_spreads_are_those_of_the_score_files(tmp_path):
+    files = study(tmp_path)
+    table = make(tmp_path, files)
+    scores = pd.concat([read_tsv(file) for file in files])
+    mixed = scores[(scores.ratio == 2) & (scores.region == "tumor_core")]
+    real = scores[(scores.system == "none") & (scores.region == "tumor_core")]
+    got = row(table, "tumor_core", "real + 2x synthetic")
+    assert float(got.dice_mean) == pytest.approx(mixed.dice.mean(), abs=1e-6)
+    assert float(got.dice_sd_cases) == pytest.approx(mixed.groupby("case_id").dice.mean().std(), abs=1e-6)
+    assert float(got.dice_sd_seeds) == pytest.approx(mixed.groupby("seed").dice.mean().std(), abs=1e-6)
+    assert float(got.hd95_mean_mm) == pytest.approx(mixed.hd95_mm.mean(), abs=1e-6)
+    assert float(got.dice_difference) == pytest.approx(mixed.dice.mean() - real.dice.mean(), abs=1e-6)
+    assert float(got.dice_difference_low) < float(got.dice_difference) < float(got.dice_difference_high)
+    assert (got.n_cases, got.n_seeds) == (8, 2)
+
+
+def test_rows_are_regions_by_arms_in_reading_order(tmp_path):
+    mixes = [*MIXES, ("gan", 1.0, False), ("gan", 2.0, False), ("gan", 1.0, True)]
+    table = make(tmp_path, study(tmp_path, n_real=(50, 20), mixes=mixes, regions=REGIONS[::-1]))
+    assert table.n_real.tolist() == [20] * 21 + [50] * 21
+    assert table.region[:21].tolist() == [name for name in REGIONS for _ in range(7)]
+    assert table.arm[:7].tolist() == [
+        "real only",
+        *("real + 1x synthetic", "real + 2x synthetic", "1x synthetic only"),
+        *("real + 1x synthetic", "real + 2x synthetic", "1x synthetic only"),
+    ]
+    assert table.system[:7].tolist() == ["none", "gan", "gan", "gan", "slice_ldm", "slice_ldm", "slice_ldm"]
+
+
+def test_each_number_of_real_patients_has_its_own_baseline(tmp_path):
+    small, large = study(tmp_path / "a", n_real=(20,), gain=0.03), study(tmp_path / "b", n_real=(100,), gain=0.0)
+    for file in large:
+        scores = read_tsv(file)
+        write_tsv(file, scores.assign(dice=(scores.dice + 0.05).clip(upper=1)))
+    table = make(tmp_path, small + large)
+    differences = table[(table.region == "tumor_core") & (table.arm == "real + 2x synthetic")].dice_difference
+    assert differences.astype(float).tolist() == pytest.approx([0.06, 0.0], abs=0.02)
+
+
+def test_the_same_scores_make_the_same_bytes_in_any_order(tmp_path):
+    files = study(tmp_path)
+    make(tmp_path, files)
+    first = [(tmp_path / f"ratio{suffix}").read_bytes() for suffix in (".csv", ".md", ".tex")]
+    make(tmp_path, files[::-1])
+    assert first == [(tmp_path / f"ratio{suffix}").read_bytes() for suffix in (".csv", ".md", ".tex")]
+    make(tmp_path, files, seed=1)
+    assert first[0] != (tmp_path / "ratio.csv").read_bytes()
+
+
+@pytest.mark.parametrize("gone", ["slice_ldm/ratio~2/seed~1", "none/ratio~0/seed~0", "slice_ldm/synthetic_only/seed~0"])
+def test_a_missing_arm_is_named(tmp_path, gone):
+    files = [file for file in study(tmp_path) if gone not in file]
+    system, kind, seed = gone.split("/")
+    words = ["n_real=20", f"system={system}", seed.replace("~", "=")]
+    words.append("synthetic only" if kind == "synthetic_only" else kind.replace("~", "="))
+    with pytest.raises(UserError) as error:
+        make(tmp_path, files)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert not (tmp_path / "ratio.csv").exists()
+
+
+def test_no_real_only_arm_at_all_is_named(tmp_path):
+    with pytest.raises(UserError, match="n_real=20, system=none, ratio=0, seed=0"):
+        make(tmp_path, study(tmp_path, mixes=MIXES[1:]))
+
+
+def damage(file, change):
+    write_tsv(file, change(read_tsv(file)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.iloc[:-1], "ratio=1.*seed=0 has no score of case BraTS-GLI-00007-000, region enhancing_tumor"),
+        (lambda t: t.drop(columns="dice"), "lacks the columns dice"),
+        (lambda t: t.iloc[:0], "holds no scores"),
+        (lambda t: t.assign(dice=t.dice.where(t.index > 0)), "a score of case BraTS-GLI-00000-000 is no number"),
+        (lambda t: t.rename(columns={"hd95_mm": "hd90_mm"}), "found .*hd"),
+        (lambda t: pd.concat([t, t]), "ratio=1, seed=0 is given twice|given twice"),
+        (lambda t: t.assign(system="none"), "ratio 1 of n_real=20 rounds to no synthetic case"),
+    ],
+)
+def test_a_damaged_score_file_is_refused_in_words(tmp_path, change, words):
+    files = study(tmp_path)
+    damage(next(file for file in files if "ratio~1/seed~0" in file), change)
+    with pytest.raises(UserError, match=words):
+        make(tmp_path, files)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.tsv"):
+        make(tmp_path, [str(tmp_path / "nowhere.tsv")])
+
+
+def test_what_was_not_measured_is_said_and_never_nan(tmp_path):
+    make(tmp_path, study(tmp_path, seeds=(0,), cases=1))
+    for suffix in (".csv", ".md", ".tex"):
+        text = (tmp_path / f"ratio{suffix}").read_text()
+        assert "not measured" in text
+        assert not re.search(r"\bnan\b", text, flags=re.IGNORECASE)
+    table = pd.read_csv(tmp_path / "ratio.csv")
+    assert (table.dice_sd_seeds == "not measured").all()
+    assert set(table.dice_difference_low) == {"reference", "not measured"}
+
+
+def test_the_caption_states_what_the_numbers_are(tmp_path):
+    files = study(tmp_path)
+    make(tmp_path, files)
+    text = (tmp_path / "ratio.md").read_text()
+    for words in (
+        "original grid",
+        "8 real cases",
+        "2 training seeds",
+        "95% bootstrap interval",
+        "500 resamples",
+        "empty in both masks: Dice 1 and HD 0 mm",
+        "Every arm trains the same number of iterations; at higher ratios each real case is seen less",
+    ):
+        assert words in text
+    assert "SIMULATED" not in text
+    make(tmp_path, files, "--simulated")
+    for suffix in (".md", ".tex"):
+        assert "SIMULATED COHORT" in (tmp_path / f"ratio{suffix}").read_text()
+    assert "8 simulated cases" in (tmp_path / "ratio.md").read_text()
+
+
+def test_too_few_cases_for_an_interval_are_said_to_be_too_few(tmp_path):
+    make(tmp_path, study(tmp_path, cases=3))
+    assert "cover more than 75%" in (tmp_path / "ratio.md").read_text()
+    sentences = " ".join(answer(read_ratio_table(tmp_path / "ratio.csv")))
+    assert "So few test cases allow no verdict" in sentences
+
+
+def test_regions_empty_on_one_side_are_counted(tmp_path):
+    files = study(tmp_path)
+    damage(
+        next(file for file in files if "ratio~2/seed~0" in file),
+        lambda t: t.assign(predicted_ml=np.where(t.region == "enhancing_tumor", 0.0, t.predicted_ml)),
+    )
+    table = make(tmp_path, files)
+    assert row(table, "enhancing_tumor", "real + 2x synthetic").empty_in_one == 8
+    assert row(table, "enhancing_tumor", "real + 1x synthetic").empty_in_one == 0
+    assert "8 of 16" in (tmp_path / "ratio.md").read_text()
+
+
+def test_latex_has_balanced_tables_and_no_bare_specials(tmp_path):
+    make(tmp_path, study(tmp_path, n_real=(20, 50)))
+    text = (tmp_path / "ratio.tex").read_text()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert not re.search(r"(?<!\\)_", body.replace("tab:augmentation-ratio", ""))
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {9}
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.05, "synthetic cases helped"), (-0.05, "worse than real cases alone"), (0.0, "neither gain nor loss")],
+)
+def test_the_answer_says_what_the_interval_says(tmp_path, gain, verdict):
+    make(tmp_path, study(tmp_path, gain=gain, cases=12))
+    sentences = answer(read_ratio_table(tmp_path / "ratio.csv"))
+    assert verdict in " ".join(sentences)
+    assert "whole tumour" in sentences[0]
+    assert any("synthetic cases alone" in sentence for sentence in sentences)

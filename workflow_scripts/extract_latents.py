@@ -1,0 +1,116 @@
+"""Encode the train subset: posterior means of every slice, stacked to volumes, their scale, and the tumour features.
+
+Writes to --out: latents.safetensors (case id -> (e, D, h, w) fp32), features.tsv (a row a case), and latents.json (the
+autoencoder they belong to; mean and standard deviation of each channel over the train subset).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.files import atomic, write_json, write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.cohort.dataset import read_splits, train_ids
+from workflow_scripts.cohort.volumes import VolumeStore
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--autoencoder", type=Path, required=True, help="folder of train_autoencoder")
+    parser.add_argument("--cases", type=Path, required=True, help="cases.tsv of the cohort")
+    parser.add_argument("--splits", type=Path, required=True, help="splits.json of the cohort")
+    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the latents")
+    args = parser.parse_args(argv)
+
+    import torch
+    from safetensors.torch import save_file
+
+    from workflow_scripts.models.build_autoencoder import build_autoencoder
+    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.model_files import contract_digest, load_model, load_weights
+    from workflow_scripts.training.slice_data import common_grid, stack_channels
+
+    use_threads(args.threads)
+    slices_per_batch = _checked(args.config)
+    weights, contract = load_model(args.autoencoder)
+    if contract["kind"] != "autoencoder":
+        raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
+    store, regions = VolumeStore(args.volumes), contract["regions"]
+    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
+    if case_ids != sorted(contract["training_case_ids"]):
+        raise UserError(
+            f"{args.autoencoder} was not trained on the train subset of {args.n_real} patients: "
+            "run `snakemake -R train_autoencoder`"
+        )
+    shared = common_grid(store, case_ids)
+    if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
+        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.volumes} holds")
+    module = build_autoencoder(contract["spec"], len(contract["modalities"]), len(regions), contract["grid"])
+    load_weights(module, weights, args.autoencoder)
+    module.eval().to(default_device())
+
+    latents, features = {}, []
+    with track(len(case_ids), "encoding", "case") as bar:
+        for case_id in case_ids:
+            levels = store.levels(case_id)
+            x = stack_channels(store.image(case_id), levels, regions)  # (M+R, D, H, W)
+            latents[case_id] = module.encode_volumes(x[None], slices_per_batch)[0]
+            features.append(_features(store, case_id, levels, regions))
+            bar.update()
+    stacked = torch.stack(list(latents.values())).double()  # (n, e, D, h, w)
+    mean, std = stacked.mean(dim=(0, 2, 3, 4)), stacked.std(dim=(0, 2, 3, 4), correction=0)
+    if not torch.isfinite(stacked).all() or not (std > 0).all():
+        raise UserError(f"{args.autoencoder} gives latents that are constant or not finite: train it longer, or again")
+    with atomic(args.out / "latents.safetensors") as temporary:
+        save_file(latents, temporary)
+    write_tsv(args.out / "features.tsv", _table(features))
+    write_json(
+        args.out / "latents.json",
+        {
+            "autoencoder_digest": contract_digest(args.autoencoder),
+            "shape": contract["latent_shape"],
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+            "case_ids": case_ids,
+            "n_real": args.n_real,
+        },
+    )
+    log.info("latents of %d cases are in %s", len(case_ids), args.out)
+
+
+def _features(store: VolumeStore, case_id: str, levels, regions) -> dict:
+    from workflow_scripts.cohort.tumours import feature_names, measure
+
+    meta = store.meta(case_id)
+    try:
+        measured = measure(levels, meta["spacing_mm"])
+    except UserError as error:
+        file = store.folder / f"{case_id}.levels.npy"
+        raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
+    values = {name: measured[name] for name in feature_names(regions)}
+    return {"case_id": case_id, **values, "brain_volume_ml": meta["brain_volume_ml"]}
+
+
+def _table(rows: list[dict]):
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def _checked(config: dict) -> int:
+    from workflow_scripts.training.settings import check_keys
+
+    check_keys(config, ["slices_per_batch"], "latents")
+    count = config.get("slices_per_batch", 32)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UserError(f"latents: `slices_per_batch: {count}` must be a whole number of at least 1")
+    return count
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,74 @@
+"""Parts that the slice networks share: normalisation, the slice-position embedding, and the residual block it steers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm (Wu & He 2018) with at least 4 channels a group where the width allows it, and at most 32 groups."""
+    groups = max(count for count in range(1, min(32, max(1, channels // 4)) + 1) if channels % count == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+class PositionEmbedding(nn.Module):
+    """Sinusoids of a slice's position, then a two-layer perceptron.
+
+    Parameters
+    ----------
+    dim : int
+        Width, even.
+    unit : "fraction" | "mm"
+        What positions are given in. Wavelengths run geometrically from twice the range that positions span (2, or
+        400 mm) to a hundredth of that, as in Vaswani et al. 2017.
+    """
+
+    def __init__(self, dim: int, unit: str = "fraction"):
+        super().__init__()
+        longest = {"fraction": 2.0, "mm": 400.0}[unit]
+        wavelengths = longest * torch.logspace(0, -2, dim // 2, dtype=torch.float64)
+        self.register_buffer("frequencies", (2 * math.pi / wavelengths).float(), persistent=False)
+        self.layers = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, position: Tensor) -> Tensor:
+        """position (B,) -> (B, dim)."""
+        angle = position.float()[:, None] * self.frequencies  # (B, dim / 2)
+        return self.layers(torch.cat([angle.cos(), angle.sin()], dim=1))
+
+
+class _Unit(nn.Module):
+    """conv3 -> norm -> (scale, shift) -> SiLU, plus a shortcut (conv1 where the widths differ)."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = group_norm(out_channels)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        h = self.norm(self.conv(x))  # (B, out, H, W)
+        if film is not None:
+            scale, shift = film
+            h = torch.addcmul(shift, h, 1 + scale)
+        return nn.functional.silu(h) + self.shortcut(x)
+
+
+class SliceBlock(nn.Module):
+    """Two residual units; the embedding scales and shifts the features of the first (FiLM, Perez et al. 2018).
+
+    x (B, in, H, W), embedding (B, E) -> (B, out, H, W)
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, embedding_dim: int):
+        super().__init__()
+        self.first = _Unit(in_channels, out_channels)
+        self.second = _Unit(out_channels, out_channels)
+        self.film = nn.Linear(embedding_dim, 2 * out_channels)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        return self.second(self.first(x, (scale, shift)))

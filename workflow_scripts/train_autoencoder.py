@@ -1,0 +1,152 @@
+"""Train the autoencoder of one train subset, and measure on the validation cases what it gives back.
+
+Writes to --out: model.safetensors (averaged weights), model.json, loss.csv, reconstruction.tsv, and reconstruction.png
+for a quick look. Only the train subset of --n-real patients is read before the weights are final.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import atomic, sha256_json, write_tsv
+from workflow_scripts.base.provenance import code_digest
+from workflow_scripts.base.seeds import seed_of
+from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
+from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.volumes import VolumeStore
+
+MODULE = "workflow_scripts.train_autoencoder"
+SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")
+OTHER = ("name", "loss", "empty_slices_kept", "training", "seed", "modalities", "regions")
+SLICES_PER_BATCH = 32  # reconstructed at once on the validation cases
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--cases", type=Path, required=True, help="cases.tsv of the cohort")
+    parser.add_argument("--splits", type=Path, required=True, help="splits.json of the cohort")
+    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained autoencoder")
+    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
+    args = parser.parse_args(argv)
+
+    import torch
+
+    from workflow_scripts.models.build_autoencoder import build_autoencoder
+    from workflow_scripts.training.autoencoder_task import AutoencoderTask
+    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.loop import train
+    from workflow_scripts.training.losses import ReconstructionLoss
+    from workflow_scripts.training.model_files import load_weights, save_model
+    from workflow_scripts.training.settings import TrainSettings
+    from workflow_scripts.training.slice_data import SliceData, common_grid
+    from workflow_scripts.training.state import StateFolder, run_digest
+
+    use_threads(args.threads)
+    config = _checked(args.config)
+    spec, seed, regions = {key: config[key] for key in SPEC if key in config}, config["seed"], config["regions"]
+    settings = TrainSettings.from_config(config["training"], "autoencoder.training")
+    splits, store = read_splits(args.splits), VolumeStore(args.volumes)
+    case_ids = sorted(train_ids(splits, args.n_real))
+    shared = common_grid(store, case_ids)
+    modalities, grid = shared["modalities"], shared["grid"]
+    if config.get("modalities", modalities) != modalities:
+        raise UserError(f"the volumes hold {modalities}, not {config['modalities']}: run `snakemake -R preprocess`")
+    held_out = val_ids(splits)
+    for case_id in held_out:  # now, not after hours of training
+        store.meta(case_id), store.image(case_id), store.levels(case_id)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "autoencoder"))
+        module = build_autoencoder(spec, len(modalities), len(regions), grid)
+    title = f"autoencoder {config['name']}"
+    data = SliceData(store, case_ids, regions, seed, config["empty_slices_kept"], settings.devices)
+    log.info(
+        "%s: %.2f M parameters, %d training cases, latents %s",
+        *(title, sum(weight.numel() for weight in module.parameters()) / 1e6, len(case_ids)),
+        "x".join(map(str, module.latent_shape(grid["size"]))),
+    )
+    task = AutoencoderTask(module, data, ReconstructionLoss(config["loss"], len(modalities)), settings, seed, grid)
+    files = [args.volumes / f"{name}{suffix}" for name in case_ids for suffix in (".image.npy", ".levels.npy", ".json")]
+    with StateFolder(args.state, f"autoencoder_{config['name']}", run_digest(config, MODULE, *files)) as state:
+        weights = train(task, settings, state, title)["autoencoder"]
+        args.out.mkdir(parents=True, exist_ok=True)
+        with atomic(args.out / "loss.csv") as temporary:
+            shutil.copyfile(state.folder / "loss.csv", temporary)
+
+    module.to(default_device())
+    load_weights(module, weights, args.state)
+    _measure(module.eval(), store, held_out, modalities, regions, settings.precision, args.out)
+    save_model(
+        args.out,
+        weights,
+        {
+            "kind": "autoencoder",
+            "name": config["name"],
+            "spec": spec,
+            "modalities": modalities,
+            "regions": list(regions),
+            "grid": grid,
+            "value_range": [-1, 1],
+            "latent_shape": list(module.latent_shape(grid["size"])),
+            "training_case_ids": case_ids,
+            "loss": config["loss"],
+            "training": config["training"],
+            "seed": seed,
+            "config_digest": sha256_json(config),
+            "code_digest": code_digest(MODULE),
+        },
+    )
+    log.info("the autoencoder is in %s", args.out)
+
+
+def _measure(module, store, case_ids, modalities, regions, precision, out: Path) -> None:
+    """reconstruction.tsv of the validation cases, and a picture of the first of them."""
+    import pandas as pd
+
+    from workflow_scripts.evaluation.reconstruction import COLUMNS, reconstruction_rows
+    from workflow_scripts.reporting.reconstruction_figure import reconstruction_figure
+    from workflow_scripts.reporting.style import save_figure
+    from workflow_scripts.training.autoencoder_task import reconstruct
+    from workflow_scripts.training.devices import autocast, default_device
+    from workflow_scripts.training.slice_data import stack_channels
+
+    rows, count = [], len(modalities)
+    for number, case_id in enumerate(case_ids):
+        x = stack_channels(store.image(case_id), store.levels(case_id), regions)  # (M+R, D, H, W)
+        with autocast(default_device(), precision):
+            image, probabilities = (value[0] for value in reconstruct(module, x[None], SLICES_PER_BATCH))
+        reference, masks = x[:count], (x[count:] + 1) / 2
+        rows += reconstruction_rows(case_id, image, reference, probabilities, masks, modalities, regions)
+        if number == 0:
+            volumes = (value.numpy() for value in (reference, masks, image, probabilities))
+            spacing_mm, title = store.meta(case_id)["spacing_mm"], f"validation case {case_id}"
+            figure = reconstruction_figure(*volumes, modalities, regions, spacing_mm, title)
+            save_figure(figure, out / "reconstruction.png")
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_tsv(out / "reconstruction.tsv", table)
+    for (metric, channel), value in table.groupby(["metric", "channel"], sort=False)["value"].mean().items():
+        log.info("reconstruction of %d validation cases: %s of %s %.3f", len(case_ids), metric, channel, value)
+
+
+def _checked(config: dict) -> dict:
+    """The config with its defaults filled in. Raises UserError that names a missing, unknown or wrong key."""
+    from workflow_scripts.training.settings import check_keys
+
+    check_keys(config, [*SPEC, *OTHER], "autoencoder")
+    config = {"seed": 0, "empty_slices_kept": 0.1, "regions": list(REGIONS)} | config
+    kinds = {"name": str, "kind": str, "loss": dict, "training": dict, "seed": int}
+    for key, kind in kinds.items():
+        if not isinstance(config.get(key), kind):
+            raise UserError(f"autoencoder: `{key}` is missing or is no {kind.__name__}")
+    check_regions(config["regions"])
+    return config
+
+
+if __name__ == "__main__":
+    run_program(main)

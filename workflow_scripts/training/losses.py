@@ -1,0 +1,120 @@
+"""The loss of an autoencoder of images in [-1, 1] and nested masks: a weighted sum of terms, each a mean over samples."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from monai.losses import SSIMLoss
+from torch import Tensor
+from torch.nn import functional
+
+from ..base.errors import UserError
+from ..models.feature_network import FeatureNetwork, load_feature_network
+from .settings import check_keys
+
+TERMS = ("l1", "ssim", "kl", "dice", "bce", "perceptual")
+SSIM_WINDOW = 11  # pixels, Gaussian of standard deviation 1.5: Wang et al. 2004
+
+
+def check_loss(block: dict) -> dict[str, float]:
+    """The weights of `TERMS` in the config's ``loss`` block; terms that are absent weigh 0. Raises UserError."""
+    check_keys(block, [*TERMS, "perceptual_weights", "perceptual_sha256"], "autoencoder.loss")
+    for term in TERMS:
+        value = block.get(term, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise UserError(f"autoencoder.loss: `{term}: {value}` must be a number of at least 0")
+    if not block.get("l1") and not block.get("ssim"):
+        raise UserError("autoencoder.loss: l1 and ssim are both 0, so nothing would teach intensities; set `l1: 1.0`")
+    return {term: float(block.get(term, 0)) for term in TERMS}
+
+
+def ssim_window(*edges: int) -> int:
+    """Edge of the SSIM window, pixels: `SSIM_WINDOW`, or the largest odd number that a smaller image holds."""
+    smallest = min(edges)
+    return min(SSIM_WINDOW, smallest - 1 + smallest % 2)
+
+
+def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of the posterior to a standard normal: summed over the latent (as in Kebaili et al. 2024 and
+    Rombach et al. 2022), averaged over the batch. mean, log_variance (B, ...) -> scalar."""
+    terms = mean.square() + log_variance.exp() - 1.0 - log_variance
+    return 0.5 * terms.flatten(1).sum(dim=1).mean()
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - soft Dice of each sample and channel, averaged: logits, target in {0, 1} (B, R, H, W) -> scalar.
+
+    One voxel is added above and below the line, so that an empty mask predicted empty costs nothing.
+    """
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum(dim=(2, 3))
+    total = probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))
+    return (1.0 - (2.0 * overlap + 1.0) / (total + 1.0)).mean()
+
+
+def perceptual_loss(network: FeatureNetwork, x: Tensor, y: Tensor) -> Tensor:
+    """Mean squared distance of unit feature vectors, summed over stages (Zhang et al. 2018, without learned weights).
+
+    x, y (B, C, H, W) in [-1, 1]; each channel is a grey image of its own -> scalar
+    """
+    pair = torch.cat([x, y]).clamp(-1.0, 1.0)
+    grey = ((pair + 1.0) / 2.0).flatten(0, 1)[:, None].expand(-1, 3, -1, -1)  # (2 B C, 3, H, W)
+    loss = x.new_zeros(())
+    for features in network.stages(grey):
+        unit = functional.normalize(features, dim=1, eps=1e-6)
+        one, other = unit.chunk(2)
+        loss = loss + (one - other).square().sum(dim=1).mean()
+    return loss
+
+
+class ReconstructionLoss:
+    """Weighted sum of the terms of the config's ``loss`` block.
+
+    L1, 1 - SSIM and the perceptual term compare intensities. Where Dice and BCE both weigh 0, the masks are learned as
+    images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice and BCE alone teach them.
+
+    Parameters
+    ----------
+    block : dict
+        Weight of each of `TERMS`; ``perceptual_weights`` and ``perceptual_sha256`` as in `load_feature_network`.
+    image_channels : int
+        M; the channels after them are masks.
+    """
+
+    def __init__(self, block: dict, image_channels: int):
+        self.weights = check_loss(block)
+        self.image_channels = image_channels
+        self.masks_as_images = not self.weights["dice"] and not self.weights["bce"]
+        self._network = None
+        if self.weights["perceptual"]:
+            self._network = load_feature_network(
+                block.get("perceptual_weights", "package"), block.get("perceptual_sha256")
+            )
+
+    def __call__(self, output: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, dict]:
+        """output and x (B, M+R, H, W), mean and log_variance (B, ...) -> loss, terms before weighting."""
+        m = self.image_channels
+        image, target = output[:, :m], x[:, :m]
+        logits, mask = output[:, m:], (x[:, m:] + 1.0) / 2.0
+        if self.masks_as_images:
+            image, target = torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1), x
+        wanted = {
+            "l1": lambda: functional.l1_loss(image, target),
+            "ssim": lambda: self._ssim(image, target),
+            "kl": lambda: kl_to_normal(mean, log_variance),
+            "dice": lambda: soft_dice_loss(logits, mask),
+            "bce": lambda: functional.binary_cross_entropy_with_logits(logits, mask),
+            "perceptual": lambda: self._perceptual(image, target),
+        }
+        terms = {name: term() for name, term in wanted.items() if self.weights[name]}
+        loss = sum(self.weights[name] * value for name, value in terms.items())
+        return loss, terms
+
+    @staticmethod
+    def _ssim(image: Tensor, target: Tensor) -> Tensor:
+        return SSIMLoss(spatial_dims=2, data_range=2.0, win_size=ssim_window(*image.shape[2:]))(image, target)
+
+    def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:
+        self._network.to(image.device)
+        return perceptual_loss(self._network, image, target)
