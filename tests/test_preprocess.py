@@ -59,7 +59,7 @@ def test_a_volume_is_what_its_sidecar_says(one_case, grid):
     assert (np.asarray(image[:, 0, 0, 0]) == -1).all()
     brain_ml = (np.asarray(image) > -1).any(axis=0).sum() * np.prod(grid["spacing_mm"]) / 1000
     assert brain_ml == pytest.approx(meta["brain_volume_ml"], rel=0.01)
-    assert meta["brain_volume_ml"] == pytest.approx(1256, rel=0.05), "ml of the ellipsoid on its own grid"
+    assert meta["brain_volume_ml"] == pytest.approx(1256, rel=0.08), "ml of the ellipsoid on its own grid"
 
 
 def test_intensities_are_percentiles_of_the_brain(one_case):

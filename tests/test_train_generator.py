@@ -183,12 +183,13 @@ def spoil_digest(folder):
 
 def spoil_cases(folder):
     latents = load_file(folder / "latents" / "latents.safetensors")
-    save_file(latents | {"stranger": latents["head-00000-000"]}, folder / "latents" / "latents.safetensors")
+    save_file(latents | {"stranger": latents["head-00000-000"].clone()}, folder / "latents" / "latents.safetensors")
 
 
 def spoil_shape(folder):
     latents = load_file(folder / "latents" / "latents.safetensors")
-    save_file({name: value[:, :6] for name, value in latents.items()}, folder / "latents" / "latents.safetensors")
+    halves = {name: value[:, :6].contiguous() for name, value in latents.items()}
+    save_file(halves, folder / "latents" / "latents.safetensors")
 
 
 def spoil_bytes(folder):

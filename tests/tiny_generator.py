@@ -109,10 +109,9 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
 
 def train(folder: Path, state: Path, out: Path, config: dict = CONFIG) -> Path:
     """Run the program train_generator on what `make_inputs` made."""
-    train_generator.main(
-        ["--config", json.dumps(config), "--latents", str(folder / "latents"), "--autoencoder"]
-        + [str(folder / "autoencoder"), "--out", str(out), "--state", str(state), "--threads", "1"]
-    )
+    inputs = ["--latents", str(folder / "latents"), "--autoencoder", str(folder / "autoencoder")]
+    outputs = ["--out", str(out), "--state", str(state)]
+    train_generator.main(["--config", json.dumps(config), *inputs, *outputs, "--threads", "1"])
     return out
 
 

@@ -18,7 +18,8 @@ from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
 from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.volumes import VolumeStore
 
-MODULE = "workflow_scripts.train_autoencoder"
+# The code that makes the weights; how they are measured afterwards does not change them.
+TRAINED_BY = ("workflow_scripts.training.autoencoder_task", "workflow_scripts.training.loop")
 SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")
 OTHER = ("name", "loss", "empty_slices_kept", "training", "seed", "modalities", "regions")
 SLICES_PER_BATCH = 32  # reconstructed at once on the validation cases
@@ -73,7 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     task = AutoencoderTask(module, data, ReconstructionLoss(config["loss"], len(modalities)), settings, seed, grid)
     files = [args.volumes / f"{name}{suffix}" for name in case_ids for suffix in (".image.npy", ".levels.npy", ".json")]
-    with StateFolder(args.state, f"autoencoder_{config['name']}", run_digest(config, MODULE, *files)) as state:
+    code = sha256_json([code_digest(module) for module in TRAINED_BY])
+    digest = run_digest(config | {"code": code}, TRAINED_BY[0], *files)
+    with StateFolder(args.state, f"autoencoder_{config['name']}", digest) as state:
         weights = train(task, settings, state, title)["autoencoder"]
         args.out.mkdir(parents=True, exist_ok=True)
         with atomic(args.out / "loss.csv") as temporary:
@@ -99,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
             "training": config["training"],
             "seed": seed,
             "config_digest": sha256_json(config),
-            "code_digest": code_digest(MODULE),
+            "code_digest": code,
         },
     )
     log.info("the autoencoder is in %s", args.out)
@@ -108,10 +111,9 @@ def main(argv: list[str] | None = None) -> None:
 def _measure(module, store, case_ids, modalities, regions, precision, out: Path) -> None:
     """reconstruction.tsv of the validation cases, and a picture of the first of them."""
     import pandas as pd
+    from matplotlib.image import imsave
 
-    from workflow_scripts.evaluation.reconstruction import COLUMNS, reconstruction_rows
-    from workflow_scripts.reporting.reconstruction_figure import reconstruction_figure
-    from workflow_scripts.reporting.style import save_figure
+    from workflow_scripts.evaluation.reconstruction import COLUMNS, mosaic, reconstruction_rows
     from workflow_scripts.training.autoencoder_task import reconstruct
     from workflow_scripts.training.devices import autocast, default_device
     from workflow_scripts.training.slice_data import stack_channels
@@ -124,10 +126,8 @@ def _measure(module, store, case_ids, modalities, regions, precision, out: Path)
         reference, masks = x[:count], (x[count:] + 1) / 2
         rows += reconstruction_rows(case_id, image, reference, probabilities, masks, modalities, regions)
         if number == 0:
-            volumes = (value.numpy() for value in (reference, masks, image, probabilities))
-            spacing_mm, title = store.meta(case_id)["spacing_mm"], f"validation case {case_id}"
-            figure = reconstruction_figure(*volumes, modalities, regions, spacing_mm, title)
-            save_figure(figure, out / "reconstruction.png")
+            with atomic(out / "reconstruction.png") as temporary:
+                imsave(temporary, mosaic(image, reference, probabilities, masks), metadata={"Software": None})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_tsv(out / "reconstruction.tsv", table)
     for (metric, channel), value in table.groupby(["metric", "channel"], sort=False)["value"].mean().items():

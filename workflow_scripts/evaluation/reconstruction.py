@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from monai.metrics import SSIMMetric
+from scipy import ndimage
 from torch import Tensor
 
 from ..training.losses import ssim_window
-from .image_features import PLANES, brain_slices
 
 COLUMNS = ("case_id", "plane", "channel", "metric", "value")
+PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of a volume (D, H, W) along which its slices lie
 DATA_RANGE = 2.0  # intensities lie in [-1, 1]
 MAX_PSNR_DB = 100.0  # given for an exact copy, whose PSNR is infinite
 
@@ -23,9 +23,9 @@ def plane_scores(image: Tensor, reference: Tensor, plane: str) -> list[dict[str,
     image, reference (M, D, H, W) in [-1, 1], background of the reference -1. SSIM is the mean over these slices; PSNR
     comes from the squared error of all their pixels together.
     """
-    slices = brain_slices(reference.numpy(), plane, 0.0)
     axis = PLANES[plane] + 1
-    one, other = (value.index_select(axis, torch.from_numpy(slices)).movedim(axis, 1) for value in (image, reference))
+    brain = (reference.movedim(axis, 1) > -1.0).flatten(2).any(dim=2).any(dim=0)  # of each slice
+    one, other = (value.movedim(axis, 1)[:, brain] for value in (image, reference))  # (M, n, h, w)
     metric = SSIMMetric(spatial_dims=2, data_range=DATA_RANGE, win_size=ssim_window(*one.shape[2:]))
     scores = []
     for x, y in zip(one, other, strict=True):  # (n, h, w)
@@ -62,3 +62,21 @@ def reconstruction_rows(
     for index, name in enumerate(regions):
         rows.append((case_id, "volume", name, "dice", dice(probabilities[index] > 0.5, masks[index] > 0.5)))
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def mosaic(image: Tensor, reference: Tensor, probabilities: Tensor, masks: Tensor) -> np.ndarray:
+    """A quick look: uint8 (height, width, 3), modalities side by side; the axial and the coronal slice with the most
+    tumour, input above reconstruction; outlines of the regions from yellow (outermost) to red. Superior or anterior is
+    up. Arguments as in `reconstruction_rows`."""
+    colours = [(255, 220, 0), (255, 140, 0), (255, 0, 0)]
+    tumour = np.asarray(masks[0]) > 0.5
+    rows = []
+    for axis in (0, 1):
+        index = int(tumour.sum(axis=tuple({0, 1, 2} - {axis})).argmax())
+        for values, outlines in ((reference, masks), (image, probabilities)):
+            grey = np.take(np.asarray(values), index, axis=axis + 1)  # (M, h, w)
+            picture = np.repeat((grey[..., None] + 1.0) * 127.5, 3, axis=3)
+            for colour, mask in zip(colours, np.take(np.asarray(outlines) > 0.5, index, axis=axis + 1), strict=False):
+                picture[:, mask & ~ndimage.binary_erosion(mask)] = colour
+            rows.append(np.concatenate(list(picture[:, ::-1]), axis=1))
+    return np.concatenate(rows).round().clip(0, 255).astype(np.uint8)

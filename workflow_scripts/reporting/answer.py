@@ -36,26 +36,28 @@ _WORDS = {
 }
 
 
-def answer(table: pd.DataFrame) -> list[str]:
-    """Sentences for each n_real and system about the first (largest) region of the table.
+def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """For each n_real a sentence on the real cases alone, and sentences on each system, about the largest region.
 
     `table` as of ``ratio_table``, numbers as numbers. The best mix is chosen on the very cases that judge it, which
     flatters it: the sentences say so where there was a choice.
     """
-    sentences = []
+    groups = []
     region = table.region.iloc[0]
     rows = [(arm_of(row), row) for _, row in table[table.region == region].iterrows()]
     for real_arm, real in ((arm, row) for arm, row in rows if arm.is_real_only):
-        sentences.append(
+        lead = (
             f"With {real_arm.n_real} real training patients and no synthetic case, mean Dice of the "
             f"{REGION_NAMES.get(region, region)} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
             f"and {int(real.n_seeds)} seed{'s' * (int(real.n_seeds) != 1)}."
         )
+        sentences = []
         systems = sorted({arm.system for arm, _ in rows if arm.n_real == real_arm.n_real} - {real_arm.system})
         for system in systems:
             own = [(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.system == system]
             sentences += _of_system(system, own)
-    return sentences
+        groups.append((lead, sentences))
+    return groups
 
 
 def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:

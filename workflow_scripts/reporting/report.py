@@ -50,11 +50,15 @@ def data_uri(path: str | Path) -> str:
 
 
 def ratio_sections(table: pd.DataFrame) -> list[dict]:
-    """For each n_real the readable ratio table, as header and rows of text."""
+    """For each n_real the readable ratio table: header, and for each region its rows of text."""
     sections = []
     for n_real, part in table.groupby("n_real", sort=True):
         shown = readable(part)
-        sections.append({"n_real": n_real, "header": list(shown.columns), "rows": shown.to_numpy().tolist()})
+        regions = [
+            (region, rows.drop(columns="region").to_numpy().tolist())
+            for region, rows in shown.groupby("region", sort=False)
+        ]
+        sections.append({"n_real": n_real, "header": list(shown.columns[1:]), "regions": regions})
     return sections
 
 

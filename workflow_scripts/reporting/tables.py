@@ -145,11 +145,11 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
                 "system": "" if arm_of(row).is_real_only else row.system,
                 "training cases": row.arm,
                 "Dice": number(row.dice_mean, 3),
+                "Dice minus real only": number(row.dice_difference, 3, True) + interval,
                 "Dice sd cases": number(row.dice_sd_cases, 3),
                 "Dice sd seeds": number(row.dice_sd_seeds, 3),
                 f"{stem.upper()} mm": number(row[f"{stem}_mean_mm"], 1),
                 f"{stem.upper()} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
-                "Dice minus real only": number(row.dice_difference, 3, True) + interval,
                 "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
             }
         )
