@@ -67,7 +67,8 @@ def test_weights_from_a_file_with_its_digest(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "no weights file"), (b"text", "holds no weights"), ({"layer": torch.zeros(2)}, "holds no weights")]
+    ("content", "message"),
+    [(None, "no weights file"), (b"text", "holds no weights"), ({"layer": torch.zeros(2)}, "holds no weights")],
 )
 def test_files_that_are_no_such_weights_are_refused(tmp_path, content, message):
     file = tmp_path / "weights.pth"

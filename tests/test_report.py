@@ -197,7 +197,7 @@ def test_a_missing_figure_is_named(run):
 
 def test_a_distance_without_its_floor_is_refused(run):
     write_tsv(run.folder / "fid.tsv", fid_table(100).query("comparison == 'synthetic'"))
-    with pytest.raises(UserError, match="axial has .*synthetic.* not synthetic and floor"):
+    with pytest.raises(UserError, match=r"axial has .*synthetic.* not synthetic and floor"):
         report(run)
 
 

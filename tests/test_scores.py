@@ -132,7 +132,9 @@ def test_a_perfect_prediction_of_any_layout_scores_one(arm):
     assert (table.hd95_mm == 0).all()
     assert (table.reference_ml == table.predicted_ml).all()
     assert (table.reference_ml > 0).all()
-    assert table[["n_real", "system", "ratio", "seed"]].drop_duplicates().to_numpy().tolist() == [[20, "slice_ldm", 0.5, 1]]
+    assert table[["n_real", "system", "ratio", "seed"]].drop_duplicates().to_numpy().tolist() == [
+        [20, "slice_ldm", 0.5, 1]
+    ]
 
 
 def test_a_prediction_stored_in_another_orientation_is_the_same_prediction(arm):

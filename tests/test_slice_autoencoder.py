@@ -40,7 +40,7 @@ def test_shapes(kwargs, size, latent):
     assert z.shape == (2, *latent)
     assert image.shape == (2, model.image_channels, *size)
     assert mask.shape == (2, model.mask_channels, *size)
-    assert image.abs().max() <= 1 and 0 <= mask.min() and mask.max() <= 1
+    assert image.abs().max() <= 1 and mask.min() >= 0 and mask.max() <= 1
     output, mean, log_variance = model(x[:, :, 0], model.positions(size[0])[:1].repeat(2), torch.zeros_like(z[:, :, 0]))
     assert output.shape == x[:, :, 0].shape and mean.shape == log_variance.shape == z[:, :, 0].shape
 
@@ -76,7 +76,7 @@ def test_the_position_changes_what_is_encoded_and_what_is_decoded(position):
 def test_gradients_reach_the_position_embedding_through_every_block():
     model = build()
     x = torch.rand(2, 3, 16, 16)
-    output, mean, _ = model(x, torch.tensor([0.2, 0.8]), torch.randn(2, 3, 8, 8))
+    output, _, _ = model(x, torch.tensor([0.2, 0.8]), torch.randn(2, 3, 8, 8))
     output.square().sum().backward()
     films = [(name, layer) for name, layer in model.named_modules() if name.endswith("film")]
     assert len(films) == 4  # stem, one level down, entry, one level up

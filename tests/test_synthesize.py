@@ -18,6 +18,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.tumours import FEATURES, measure
+from workflow_scripts.training.devices import default_device, describe
 
 OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}
 OPEN_GATE |= {"feature_tolerance": 1000, "brain_tolerance": 1000}
@@ -217,7 +218,7 @@ def test_by_hand_it_says_where_it_runs_and_where_the_cases_are(model, tmp_path, 
     with caplog.at_level(logging.INFO, logger="sliceaug"):
         run(model, tmp_path, "--count", 1)
     lines = [record.getMessage() for record in caplog.records]
-    assert "CPU" in lines[0] or "x" in lines[0]
+    assert lines[0].endswith(f"on {describe(default_device(), '32')}")
     assert "1 cases of 12x16x16 voxels, dpmpp_2m with 20 steps" in lines[0]
     assert "1 synthetic cases are in" in lines[-1]
     assert str(tmp_path / "cases.tsv") in lines[-1]

@@ -117,7 +117,7 @@ def test_a_damaged_score_file_is_refused_in_words(tmp_path, change, words):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere.tsv"):
+    with pytest.raises(UserError, match=r"nowhere\.tsv"):
         make(tmp_path, [str(tmp_path / "nowhere.tsv")])
 
 

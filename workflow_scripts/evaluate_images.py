@@ -38,6 +38,7 @@ DEFAULTS = {
     "batch_size": 32,
     "planes": ["axial", "sagittal", "coronal"],
     "min_brain_fraction": 0.05,
+    "slice_size": SLICE_SIZE,
     "seed": 0,
 }
 
@@ -112,16 +113,18 @@ def main(argv: list[str] | None = None) -> None:
         for name, ids in sets.items():
             gaussians[name] = plane_statistics(
                 network, readers[name], ids, slices[name], meta["spacing_mm"],
-                max(1, settings["batch_size"] // shape[0]), device, bar.update,
+                settings["batch_size"], device, bar.update, settings["slice_size"],
             )  # fmt: skip
     table = _distances(gaussians, slices, planes)
     provenance = {
         "n_cases": n,
         "n_reference_cases": n,
         "modalities": "+".join(meta["modalities"]),
-        "feature_network": network.name if settings["weights"] == "package" else Path(settings["weights"]).name,
+        "feature_network": network.name
+        if settings["weights"] == "package"
+        else f"weights file {Path(settings['weights']).name}",
         "feature_dimension": len(gaussians["reference"][planes[0]].mean),
-        "slice_size": SLICE_SIZE,
+        "slice_size": settings["slice_size"],
         "weights_sha256": network.digest,
     }
     write_tsv(args.out, table.assign(**provenance).pipe(_with_front, n_real=args.n_real, system=args.system))

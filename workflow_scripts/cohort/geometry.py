@@ -81,31 +81,30 @@ def resample(
     matrix, start = between[:3, :3], between[:3, 3]
     if not is_parallel(matrix, target_size[::-1]):
         return _resample_rotated(volume, matrix[::-1, ::-1], start[::-1], target_size)
-    axes = zip(np.diag(matrix)[::-1], start[::-1], target_size, strict=True)  # depth, height, width
-    for axis, (step, first, count) in enumerate(axes):
+    crop, weights = [], {}  # per axis the planes needed, and how they are weighted if they are not copied
+    steps = zip(np.diag(matrix)[::-1], start[::-1], target_size, strict=True)  # depth, height, width
+    for axis, (step, first, count) in enumerate(steps):
         whole = round(first)
         if abs(first - whole) + abs(step - 1) * count < ALIGNED_TOLERANCE:
-            volume = _crop(volume, axis, whole, count)
+            crop.append((whole, count))
         else:
-            weights, low = _weights(volume.shape[axis], first, step, count)
-            part = _crop(volume, axis, low, weights.shape[1]).astype(np.float32, copy=False)
-            volume = np.moveaxis(np.tensordot(weights, part, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(volume)
+            weights[axis], low = _weights(volume.shape[axis], first, step, count)
+            crop.append((low, weights[axis].shape[1]))
+    part = _crop(volume, crop)
+    for axis, weight in weights.items():
+        part = np.moveaxis(np.tensordot(weight, part.astype(np.float32, copy=False), axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(part)
 
 
-def _crop(volume: np.ndarray, axis: int, first: int, count: int) -> np.ndarray:
-    """`count` planes from index `first` on, zeros where there are none."""
-    length = volume.shape[axis]
-    inside = slice(max(first, 0), max(min(first + count, length), 0))
-    index = [slice(None)] * volume.ndim
-    index[axis] = inside
-    part = volume[tuple(index)]
-    if part.shape[axis] == count:
-        return part
-    padding = [(0, 0)] * volume.ndim
-    before = min(max(-first, 0), count)
-    padding[axis] = (before, count - before - part.shape[axis])
-    return np.pad(part, padding)
+def _crop(volume: np.ndarray, planes: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(first, count) planes along each axis, zeros where there are none."""
+    lengths = volume.shape
+    inside = [(max(first, 0), min(first + count, n)) for (first, count), n in zip(planes, lengths, strict=True)]
+    part = np.zeros([count for _, count in planes], dtype=volume.dtype)
+    if all(low < high for low, high in inside):
+        target = tuple(slice(low - first, high - first) for (low, high), (first, _) in zip(inside, planes, strict=True))
+        part[target] = volume[tuple(slice(low, high) for low, high in inside)]
+    return part
 
 
 def _weights(length: int, first: float, step: float, count: int) -> tuple[np.ndarray, int]:

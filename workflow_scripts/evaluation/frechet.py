@@ -9,6 +9,7 @@ number of samples, and sets gathered apart can be merged.
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dpstrf
 
 from ..base.errors import UserError
 
@@ -65,17 +66,18 @@ class GaussianStatistics:
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
-    """L of shape (F, rank) with L L^T = covariance; eigenvalues that are rounding noise are left out."""
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    kept = values > max(values[-1], 0.0) * len(values) * np.finfo(np.float64).eps
-    return vectors[:, kept] * np.sqrt(values[kept])
+    """L of shape (F, rank) with L L^T = covariance, by Cholesky with pivots: it stops where only rounding is left."""
+    lower, pivots, rank, _ = dpstrf(covariance, tol=-1, lower=1)  # tol -1: F * eps * the largest variance
+    factor = np.zeros((len(covariance), rank))
+    factor[pivots - 1] = np.tril(lower)[:, :rank]
+    return factor
 
 
 def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
     """Squared Fréchet distance between the Gaussians of `a` and `b`, as FID is reported; never negative.
 
     The trace of the matrix root is the sum of the roots of the eigenvalues of the symmetric product
-    S_a^1/2 S_b S_a^1/2. These are the singular values of L_a^T L_b, where S = L L^T: nothing is squared, no general
+    S_a^1/2 S_b S_a^1/2. These roots are the singular values of L_a^T L_b for any L with S = L L^T: nothing is squared, no general
     matrix root is taken, and singular covariances (fewer samples than features) are as safe as full ones.
     """
     covariance_a, covariance_b = a.covariance(), b.covariance()

@@ -79,6 +79,7 @@ def _batches(
     slices: dict[str, list[tuple[str, int]]],
     spacing_mm: Sequence[float],
     batch_size: int,
+    size: int,
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """(plane, images) of at most `batch_size` slices each; every volume is read once and one is held at a time."""
     wanted: dict[tuple[str, str], list[int]] = {}
@@ -90,7 +91,7 @@ def _batches(
         for plane in slices:
             indices = np.array(wanted.get((case_id, plane), []), dtype=int)
             for start in range(0, len(indices), batch_size):
-                yield plane, slice_images(image, plane, indices[start : start + batch_size], spacing_mm)
+                yield plane, slice_images(image, plane, indices[start : start + batch_size], spacing_mm, size)
 
 
 @torch.inference_mode()
@@ -103,14 +104,16 @@ def plane_statistics(
     batch_size: int,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] = lambda count: None,
+    size: int = SLICE_SIZE,
 ) -> dict[str, GaussianStatistics]:
     """Gaussian of the features of the given slices, for each plane, over all modalities.
 
-    `network` maps (B, 3, H, W) in [0, 1] to (B, F). Memory: one volume, one batch and an F x F matrix a plane.
+    `network` maps (B, 3, size, size) in [0, 1] to (B, F); a batch holds `batch_size` slices of all modalities.
+    Memory: one volume, one batch and an F x F matrix a plane.
     Raises UserError where a plane has fewer than two slices.
     """
     statistics: dict[str, GaussianStatistics] = {}
-    for plane, images in _batches(volumes, case_ids, slices, spacing_mm, batch_size):
+    for plane, images in _batches(volumes, case_ids, slices, spacing_mm, batch_size, size):
         features = network(images.to(device)).float().cpu().numpy()
         statistics.setdefault(plane, GaussianStatistics(features.shape[1])).update(features)
         progress(len(images))

@@ -53,7 +53,7 @@ class _Unit(nn.Module):
         h = self.norm(self.conv(x))  # (B, out, H, W)
         if film is not None:
             scale, shift = film
-            h = torch.addcmul(shift, h, 1 + scale)
+            h = h * (1 + scale) + shift
         return nn.functional.silu(h) + self.shortcut(x)
 
 

