@@ -53,6 +53,7 @@ def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title:
         settings = TrainSettings.from_config(settings)
     saved = Checkpoints(state.folder).load()
     if saved is None or not saved["finished"]:
+        saved = None  # read again by the run itself: two copies may not fit into memory
         devices.check_devices(settings.devices)
         _launch(task, settings, state.folder, title)
         saved = Checkpoints(state.folder).load()

@@ -45,7 +45,7 @@ class TrainingRun:
         for name, player in task.players.items():
             module = player.module.train()
             if self.on_gpu:
-                module = module.to(memory_format=torch.channels_last)
+                _channels_last(module)
             self.raw[name] = module
             self.modules[name] = fabric.setup_module(module)
             optimizer = torch.optim.AdamW(
@@ -269,3 +269,11 @@ class TrainingRun:
     def _close(self) -> None:
         if self.curves is not None:
             self.curves.close()
+
+
+def _channels_last(module: torch.nn.Module) -> None:
+    """Lay out convolution weights as tensor cores read them: those of slices (4 axes) and of volumes (5 axes)."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in module.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

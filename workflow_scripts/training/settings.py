@@ -43,7 +43,7 @@ class TrainSettings:
     devices : int
         GPUs, or processes on a machine without; more than one: DistributedDataParallel.
     checkpoint_minutes : float
-        Time between checkpoints; 0: at every logged step.
+        Least time between checkpoints, which are made at logged steps; 0: at every logged step.
     log_every_steps : int
         Steps averaged in one row of loss.csv.
     prefetch_batches : int
