@@ -28,6 +28,7 @@ AUTOENCODERS = sorted({config["system"][name]["autoencoder"]["name"] for name in
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
+SIMULATED_FLAG = "--simulated" if SIMULATED else ""
 COHORT = {
     "cases": f"{RUN}/cohort/cases.tsv",
     "splits": f"{RUN}/cohort/splits.json",

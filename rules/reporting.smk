@@ -21,10 +21,11 @@ rule make_tables:
     params:
         config=block(**config["evaluation"]["tables"]),
         stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
         code=code("make_tables"),
     shell:
         "python -m workflow_scripts.make_tables --config {params.config:q} --dice {input.dice:q}"
-        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+        " --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_figures:
@@ -45,10 +46,11 @@ rule make_figures:
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
+        simulated=SIMULATED_FLAG,
         code=code("make_figures"),
     shell:
         "python -m workflow_scripts.make_figures --config {params.config:q} --dice {input.dice:q}"
-        " --table {input.table:q} --out {output.png:q} 2>&1 | tee {log:q}"
+        " --table {input.table:q} --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule figure_cases:
@@ -71,12 +73,13 @@ rule figure_cases:
         config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
         volumes=VOLUMES,
         synthetic=f"{N}/synthetic/{{system}}",
+        simulated=SIMULATED_FLAG,
         code=code("figure_cases"),
     shell:
         "python -m workflow_scripts.figure_cases --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
         " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.png:q}"
-        " 2>&1 | tee {log:q}"
+        " {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_report:
@@ -84,7 +87,6 @@ rule make_report:
         **COHORT,
         rejected=rules.merge_cohort.output.rejected,
         table=f"{RUN}/tables/augmentation_ratio.csv",
-        caption=f"{RUN}/tables/augmentation_ratio.md",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/real_and_synthetic_{{system}}_n{{n_real}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
@@ -105,11 +107,11 @@ rule make_report:
         runtime="1h",
     params:
         config=block(**config),
-        simulated="--simulated" if SIMULATED else "",
+        simulated=SIMULATED_FLAG,
         code=code("make_report"),
     shell:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q} --caption {input.caption:q}"
+        " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
         " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

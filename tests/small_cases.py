@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from scipy import ndimage
 
@@ -79,6 +80,16 @@ def make_case(
         paths[name] = folder / f"{stem}.nii.gz"
         write_nifti(paths[name], labels if name == "seg" else images[name], affine)
     return paths
+
+
+def rewrite(path: Path, change, affine=None, dtype=None) -> None:
+    """Replace the voxels of a NIfTI file by change(voxels), and its affine if one is given."""
+    image = nibabel.load(path)
+    data = change(np.asarray(image.dataobj).copy())
+    path.unlink()
+    nibabel.save(
+        nibabel.Nifti1Image(data.astype(dtype or data.dtype), image.affine if affine is None else affine), path
+    )
 
 
 def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path:

@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 
 
 def test_a_table_reads_back_as_it_was_written(tmp_path):
-    table = pd.DataFrame({"case_id": ["007", "08 é"], "volume_ml": [0.1 + 0.2, 1e-17], "note": ["", "a, b"]})
+    table = pd.DataFrame({"case_id": ["NA", "08 é"], "volume_ml": [0.1 + 0.2, 1e-17], "note": ["", "a, b"]})
     write_tsv(tmp_path / "t.tsv", table)
     pd.testing.assert_frame_equal(read_tsv(tmp_path / "t.tsv"), table)
 

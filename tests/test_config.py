@@ -77,6 +77,10 @@ MISTAKES = {
     "wrong type": ({"segmentation": {"epochs": "ten"}}, ["segmentation.epochs is 'ten'", "integer", "epochs: null"]),
     "negative ratio": ({"segmentation": {"ratios": [0, -1]}}, ["segmentation.ratios", "-1", "at least 0"]),
     "no real-only arm": ({"segmentation": {"ratios": [1, 2]}}, ["must hold 0", "ratios: [0, 1, 2]"]),
+    "ratio of no case": (
+        {"segmentation": {"ratios": [0, 0.01, 1]}},
+        ["not one synthetic case for 20", "ratios: [0, 1]"],
+    ),
     "missing data_root": (
         {"data_root": "/no/such/folder"},
         ["'/no/such/folder' is no folder", "data_root: /data/BraTS2023"],

@@ -46,7 +46,7 @@ def evaluate(cohort, out, name, n_real=2, **config):
             *("--cases", str(cohort / "cases.tsv"), "--splits", str(cohort / "splits.json")),
             *("--volumes", str(cohort / "volumes"), "--synthetic", str(cohort / name)),
             *("--tables", str(cohort / name / "blocks/0.tsv"), "--n-real", str(n_real), "--system", "slice_ldm"),
-            *("--out", str(out), "--threads", "1", "--config", json.dumps({"slice_size": 64, **config})),
+            *("--out", str(out), "--threads", "1", "--config", json.dumps(config)),
         ]
     )
     return read_tsv(out).set_index(["plane", "comparison"])

@@ -9,6 +9,7 @@ from workflow_scripts.evaluation.image_features import (
     brain_slices,
     draw_slices,
     find_slices,
+    fitting_slice_size,
     plane_statistics,
     slice_images,
 )
@@ -57,6 +58,11 @@ def test_proportions_are_those_in_mm():
     assert filled.any(dim=1).sum() == 80
     assert filled.any(dim=0).sum() == 40
     assert bool(filled[:, 20:60].all()), "centred"
+
+
+def test_coarse_volumes_are_not_blown_up_and_fine_ones_not_beyond_what_the_network_knows():
+    sizes = [(24, 32, 32), (40, 48, 48), (48, 64, 64), (48, 70, 64), (144, 192, 192), (155, 240, 240)]
+    assert [fitting_slice_size(size) for size in sizes] == [64, 64, 64, 96, 192, 224]
 
 
 def test_a_draw_of_slices_is_seeded_ordered_and_without_repeats():

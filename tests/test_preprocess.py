@@ -237,3 +237,12 @@ def test_a_missing_or_damaged_volume_says_what_to_run(one_case):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=rf"volume of case {CASE} cannot be read.*snakemake -R preprocess"):
         store.image(CASE)
+
+
+def test_a_case_that_was_only_half_replaced_does_not_count_as_whole(one_case):
+    store, _ = one_case()
+    image, meta = np.asarray(store.image(CASE)), store.meta(CASE)
+    with pytest.raises(ValueError, match=r"could not convert|invalid literal"):
+        store.save(CASE, image, np.array(["no", "numbers"]), meta)
+    with pytest.raises(UserError, match=f"missing volume of case {CASE}"):
+        store.meta(CASE)

@@ -52,7 +52,7 @@ def fid_table(n_slices):
                 {
                     **{"n_real": 20, "system": "slice_ldm", "plane": plane, "comparison": comparison, "fid": fid},
                     **{"n_slices": n_slices, "n_reference_slices": n_slices, "n_images": 4 * n_slices, "n_cases": 3},
-                    **{"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280},
+                    **{"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64},
                     **{"weights_sha256": "abcdef0123456789" * 4},
                 }
             )
@@ -146,7 +146,7 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     page = Page(text)
     assert "C<script>" in page.text and "<script>" not in text, "what data say is text, never markup"
     assert "the mask is empty & <b>useless</b>" in page.text
-    assert "2 cases could be used" in page.text and "1 were refused" in page.text
+    assert "2 cases could be used" in page.text and "1 was refused" in page.text
     assert "label 4 (resection cavity): 12 voxels" in page.text
     assert "n_real~20 / slice_ldm" in page.text
     assert "1 synthetic cases made, 3 draws refused" in page.text

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
@@ -24,9 +25,9 @@ from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance
 from workflow_scripts.evaluation.image_features import (
     PLANES,
-    SLICE_SIZE,
     draw_slices,
     find_slices,
+    fitting_slice_size,
     plane_statistics,
 )
 from workflow_scripts.models.feature_network import load_feature_network
@@ -38,7 +39,7 @@ DEFAULTS = {
     "batch_size": 32,
     "planes": ["axial", "sagittal", "coronal"],
     "min_brain_fraction": 0.05,
-    "slice_size": SLICE_SIZE,
+    "slice_size": None,  # pixels; None: what fits the volumes
     "seed": 0,
 }
 
@@ -106,14 +107,16 @@ def main(argv: list[str] | None = None) -> None:
             slices[name][plane] = draw_slices(slices[name][plane], count, draw)
 
     device = default_device()
-    network = load_feature_network(settings["weights"], settings["sha256"]).to(device).eval()
+    network = load_feature_network(settings["weights"], settings["sha256"]).eval()
+    network = network.to(device, memory_format=torch.channels_last)
+    slice_size = settings["slice_size"] or fitting_slice_size(meta["size"])
     total = sum(len(found) for planes_of in slices.values() for found in planes_of.values()) * shape[0]
     gaussians = {}
     with track(total, f"image features, {args.system}", unit="image") as bar:
         for name, ids in sets.items():
             gaussians[name] = plane_statistics(
                 network, readers[name], ids, slices[name], meta["spacing_mm"],
-                settings["batch_size"], device, bar.update, settings["slice_size"],
+                settings["batch_size"], device, bar.update, slice_size,
             )  # fmt: skip
     table = _distances(gaussians, slices, planes)
     provenance = {
@@ -124,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
         if settings["weights"] == "package"
         else f"weights file {Path(settings['weights']).name}",
         "feature_dimension": len(gaussians["reference"][planes[0]].mean),
-        "slice_size": settings["slice_size"],
+        "slice_size": slice_size,
         "weights_sha256": network.digest,
     }
     write_tsv(args.out, table.assign(**provenance).pipe(_with_front, n_real=args.n_real, system=args.system))

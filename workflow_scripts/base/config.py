@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from .arms import synthetic_count
 from .errors import UserError
 from .provenance import ROOT
 
@@ -127,6 +128,10 @@ def _check_sense(config: dict, systems: dict[str, dict]) -> None:
         what = "segmentation.ratios must hold 0, the real-only arm that all others are compared with"
         _fail(["segmentation", "ratios"], sorted({0, *ratios}), what)
     n_real = config["splits"]["n_real"]
+    smallest = min(r for r in [*ratios, *config["segmentation"]["synthetic_only_ratios"], 1] if r > 0)
+    if synthetic_count(min(n_real), smallest) == 0:
+        what = f"a ratio of {smallest:g} is not one synthetic case for {min(n_real)} real ones"
+        _fail(["segmentation", "ratios"], sorted(r for r in ratios if r == 0 or r * min(n_real) >= 1), what)
     if n_real != sorted(n_real):
         _fail(["splits", "n_real"], sorted(n_real), "splits.n_real must rise: each subset lies within the next")
     for block, key in (("preprocessing", "intensity_percentiles"), ("demo_cohort", "tumour_volume_ml")):

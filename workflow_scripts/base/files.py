@@ -77,12 +77,12 @@ def read_tsv(path: str | os.PathLike) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, sep="\t", nrows=0).columns
         text = [name for name in header if name.endswith(("_id", "_path", "file", "note", "reason", "digest"))]
-        table = pd.read_csv(path, sep="\t", dtype=dict.fromkeys(text, str), float_precision="round_trip")
+        # Converters, not types: pandas would read a case that is called NA as missing.
+        return pd.read_csv(path, sep="\t", converters=dict.fromkeys(text, str), float_precision="round_trip")
     except FileNotFoundError:
         raise UserError(f"missing table {path}: run the stage that makes it again") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no tab-separated table: {error}") from None
-    return table.fillna(dict.fromkeys(text, ""))
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -17,7 +17,18 @@ from ..base.errors import UserError
 from .frechet import GaussianStatistics
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of a volume (D, H, W) along which its slices lie
-SLICE_SIZE = 224  # pixels; what EfficientNet-Lite0 was trained at
+SLICE_SIZE = 224  # pixels; what EfficientNet-Lite0 was trained at, and the most that is used
+
+STRIDE = 32  # of the network: sizes are multiples of it
+
+
+def fitting_slice_size(size: Sequence[int]) -> int:
+    """Pixels at which slices of a volume (D, H, W) are seen: enough for its longest side, 64 to SLICE_SIZE.
+
+    To blow up coarse slices further costs time (with the square of the size) and shows the network nothing new.
+    """
+    return min(max(-(-max(size) // STRIDE) * STRIDE, 2 * STRIDE), SLICE_SIZE)
+
 
 # volumes(case_id) -> (M, D, H, W) in [-1, 1], background exactly -1
 Volumes = Callable[[str], np.ndarray]
@@ -114,7 +125,7 @@ def plane_statistics(
     """
     statistics: dict[str, GaussianStatistics] = {}
     for plane, images in _batches(volumes, case_ids, slices, spacing_mm, batch_size, size):
-        features = network(images.to(device)).float().cpu().numpy()
+        features = network(images.to(device, memory_format=torch.channels_last)).float().cpu().numpy()
         statistics.setdefault(plane, GaussianStatistics(features.shape[1])).update(features)
         progress(len(images))
     for plane, pairs in slices.items():

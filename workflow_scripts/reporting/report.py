@@ -84,6 +84,7 @@ def fid_rows(fid: pd.DataFrame) -> list[dict]:
                 "network": own.feature_network,
                 "biased": own.n_slices < own.feature_dimension,
                 "dimension": own.feature_dimension,
+                "slice_size": own.slice_size,
                 "sha256": own.weights_sha256,
             }
         )

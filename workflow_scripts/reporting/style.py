@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from ..base.files import atomic
@@ -32,8 +33,9 @@ STYLE = {
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write `figure` (PNG or SVG by suffix), atomically, without date or software version in it."""
+    """Write `figure` (PNG or SVG by suffix), atomically, without date or software version in it, and close it."""
     with atomic(path) as temporary, matplotlib.rc_context(STYLE):
         kind = Path(path).suffix.lstrip(".").lower()
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")
+    plt.close(figure)

@@ -69,7 +69,7 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     fabric = Fabric(
         accelerator=device.type,
         devices=settings.devices,
-        strategy=DDPStrategy(start_method="spawn", broadcast_buffers=False) if settings.devices > 1 else "auto",
+        strategy=DDPStrategy(start_method="spawn", forward_sync_buffers=False) if settings.devices > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         plugins=[LightningEnvironment()],  # not Slurm's: a job is one task, whatever its number of devices
     )
