@@ -77,13 +77,20 @@ def read_tsv(path: str | os.PathLike) -> pd.DataFrame:
     try:
         header = pd.read_csv(path, sep="\t", nrows=0).columns
         text = [name for name in header if name.endswith(("_id", "_path", "file", "note", "reason", "digest"))]
-        # Converters, not types: pandas would read a case that is called NA as missing.
-        table = pd.read_csv(path, sep="\t", converters=dict.fromkeys(text, str), float_precision="round_trip")
+        # In text nothing is missing: pandas would read a case that is called NA as absent.
+        missing = {name: ["", "nan"] for name in header if name not in text}
+        return pd.read_csv(
+            path,
+            sep="\t",
+            dtype=dict.fromkeys(text, str),
+            na_values=missing,
+            keep_default_na=False,
+            float_precision="round_trip",
+        )
     except FileNotFoundError:
         raise UserError(f"missing table {path}: run the stage that makes it again") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no tab-separated table: {error}") from None
-    return table.astype(dict.fromkeys(text, "str"))
 
 
 def sha256_file(path: str | os.PathLike) -> str:
