@@ -68,7 +68,8 @@ def system_of_autoencoder(name):
 
 def autoencoder_block(wildcards):
     spec = system_of_autoencoder(wildcards.name)["autoencoder"]
-    return block(**spec, seed=config["training_seed"])
+    channels = {key: config[key] for key in ("modalities", "regions")}
+    return block(**spec, **channels, seed=config["training_seed"])
 
 
 def latents_block(wildcards):
