@@ -58,7 +58,7 @@ rule figure_cases:
         **COHORT,
         tables=synthetic_blocks,
     output:
-        png=f"{RUN}/figures/real_and_synthetic_{{system}}_n{{n_real}}.png",
+        png=f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
     benchmark:
@@ -88,7 +88,7 @@ rule make_report:
         rejected=rules.merge_cohort.output.rejected,
         table=f"{RUN}/tables/augmentation_ratio.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
-        case_figures=of_all_systems(f"{RUN}/figures/real_and_synthetic_{{system}}_n{{n_real}}.png"),
+        case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         refused=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),

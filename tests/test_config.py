@@ -68,6 +68,17 @@ def test_system_settings_override_the_system_file():
     assert config["system"]["slice_ldm"]["sampler"] == {**SYSTEM["sampler"], "steps": 7}
 
 
+def test_numbers_from_the_command_line_are_numbers():
+    """Snakemake reads the values of nested --config mappings as text."""
+    text = {"segmentation": {"ratios": ["0", "0.5"], "epochs": "null"}, "splits": {"val": "3"}}
+    text["system_settings"] = {"slice_ldm": {"sampler": {"steps": "7"}}}
+    config = resolve(with_override(**text))
+    assert config["segmentation"]["ratios"] == [0, 0.5]
+    assert config["segmentation"]["epochs"] is None
+    assert config["splits"]["val"] == 3
+    assert config["system"]["slice_ldm"]["sampler"]["steps"] == 7
+
+
 MISTAKES = {
     "unknown key": (
         {"segmentation": {"ratio": [1]}},

@@ -34,7 +34,7 @@ def snakemake(project: Path, *arguments: str, timeout: float = 1800) -> subproce
 
 def planned(project: Path, *arguments: str) -> Counter:
     """Number of jobs that a dry run plans, by rule; named targets left out."""
-    done = snakemake(project, "--dry-run", "--quiet", "reason", *arguments)
+    done = snakemake(project, *arguments, "--dry-run", "--quiet", "reason")
     assert done.returncode == 0, done.stdout
     rows = re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE)
     jobs = Counter({rule: int(count) for rule, count in rows})

@@ -93,8 +93,19 @@ def _rule(error: jsonschema.ValidationError) -> str:
     return words.get(error.validator, lambda: error.message)()
 
 
+def _retype(config: dict, validator: jsonschema.Draft202012Validator) -> None:
+    """Read numbers and nulls where they stand as text, in place: so they come from Snakemake's command line."""
+    for error in list(validator.iter_errors(config)):
+        value = yaml.safe_load(error.instance) if isinstance(error.instance, str) else error.instance
+        if value != error.instance and error.absolute_path:
+            *path, last = error.absolute_path
+            _lookup(config, path)[last] = value
+
+
 def _check_schema(config: dict, schema: str, defaults: dict, where: str) -> None:
+    """Raise UserError for the outermost fault of `config`; text that stands for a number becomes that number."""
     validator = jsonschema.Draft202012Validator(_yaml(CONFIG / "schemas" / schema))
+    _retype(config, validator)
     errors = sorted(validator.iter_errors(config), key=lambda error: (len(error.absolute_path), str(error.path)))
     if errors:
         raise UserError(_sentence(errors[0], defaults, where))
@@ -196,8 +207,8 @@ def resolve(config: dict) -> dict:
     Raises UserError that names the key, what is wrong, and the lines to write.
     """
     defaults = _yaml(CONFIG / "config.yaml")
-    plain = {key: value for key, value in config.items() if key != "system"}
+    plain = {key: copy.deepcopy(value) for key, value in config.items() if key != "system"}
     _check_schema(plain, "config.schema.yaml", defaults, "config")
     systems = {name: load_system(name, plain["system_settings"].get(name) or {}) for name in plain["systems"]}
     _check_sense(plain, systems)
-    return {**copy.deepcopy(plain), "system": systems}
+    return {**plain, "system": systems}
