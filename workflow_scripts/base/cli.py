@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def run_program(main: Callable[[], None]) -> None:
     """Run a program: log lines on stderr; an error the user can mend becomes one sentence and exit code 2."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.captureWarnings(True)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries among themselves: nothing a user could mend
     for noisy in ("matplotlib", "fontTools", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
