@@ -14,6 +14,7 @@ from small_cases import lps_affine, prepare, rewrite
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
+from workflow_scripts.cohort.nifti import write_case
 
 BAD, GOOD = "BraTS-GLI-00001-000", "BraTS-GLI-00000-000"
 
@@ -191,3 +192,18 @@ def test_an_unreadable_root_is_named(open_folder, make_case):
     (open_folder / "data").chmod(0)
     with not_root(), pytest.raises(UserError, match=r"data cannot be read \(Permission denied\)"):
         prepare(open_folder / "data", open_folder / "out")
+
+
+def test_a_synthetic_case_is_not_taken_for_a_patient(tmp_path, make_case):
+    """The output of `synthesize` has the layout of BraTS 2023: put under data_root it would contaminate the study."""
+    make_case(tmp_path / "data", GOOD)
+    image = np.full((1, 16, 32, 32), -1, np.float32)
+    image[0, 4:12, 8:24, 8:24] = np.random.default_rng(0).random((8, 16, 16))
+    levels = np.zeros((16, 32, 32), np.uint8)
+    levels[6:9, 10:14, 10:14] = 1
+    names = ["t1n", "t1c", "t2w", "t2f"]
+    write_case(tmp_path / "data" / BAD, BAD, np.repeat(image, 4, axis=0), levels, lps_affine(), names)
+    out = prepare(tmp_path / "data", tmp_path / "out")
+    assert list(read_tsv(out / "cases.tsv")["case_id"]) == [GOOD]
+    (row,) = read_tsv(out / "rejected.tsv").itertuples()
+    assert row.case_id == BAD and "made by a generator" in row.reason and "Keep synthetic cases out" in row.reason

@@ -11,7 +11,7 @@ import numpy as np
 from ..base.errors import BadCase
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
 from .layouts import LAYOUTS, CaseFiles
-from .nifti import Nifti, UnreadableNifti, read_nifti
+from .nifti import SYNTHETIC, Nifti, UnreadableNifti, read_nifti
 from .regions import LEVEL, REGIONS
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two files' grids may differ
@@ -83,6 +83,9 @@ def _load(files: CaseFiles, modalities: Sequence[str]) -> Case:
     case_id, seg_path = files.case_id, files.paths["seg"]
     notes: list[str] = []
     mask = read_nifti(seg_path)
+    if mask.description == SYNTHETIC:
+        remedy = "Keep synthetic cases out of data_root: they would be trained and tested on as if they were patients"
+        raise BadCase(case_id, seg_path, "this case was made by a generator", remedy)
     mask.data = _three_dimensional(files, "seg", mask)
     images, reference = {}, None
     opened: dict[object, Nifti] = {}

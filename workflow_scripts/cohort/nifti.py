@@ -20,6 +20,7 @@ from .geometry import to_ras
 
 INTENSITY_STEPS = 10_000  # int16 code of +1 in synthetic images; -1 is 0
 LABEL_OF_LEVEL = np.array([0, 2, 1, 3], dtype=np.int16)  # BraTS 2023: 1 necrotic core, 2 oedema, 3 enhancing
+SYNTHETIC = "synthetic case, SliceAug"  # header text of every file that the project makes up
 MAX_BYTES = 2**30  # of one decompressed file: a worker stays below 2 GB
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
@@ -35,11 +36,12 @@ class UnreadableNifti(UserError):
 @dataclass
 class Nifti:
     """data: (X, Y, Z) or (X, Y, Z, C), native byte order; affine: 4 x 4, voxel (x, y, z) to RAS mm, float64;
-    oriented: whether the header says how the voxels lie in space."""
+    oriented: whether the header says how the voxels lie in space; description: free text of the header."""
 
     data: np.ndarray
     affine: np.ndarray
     oriented: bool
+    description: str = ""
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -127,10 +129,11 @@ def read_nifti(path: str | os.PathLike) -> Nifti:
         data = (data * np.float64(slope) + np.float64(intercept)).astype(np.float32)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise UnreadableNifti(path, "the affine in the header is singular or not finite", "Mend its sform or qform")
-    return Nifti(data, affine, oriented=bool(header["sform_code"] or header["qform_code"]))
+    oriented = bool(header["sform_code"] or header["qform_code"])
+    return Nifti(data, affine, oriented, bytes(header["descrip"]).rstrip(b"\0").decode("latin-1"))
 
 
-def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) -> None:
+def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, description: str = "") -> None:
     """Write a NIfTI array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), atomically; gzipped if it ends in .gz.
 
     The same array gives the same bytes: the gzip header holds no time.
@@ -139,14 +142,15 @@ def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray) 
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description
     raw = image.to_bytes()
     with atomic(path) as temporary:
         temporary.write_bytes(gzip.compress(raw, compresslevel=3, mtime=0) if str(path).endswith(".gz") else raw)
 
 
-def write_volume(path: str | os.PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(path: str | os.PathLike, volume: np.ndarray, affine: np.ndarray, description: str = "") -> None:
     """Write a volume (D, H, W) whose affine takes voxel (w, h, d) to RAS mm, in its own data type, atomically."""
-    write_nifti(path, np.asarray(volume).transpose(2, 1, 0), affine)
+    write_nifti(path, np.asarray(volume).transpose(2, 1, 0), affine, description)
 
 
 def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
@@ -165,6 +169,8 @@ def write_case(
 ) -> None:
     """Write a case in BraTS-2023 layout: ``<case>-t1n.nii.gz`` ... ``<case>-seg.nii.gz``, int16.
 
+    The headers say that it is synthetic: the cohort refuses such a case, so that none comes back as a real patient.
+
     Parameters
     ----------
     folder : the case's own folder; made if need be
@@ -175,8 +181,8 @@ def write_case(
     folder = Path(folder)
     coded = np.rint((np.clip(image, -1, 1).astype(np.float32) + 1) * (INTENSITY_STEPS / 2)).astype(np.int16)
     for name, volume in zip(modalities, coded, strict=True):
-        write_volume(folder / f"{case_id}-{name}.nii.gz", volume, affine)
-    write_volume(folder / f"{case_id}-seg.nii.gz", LABEL_OF_LEVEL[np.asarray(levels)], affine)
+        write_volume(folder / f"{case_id}-{name}.nii.gz", volume, affine, SYNTHETIC)
+    write_volume(folder / f"{case_id}-seg.nii.gz", LABEL_OF_LEVEL[np.asarray(levels)], affine, SYNTHETIC)
 
 
 def read_synthetic_case(
