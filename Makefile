@@ -13,8 +13,9 @@ demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with th
 	@echo; cat results/demo/tables/augmentation_ratio.md
 	@echo; echo "figures: results/demo/figures/    report: results/demo/report.html"
 
+# Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(INSTALLED)  ## the long end-to-end checks: the demo killed in every training stage
 	$(BIN)/python -m pytest -m slow

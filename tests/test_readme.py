@@ -1,0 +1,59 @@
+"""Every command of README.md and config/README.md is typed here again: planned, not run, so that it takes seconds."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow import ROOT, copy_project, snakemake
+
+
+def commands() -> list[str]:
+    found = []
+    for file in ("README.md", "config/README.md"):
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL):
+            found += [line for line in block.splitlines() if line.strip()]
+        found += re.findall(r"`((?:make|\.venv/bin/snakemake) [^`…]+)`", (ROOT / file).read_text())
+    return sorted(set(found))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    return copy_project(tmp_path_factory.mktemp("readme"))
+
+
+def test_the_readme_has_commands():
+    assert {"make demo", "make test", "make test-slow"} <= set(commands())
+    assert len(commands()) >= 7
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if line.startswith("make")])
+def test_make_target_exists(command):
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if "snakemake" in line.split()[0]])
+def test_snakemake_command_plans_its_jobs(project, tmp_path, command):
+    words = [re.sub(r"/data/\w+", str(tmp_path), word) for word in shlex.split(command)[1:]]
+    done = snakemake(project, *words, "--dry-run") if words[-1] != "-n" else snakemake(project, *words)
+    assert done.returncode == 0, done.stdout
+    assert "train_segmentation" in done.stdout
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if "workflow_scripts" in line])
+def test_program_knows_its_options(project, command):
+    """Without the model the program must fail for the model's sake, not for an option it does not know."""
+    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "results/demo/n_real~12/generator/slice_ldm" in done.stderr or "tumours.csv" in done.stderr
+    assert "usage:" not in done.stderr
+
+
+def test_the_picture_is_there():
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / path).is_file()
