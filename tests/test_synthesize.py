@@ -190,9 +190,9 @@ def test_cases_that_stay_refused_end_in_a_sentence_that_names_the_keys(model, tm
         run(model, tmp_path, "--count", 2, gate={"min_volume_ml": 5000}, max_redraws=1)
     message = str(caught.value)
     assert "every draw of 2 of 2 cases (numbers 0, 1; 2 draws each)" in message
-    for key in ("min_volume_ml", "synthesis.max_redraws (now 1)", "diffusion.training.steps", "rejected.tsv"):
+    for key in ("min_volume_ml", "synthesis.max_redraws (now 1)", "diffusion.training.steps", "rejected.failed.tsv"):
         assert key in message
-    assert len(read_tsv(tmp_path / "rejected.tsv")) == 4
+    assert len(read_tsv(tmp_path / "rejected.failed.tsv")) == 4
     assert not (tmp_path / "cases.tsv").exists()
 
 

@@ -87,8 +87,11 @@ def main(argv: list[str] | None = None) -> None:
             write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"])
             cases.append(_case_row(case_id, made, names))
             bar.update(1, refused=len(refusals))
-    write_tsv(rejected, _refusal_table(refusals, names))
-    _check_enough(len(cases), refusals, settings.max_redraws, rejected)
+    # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
+    failed = rejected.with_suffix(".failed.tsv")
+    failed.unlink(missing_ok=True)
+    write_tsv(failed if len(cases) < len(numbers) else rejected, _refusal_table(refusals, names))
+    _check_enough(len(cases), refusals, settings.max_redraws, failed)
     write_tsv(table, _case_table(cases, names))
     log.info(
         "%d synthetic cases are in %s, listed in %s; the quality gate refused %d draws (%s)",
