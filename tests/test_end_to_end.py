@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
-EVERY_REPORT = {"make_report": 1}
 
 
 @pytest.fixture(scope="module")
