@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         f"patients; its first {len(synthetic)} cases by number, not picked. Left: a seeded draw from those patients."
     )
     if args.simulated:
-        title = f"SIMULATED COHORT: no patient is real. {title}"
+        title = f"SIMULATED COHORT: no patient is real.\n{title}"
     save_figure(real_and_synthetic(real, synthetic, regions, title, args.simulated), args.out)
 
 

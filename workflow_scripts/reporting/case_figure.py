@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -90,7 +89,7 @@ def real_and_synthetic(
             for row, case in enumerate(cases):
                 _draw_case(grid[row, first : first + 3], case, regions)
                 grid[row, first].set_title(f"{word}: {case.case_id}", fontsize=7.5, loc="left", pad=2)
-        figure.suptitle("\n".join(textwrap.wrap(title, 120)), fontsize=9, x=0.01, ha="left")
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
         figure.legend(
             handles=[Line2D([], [], color=REGION_COLOURS[name], label=REGION_NAMES[name]) for name in regions],
             loc="outside lower center",
