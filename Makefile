@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with th
 test: $(INSTALLED)  ## all tests that fit into minutes
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
-test-slow: $(INSTALLED)  ## the long end-to-end checks: the demo killed in every training stage
+test-slow: $(INSTALLED)  ## the long end-to-end checks: a study killed in every training stage
 	$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)
