@@ -1,4 +1,5 @@
-"""Parts that the slice networks share: normalisation, the slice-position embedding, and the residual block it steers."""
+"""Parts that networks share: normalisation, convolutions that change the resolution, residual units, and the
+slice-position embedding with the block that it steers."""
 
 from __future__ import annotations
 
@@ -7,11 +8,34 @@ import math
 import torch
 from torch import Tensor, nn
 
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+"""Spatial dimensions -> convolution."""
+
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm (Wu & He 2018) with at least 4 channels a group where the width allows it, and at most 32 groups."""
     groups = max(count for count in range(1, min(32, max(1, channels // 4)) + 1) if channels % count == 0)
     return nn.GroupNorm(groups, channels)
+
+
+def zeroed(module: nn.Module) -> nn.Module:
+    """The module, its weights set to zero: a branch that begins as nothing."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def down(in_channels: int, out_channels: int, stride: int, dims: int) -> nn.Module:
+    """conv3 with a stride; nothing where neither size nor width changes. (B, in, *size) -> (B, out, *size / stride)"""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return CONV[dims](in_channels, out_channels, 3, stride=stride, padding=1)
+
+
+def up(in_channels: int, out_channels: int, stride: int, dims: int) -> nn.Module:
+    """conv3 after nearest-neighbour upsampling. (B, in, *size) -> (B, out, *size * stride)"""
+    conv = CONV[dims](in_channels, out_channels, 3, padding=1)
+    return conv if stride == 1 else nn.Sequential(nn.Upsample(scale_factor=stride, mode="nearest"), conv)
 
 
 class PositionEmbedding(nn.Module):
@@ -39,18 +63,21 @@ class PositionEmbedding(nn.Module):
         return self.layers(torch.cat([angle.cos(), angle.sin()], dim=1))
 
 
-class _Unit(nn.Module):
-    """conv3 -> norm -> (scale, shift) -> SiLU, plus a shortcut (conv1 where the widths differ)."""
+class ResidualUnit(nn.Module):
+    """conv3 -> norm -> (scale, shift) -> SiLU, plus a shortcut (conv1 where the widths differ).
 
-    def __init__(self, in_channels: int, out_channels: int):
+    x (B, in, *size) of `dims` spatial dimensions -> (B, out, *size)
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dims: int):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv = CONV[dims](in_channels, out_channels, 3, padding=1)
         self.norm = group_norm(out_channels)
         same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+        self.shortcut = nn.Identity() if same else CONV[dims](in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        h = self.norm(self.conv(x))  # (B, out, H, W)
+        h = self.norm(self.conv(x))  # (B, out, *size)
         if film is not None:
             scale, shift = film
             h = h * (1 + scale) + shift
@@ -65,8 +92,8 @@ class SliceBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, embedding_dim: int):
         super().__init__()
-        self.first = _Unit(in_channels, out_channels)
-        self.second = _Unit(out_channels, out_channels)
+        self.first = ResidualUnit(in_channels, out_channels, dims=2)
+        self.second = ResidualUnit(out_channels, out_channels, dims=2)
         self.film = nn.Linear(embedding_dim, 2 * out_channels)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:

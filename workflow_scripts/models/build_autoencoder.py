@@ -8,6 +8,8 @@ from torch import nn
 
 from ..base.errors import UserError
 from .slice_autoencoder import SliceAutoencoder
+from .volume_autoencoder import VolumeAutoencoder
+from .voxel_space import VoxelSpace
 
 
 def _slice_vae(spec: dict, image_channels: int, mask_channels: int, grid: dict) -> nn.Module:
@@ -21,6 +23,13 @@ def _slice_vae(spec: dict, image_channels: int, mask_channels: int, grid: dict) 
         grid,
         spec.get("position", "fraction"),
         spec.get("embedding_dim", 128),
+    )
+
+
+def _vae_3d(spec: dict, image_channels: int, mask_channels: int, grid: dict) -> nn.Module:
+    _check(spec)
+    return VolumeAutoencoder(
+        image_channels, mask_channels, spec["channels"], spec["strides"], spec["latent_channels"], grid
     )
 
 
@@ -42,18 +51,18 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-AUTOENCODERS: dict[str, Callable[[dict, int, int, dict], nn.Module]] = {"slice_vae": _slice_vae}
+AUTOENCODERS: dict[str, Callable[[dict, int, int, dict], nn.Module]] = {"slice_vae": _slice_vae, "vae_3d": _vae_3d}
 """Kind -> builder(spec, image channels, mask channels, grid). An autoencoder of volumes has ``latent_shape(size)``,
 ``encode_volumes(x, slices_per_batch)`` and ``decode_volumes(z, slices_per_batch)`` as `SliceAutoencoder`."""
 
 
-def build_autoencoder(spec: dict, image_channels: int, mask_channels: int, grid: dict) -> nn.Module:
+def build_autoencoder(spec: dict | None, image_channels: int, mask_channels: int, grid: dict) -> nn.Module:
     """The autoencoder that `spec` (the config's ``autoencoder`` block) describes.
 
     Parameters
     ----------
-    spec : dict
-        ``kind`` and the arguments of that network.
+    spec : dict or None
+        ``kind`` and the arguments of that network; None: no autoencoder, a `VoxelSpace` in its place.
     image_channels, mask_channels : int
         Modalities M and regions R.
     grid : {"size": [D, H, W], "spacing_mm": [z, y, x]}
@@ -63,6 +72,8 @@ def build_autoencoder(spec: dict, image_channels: int, mask_channels: int, grid:
     UserError
         An unknown kind (the message names those there are), a wrong value, or a grid that does not fit the strides.
     """
+    if spec is None:
+        return VoxelSpace(image_channels, mask_channels)
     kind = spec.get("kind")
     if kind not in AUTOENCODERS:
         raise UserError(f"autoencoder.kind is {kind!r}; known kinds: {', '.join(sorted(AUTOENCODERS))}")

@@ -7,22 +7,34 @@ from collections.abc import Callable
 from torch import nn
 
 from ..base.errors import UserError
+from .tiled_unet import TiledUNet
 from .unet import UNet
 
 
-def _unet_3d(spec: dict, latent_channels: int, n_features: int) -> nn.Module:
+def _unet(spec: dict, latent_channels: int, n_features: int, dims: int) -> UNet:
     return UNet(
         latent_channels,
         latent_channels,
         spec["channels"],
-        dims=3,
+        dims=dims,
         blocks_per_level=spec.get("blocks_per_level", 2),
         embedding_dim=spec.get("embedding_dim", 256),
         n_features=n_features,
+        attention_levels=spec.get("attention_levels", ()),
+        middle_attention=spec.get("middle_attention", False),
+        checkpointing=spec.get("checkpointing", False),
     )
 
 
-DENOISERS: dict[str, Callable[[dict, int, int], nn.Module]] = {"unet_3d": _unet_3d}
+def _unet_3d(spec: dict, latent_channels: int, n_features: int) -> nn.Module:
+    return _unet(spec, latent_channels, n_features, dims=3)
+
+
+def _unet_2d_tiled(spec: dict, latent_channels: int, n_features: int) -> nn.Module:
+    return TiledUNet(_unet(spec, latent_channels, n_features, dims=2))
+
+
+DENOISERS: dict[str, Callable[[dict, int, int], nn.Module]] = {"unet_3d": _unet_3d, "unet_2d_tiled": _unet_2d_tiled}
 """Kind -> builder(spec, latent channels, number of features); every denoiser has the ``forward`` of `UNet`."""
 
 

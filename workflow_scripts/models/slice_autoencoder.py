@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from .blocks import PositionEmbedding, SliceBlock
+from .blocks import PositionEmbedding, SliceBlock, down, up
 
 
 class _Level(nn.Module):
@@ -76,19 +76,19 @@ class SliceAutoencoder(nn.Module):
         both = image_channels + mask_channels
         last = len(channels) - 1
         self.embedding = PositionEmbedding(embedding_dim, position)
-        self.stem = _Level(_down(both, both, strides[0]), both, channels[0], embedding_dim)
+        self.stem = _Level(down(both, both, strides[0], dims=2), both, channels[0], embedding_dim)
         self.down = nn.ModuleList(
-            _Level(_down(channels[i - 1], channels[i], strides[i]), channels[i], channels[i], embedding_dim)
+            _Level(down(channels[i - 1], channels[i], strides[i], dims=2), channels[i], channels[i], embedding_dim)
             for i in range(1, last + 1)
         )
         moments = 2 * latent_channels
         self.moments = nn.Sequential(nn.Conv2d(channels[last], moments, 3, padding=1), nn.Conv2d(moments, moments, 1))
         self.entry = SliceBlock(latent_channels, channels[last], embedding_dim)
         self.up = nn.ModuleList(
-            _Level(_up(channels[i + 1], channels[i], strides[i + 1]), channels[i], channels[i], embedding_dim)
+            _Level(up(channels[i + 1], channels[i], strides[i + 1], dims=2), channels[i], channels[i], embedding_dim)
             for i in reversed(range(last))
         )
-        self.grow = _up(channels[0], channels[0], strides[0]) if strides[0] > 1 else nn.Identity()
+        self.grow = up(channels[0], channels[0], strides[0], dims=2) if strides[0] > 1 else nn.Identity()
         self.head = nn.Conv2d(channels[0], both, 1)
 
     def latent_shape(self, size: Sequence[int]) -> tuple[int, int, int, int]:
@@ -167,14 +167,3 @@ class SliceAutoencoder(nn.Module):
             b, d = (index.to(volumes.device) for index in (number // depth, number % depth))
             result = function(source[b, d].to(device, torch.float32), positions[number].to(device))
             target[b.to(out.device), d.to(out.device)] = result.to(out.device, torch.float32)
-
-
-def _down(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
-
-
-def _up(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-    return conv if stride == 1 else nn.Sequential(nn.Upsample(scale_factor=stride, mode="nearest"), conv)

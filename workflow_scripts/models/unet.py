@@ -1,4 +1,4 @@
-"""Attention-free UNet that denoises a latent under conditions, in two or three dimensions.
+"""UNet that denoises a latent or a volume under conditions, in two or three dimensions, with attention where asked for.
 
 Layout of convolutions as in Kebaili et al. 2024 (arXiv 2406.05421); residual blocks with group normalisation and
 scale-and-shift conditioning as in Dhariwal & Nichol 2021 (arXiv 2105.05233, section 3).
@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+from ..base.errors import UserError
+from .attention import SelfAttention
+from .blocks import CONV, group_norm, zeroed
 
 
 def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
@@ -22,18 +25,6 @@ def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tens
     steps = torch.arange(half, device=position.device, dtype=torch.float32)
     angles = position.float()[:, None] * torch.exp(-math.log(max_period) * steps / half)
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=1), (0, width - 2 * half))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with the largest number of groups, at most 32, that leaves 4 channels or more in each."""
-    groups = [g for g in range(1, 33) if channels % g == 0 and channels // g >= 4]
-    return nn.GroupNorm(max(groups, default=1), channels)
-
-
-def _zeroed(module: nn.Module) -> nn.Module:
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
 
 
 class ResidualBlock(nn.Module):
@@ -45,10 +36,10 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, embedding_dim: int, dims: int):
         super().__init__()
-        conv = _CONV[dims]
-        self.norm_in, self.conv_in = _norm(c_in), conv(c_in, c_out, 3, padding=1)
+        conv = CONV[dims]
+        self.norm_in, self.conv_in = group_norm(c_in), conv(c_in, c_out, 3, padding=1)
         self.film = nn.Linear(embedding_dim, 2 * c_out)
-        self.norm_out, self.conv_out = _norm(c_out), _zeroed(conv(c_out, c_out, 3, padding=1))
+        self.norm_out, self.conv_out = group_norm(c_out), zeroed(conv(c_out, c_out, 3, padding=1))
         self.shortcut = conv(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -57,6 +48,18 @@ class ResidualBlock(nn.Module):
         scale, shift = film.reshape(*film.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)  # (B, c_out, 1, ...) each
         h = self.norm_out(h) * (1 + scale) + shift
         return self.shortcut(x) + self.conv_out(F.silu(h))
+
+
+class _Block(ResidualBlock):
+    """A residual block, with self-attention after it where asked for; shapes as in `ResidualBlock`."""
+
+    def __init__(self, c_in: int, c_out: int, embedding_dim: int, dims: int, attention: bool):
+        super().__init__(c_in, c_out, embedding_dim, dims)
+        self.attention = SelfAttention(c_out, dims) if attention else None
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = super().forward(x, embedding)
+        return h if self.attention is None else self.attention(h)
 
 
 class UNet(nn.Module):
@@ -78,6 +81,18 @@ class UNet(nn.Module):
         Width of the embedding of time and features.
     n_features : int
         Number of tumour features; 0 for an unconditional network.
+    attention_levels : sequence of int
+        Levels, 1 (finest) to L, each block of which is followed by self-attention, down and up. The paper: none.
+    middle_attention : bool
+        Self-attention between the two blocks at the bottleneck. The paper: in its 3D latent and voxel systems.
+    checkpointing : bool
+        In training keep the input of each block alone, and compute it again for the gradient: less memory, a third
+        more time (Chen et al. 2016, arXiv 1604.06174). The results are the same.
+
+    Raises
+    ------
+    UserError
+        An attention level that there is not.
     """
 
     def __init__(
@@ -90,10 +105,20 @@ class UNet(nn.Module):
         blocks_per_level: int = 2,
         embedding_dim: int = 256,
         n_features: int = 0,
+        attention_levels: Sequence[int] = (),
+        middle_attention: bool = False,
+        checkpointing: bool = False,
     ):
         super().__init__()
-        conv, (c0, *levels), e = _CONV[dims], channels, embedding_dim
-        self.n_features, self.embedding_dim = n_features, e
+        conv, (c0, *levels), e = CONV[dims], channels, embedding_dim
+        self.n_features, self.embedding_dim, self.checkpointing = n_features, e, checkpointing
+        unknown = sorted(set(attention_levels) - set(range(1, len(levels) + 1)))
+        if unknown:
+            raise UserError(f"denoiser: attention_levels holds {unknown[0]}, but there are levels 1 to {len(levels)}")
+
+        def block(c_in: int, c_out: int, level: int) -> nn.Module:
+            return _Block(c_in, c_out, e, dims, level + 1 in attention_levels)
+
         self.time = nn.Sequential(nn.Linear(e, e), nn.SiLU(), nn.Linear(e, e))
         if n_features:
             self.features = nn.Sequential(nn.Linear(n_features, e), nn.SiLU(), nn.Linear(e, e))
@@ -105,25 +130,25 @@ class UNet(nn.Module):
         for level, c in enumerate(levels):
             stage = nn.ModuleList()
             for _ in range(blocks_per_level):
-                stage.append(ResidualBlock(width, c, e, dims))
+                stage.append(block(width, c, level))
                 width = c
                 skips.append(c)
             if level < len(levels) - 1:
                 stage.append(conv(c, c, 3, stride=2, padding=1))
                 skips.append(c)
             self.down.append(stage)
-        self.middle = nn.ModuleList([ResidualBlock(width, width, e, dims) for _ in range(2)])
+        self.middle = nn.ModuleList([_Block(width, width, e, dims, i == 0 and middle_attention) for i in range(2)])
         self.up = nn.ModuleList()  # for each level, deepest first: blocks, then (but for the first) a convolution
         for level in reversed(range(len(levels))):
             stage = nn.ModuleList()
             for _ in range(blocks_per_level + 1):
                 skip = skips.pop()
-                stage.append(ResidualBlock(width + skip, skip, e, dims))
+                stage.append(block(width + skip, skip, level))
                 width = skip
             if level > 0:
                 stage.append(conv(width, width, 3, padding=1))
             self.up.append(stage)
-        self.norm, self.head = _norm(width), _zeroed(conv(width, out_channels, 1))
+        self.norm, self.head = group_norm(width), zeroed(conv(width, out_channels, 1))
 
     def embed(self, time: Tensor, features: Tensor | None, keep: Tensor | None) -> Tensor:
         """Embedding (B, embedding_dim) of the time step and of the features, or of the null token in their place."""
@@ -135,6 +160,11 @@ class UNet(nn.Module):
             return embedding + null
         wanted = self.features(features)
         return embedding + (wanted if keep is None else torch.where(keep[:, None], wanted, null))
+
+    def _run(self, block: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, h, embedding, use_reentrant=False)
+        return block(h, embedding)
 
     def forward(self, x: Tensor, time: Tensor, features: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Denoise.
@@ -150,14 +180,14 @@ class UNet(nn.Module):
         skips = [h]
         for stage in self.down:
             for layer in stage:
-                h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
+                h = self._run(layer, h, embedding) if isinstance(layer, _Block) else layer(h)
                 skips.append(h)
         for block in self.middle:
-            h = block(h, embedding)
+            h = self._run(block, h, embedding)
         for stage in self.up:
             for layer in stage:
-                if isinstance(layer, ResidualBlock):
-                    h = layer(torch.cat([h, skips.pop()], dim=1), embedding)
+                if isinstance(layer, _Block):
+                    h = self._run(layer, torch.cat([h, skips.pop()], dim=1), embedding)
                 else:  # to the size of the next skip: twice this one, or one less where that was odd
                     h = layer(F.interpolate(h, size=skips[-1].shape[2:], mode="nearest"))
         return self.head(F.silu(self.norm(h))).float()

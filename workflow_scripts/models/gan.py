@@ -1,0 +1,100 @@
+"""A 3D generative adversarial network of images and masks under conditions: generator and discriminator.
+
+Residual blocks that the tumour's features steer in the generator, a projection discriminator (Miyato & Koyama 2018,
+arXiv 1802.05637) with spectral normalisation (Miyato et al. 2018, arXiv 1802.05957).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from .blocks import group_norm
+from .unet import ResidualBlock
+
+
+def _sizes(size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
+    """Coarsest to finest: `size` halved (rounded up) so often."""
+    return [tuple(math.ceil(edge / 2**power) for edge in size) for power in reversed(range(levels))]
+
+
+class GanGenerator(nn.Module):
+    """Volume from noise under features: z (B, z_dim), features (B, F) -> (B, out_channels, D, H, W) in [-1, 1].
+
+    Parameters
+    ----------
+    out_channels : int
+        Images and masks.
+    size : (D, H, W)
+        Of the volumes; any.
+    channels : sequence of int
+        Width of each level, coarsest first; each level but the first doubles the size.
+    z_dim : int
+        Width of the noise. The paper: 2048.
+    stem_channels : int
+        Channels into which the noise is unfolded on the coarsest grid.
+    embedding_dim : int
+        Width of the embedding of the features, which steers every block.
+    n_features : int
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        size: Sequence[int],
+        channels: Sequence[int],
+        z_dim: int,
+        stem_channels: int,
+        embedding_dim: int,
+        n_features: int,
+    ):
+        super().__init__()
+        self.sizes, self.z_dim, e = _sizes(size, len(channels)), z_dim, embedding_dim
+        self.coarsest = (stem_channels, *self.sizes[0])
+        self.features = nn.Sequential(nn.Linear(n_features, e), nn.SiLU(), nn.Linear(e, e))
+        self.unfold = nn.Linear(z_dim, math.prod(self.coarsest))
+        widths = [stem_channels, *channels]
+        self.blocks = nn.ModuleList(ResidualBlock(c_in, c_out, e, dims=3) for c_in, c_out in pairwise(widths))
+        self.norm, self.head = group_norm(widths[-1]), nn.Conv3d(widths[-1], out_channels, 3, padding=1)
+
+    def forward(self, z: Tensor, features: Tensor) -> Tensor:
+        """z (B, z_dim), features (B, F) normalised -> (B, out_channels, D, H, W) float32 in [-1, 1]."""
+        embedding = self.features(features)
+        h = self.unfold(z).reshape(len(z), *self.coarsest)  # (B, stem, *coarsest size)
+        for block, size in zip(self.blocks, self.sizes, strict=True):
+            h = block(F.interpolate(h, size=size, mode="nearest"), embedding)
+        return self.head(F.silu(self.norm(h))).float().tanh()
+
+
+class GanDiscriminator(nn.Module):
+    """Score of a volume under features: x (B, C, D, H, W), features (B, F) -> (B,).
+
+    Parameters
+    ----------
+    in_channels : int
+    channels : sequence of int
+        Width of each layer, finest first; each halves the size.
+    n_features : int
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int], n_features: int):
+        super().__init__()
+        widths = [in_channels, *channels]
+        self.layers = nn.ModuleList(
+            spectral_norm(nn.Conv3d(c_in, c_out, 3, stride=2, padding=1)) for c_in, c_out in pairwise(widths)
+        )
+        self.score = spectral_norm(nn.Linear(widths[-1], 1))
+        self.projection = spectral_norm(nn.Linear(n_features, widths[-1]))
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """x (B, C, D, H, W) in [-1, 1], features (B, F) normalised -> (B,): towards 1 real, towards 0 made."""
+        h = x
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), 0.2)
+        h = h.float().mean(dim=(2, 3, 4))  # (B, c)
+        return self.score(h).squeeze(1).float() + (self.projection(features) * h).sum(dim=1).float()
