@@ -13,12 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from workflow_scripts import extract_latents, train_autoencoder
+from workflow_scripts import extract_latents, measure_tumours, train_autoencoder
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.training.case_volumes import CaseVolumes
 from workflow_scripts.training.losses import ReconstructionLoss, kl_to_normal, soft_dice_loss
-from workflow_scripts.training.slice_data import SliceData, VolumeStore
+from workflow_scripts.training.slice_data import SliceData
 
 CONFIG = {
     "name": "slice_vae",
@@ -208,12 +210,39 @@ def test_latents_are_the_posterior_means_of_the_train_subset(trained, cohort, tm
     assert stacked.shape == (3, 4, 16, 16, 16)
     np.testing.assert_allclose(scale["mean"], stacked.mean(axis=(0, 2, 3, 4)), rtol=1e-6)
     np.testing.assert_allclose(scale["std"], stacked.std(axis=(0, 2, 3, 4)), rtol=1e-6)
-    features = read_tsv(folder / "features.tsv")
-    assert list(features.columns) == ["case_id", *FEATURES, "brain_volume_ml"]
-    assert list(features["case_id"]) == list(map(CASE, TRAIN))
     again = encode(cohort, trained, tmp_path / "again", '{"slices_per_batch": 5}')
     for case_id, value in load_file(again / "latents.safetensors").items():
         torch.testing.assert_close(value, latents[case_id], rtol=1e-4, atol=1e-4)
+
+
+def features_of(cohort, out, n_real=3, regions='["whole_tumor", "tumor_core", "enhancing_tumor"]', volumes=None):
+    options = {"config": f'{{"regions": {regions}}}', "splits": cohort / "splits.json", "n-real": n_real, "out": out}
+    options["volumes"] = volumes or cohort / "volumes"
+    measure_tumours.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
+    return read_tsv(out)
+
+
+def test_tumours_are_measured_of_the_train_subset_alone(cohort, tmp_path):
+    features = features_of(cohort, tmp_path / "features.tsv")
+    assert list(features.columns) == ["case_id", *FEATURES, "brain_volume_ml"]
+    assert list(features["case_id"]) == list(map(CASE, TRAIN))
+    whole = features_of(cohort, tmp_path / "whole.tsv", regions='["whole_tumor"]')
+    assert not {"tc_fraction", "et_fraction"} & set(whole.columns)
+    volumes = tmp_path / "volumes"
+    shutil.copytree(cohort / "volumes", volumes)
+    for number in (*VAL, *TEST):
+        VolumeStore(volumes).remove(CASE(number))
+    assert features_of(cohort, tmp_path / "alone.tsv", volumes=volumes).equals(features)
+
+
+def test_a_case_without_tumour_is_named(cohort, tmp_path):
+    volumes = tmp_path / "volumes"
+    shutil.copytree(cohort / "volumes", volumes)
+    store = VolumeStore(volumes)
+    store.save(CASE(1), store.image(CASE(1)), store.levels(CASE(1)) * 0, store.meta(CASE(1)))
+    with pytest.raises(BadCase, match="tumour mask is empty") as error:
+        features_of(cohort, tmp_path / "features.tsv", volumes=volumes)
+    assert error.value.case_id == CASE(1)
 
 
 @pytest.mark.parametrize(
@@ -272,20 +301,21 @@ def test_latents_of_another_subset_or_of_no_autoencoder_are_refused(trained, coh
 
 def test_batches_are_a_function_of_seed_and_step_and_every_slice_has_its_turn(cohort):
     def data(seed=0, kept=0.0, ram=True):
-        made = SliceData(VolumeStore(cohort / "volumes"), list(map(CASE, TRAIN)), ["whole_tumor"], seed, kept)
-        made.copies = 1 if ram else 2**40  # so many copies fit into no memory: stays memory-mapped
-        return made
+        copies = 1 if ram else 2**40  # so many copies fit into no memory: stays memory-mapped
+        volumes = CaseVolumes(VolumeStore(cohort / "volumes"), list(map(CASE, TRAIN)), ["whole_tumor"], copies)
+        return SliceData(volumes, torch.arange(16), seed, kept)
 
     one, other = data(), data(ram=False)
     for step in (7, 0, 1000):
-        (x, slices), (y, numbers) = one.draw(step, 5), other.draw(step, 5)
-        assert torch.equal(x, y) and torch.equal(slices, numbers)
+        batch, again = one.draw(step, 5), other.draw(step, 5)
+        x = batch["x"]
+        assert torch.equal(x, again["x"]) and torch.equal(batch["position"], again["position"])
         assert x.shape == (5, 5, 32, 32) and set(x[:, 4].unique().tolist()) <= {-1.0, 1.0}
-    assert not torch.equal(data(seed=1).draw(0, 5)[0], one.draw(0, 5)[0])
-    assert (one.draw(0, len(one))[0][:, :4] > -1).flatten(1).any(dim=1).all()  # no slice without brain
-    in_one_round = sorted(tuple(x.flatten().tolist()) for x in one.draw(0, len(one))[0])
+    assert not torch.equal(data(seed=1).draw(0, 5)["x"], one.draw(0, 5)["x"])
+    assert (one.draw(0, len(one))["x"][:, :4] > -1).flatten(1).any(dim=1).all()  # no slice without brain
+    in_one_round = sorted(tuple(x.flatten().tolist()) for x in one.draw(0, len(one))["x"])
     assert len(set(in_one_round)) == len(one)
-    assert in_one_round == sorted(tuple(x.flatten().tolist()) for x in one.draw(1, len(one))[0])
+    assert in_one_round == sorted(tuple(x.flatten().tolist()) for x in one.draw(1, len(one))["x"])
     total = len(data(kept=1.0))
     assert total == 3 * 16 and len(one) < len(data(kept=0.5)) < total
 

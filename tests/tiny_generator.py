@@ -92,7 +92,7 @@ def make_inputs(folder: Path, count: int = 6, steps: int = 200) -> Path:
 
 
 def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tensor], cases: list) -> None:
-    """What extract_latents writes."""
+    """What extract_latents and measure_tumours write."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({case_id: latent.contiguous() for case_id, latent in latents.items()}, folder / "latents.safetensors")
     stacked = torch.stack(list(latents.values()))
@@ -110,6 +110,7 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
 def train(folder: Path, state: Path, out: Path, config: dict = CONFIG) -> Path:
     """Run the program train_generator on what `make_inputs` made."""
     inputs = ["--latents", str(folder / "latents"), "--autoencoder", str(folder / "autoencoder")]
+    inputs += ["--features", str(folder / "latents" / "features.tsv")]
     outputs = ["--out", str(out), "--state", str(state)]
     train_generator.main(["--config", json.dumps(config), *inputs, *outputs, "--threads", "1"])
     return out

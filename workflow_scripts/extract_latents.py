@@ -1,7 +1,7 @@
-"""Encode the train subset: posterior means of every slice, stacked to volumes, their scale, and the tumour features.
+"""Encode the train subset: posterior means, of slices stacked to volumes or of whole volumes, and their scale.
 
-Writes to --out: latents.safetensors (case id -> (e, D, h, w) fp32), features.tsv (a row a case), and latents.json (the
-autoencoder they belong to; mean and standard deviation of each channel over the train subset).
+Writes to --out: latents.safetensors (case id -> (e, D, h, w) fp32) and latents.json (the autoencoder they belong to;
+mean and standard deviation of each channel over the train subset).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
-from workflow_scripts.base.errors import BadCase, UserError
-from workflow_scripts.base.files import atomic, write_json, write_tsv
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import atomic, write_json
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     from safetensors.torch import save_file
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
+    from workflow_scripts.training.case_volumes import common_grid, stack_channels
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.model_files import contract_digest, load_model, load_weights
-    from workflow_scripts.training.slice_data import common_grid, stack_channels
 
     use_threads(args.threads)
     slices_per_batch = _checked(args.config)
@@ -54,13 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     load_weights(module, weights, args.autoencoder)
     module.eval().to(default_device())
 
-    latents, features = {}, []
+    latents = {}
     with track(len(case_ids), "encoding", "case") as bar:
         for case_id in case_ids:
-            levels = store.levels(case_id)
-            x = stack_channels(store.image(case_id), levels, regions)  # (M+R, D, H, W)
+            x = stack_channels(store.image(case_id), store.levels(case_id), regions)  # (M+R, D, H, W)
             latents[case_id] = module.encode_volumes(x[None], slices_per_batch)[0]
-            features.append(_features(store, case_id, levels, regions))
             bar.update()
     stacked = torch.stack(list(latents.values())).double()  # (n, e, D, h, w)
     mean, std = stacked.mean(dim=(0, 2, 3, 4)), stacked.std(dim=(0, 2, 3, 4), correction=0)
@@ -68,7 +66,6 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.autoencoder} gives latents that are constant or not finite: train it longer, or again")
     with atomic(args.out / "latents.safetensors") as temporary:
         save_file(latents, temporary)
-    write_tsv(args.out / "features.tsv", _table(features))
     write_json(
         args.out / "latents.json",
         {
@@ -81,25 +78,6 @@ def main(argv: list[str] | None = None) -> None:
         },
     )
     log.info("latents of %d cases are in %s", len(case_ids), args.out)
-
-
-def _features(store: VolumeStore, case_id: str, levels, regions) -> dict:
-    from workflow_scripts.cohort.tumours import feature_names, measure
-
-    meta = store.meta(case_id)
-    try:
-        measured = measure(levels, meta["spacing_mm"])
-    except UserError as error:
-        file = store.folder / f"{case_id}.levels.npy"
-        raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
-    values = {name: measured[name] for name in feature_names(regions)}
-    return {"case_id": case_id, **values, "brain_volume_ml": meta["brain_volume_ml"]}
-
-
-def _table(rows: list[dict]):
-    import pandas as pd
-
-    return pd.DataFrame(rows)
 
 
 def _checked(config: dict) -> int:

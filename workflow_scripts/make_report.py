@@ -11,12 +11,14 @@ from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.cohort.dataset import read_splits
 from workflow_scripts.reporting.report import render
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.tables import read_mixed_csv, read_ratio_table
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="augmentation_ratio.csv")
+    parser.add_argument("--systems", type=Path, help="systems.csv")
+    parser.add_argument("--compute", type=Path, help="compute.csv")
     parser.add_argument("--figures", nargs="*", default=[], help="PNG or SVG files, in the order to show them")
     parser.add_argument("--fid", nargs="*", default=[], help="fid.tsv of every system and n_real")
     parser.add_argument("--synthetic-rejected", nargs="*", default=[], help="draws that the gate refused, per system")
@@ -40,6 +42,8 @@ def main(argv: list[str] | None = None) -> None:
         rejected=read_tsv(args.rejected),
         simulated=args.simulated,
         config=args.config,
+        systems=args.systems and read_mixed_csv(args.systems),
+        compute=args.compute and read_mixed_csv(args.compute),
     )
     write_text(args.out, text)
 

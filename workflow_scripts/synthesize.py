@@ -67,13 +67,13 @@ def main(argv: list[str] | None = None) -> None:
     stem = "cases" if args.block is None else f"blocks/{args.block}"
     table = args.table or args.out / f"{stem}.tsv"
     rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
+    sampler = settings.sampler
     log.info(
-        "%s: %d cases of %s voxels, %s with %d steps, on %s",
+        "%s: %d cases of %s voxels, %s, on %s",
         contract["name"],
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
-        settings.sampler["name"],
-        settings.sampler["steps"],
+        "in one pass" if contract["diffusion"] is None else f"{sampler['name']} with {sampler['steps']} steps",
         describe(device, resolve_precision(settings.precision, device)),
     )
     affine, cases, refusals = grid_affine(contract["grid"]), [], []

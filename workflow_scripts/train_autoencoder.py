@@ -21,7 +21,9 @@ from workflow_scripts.cohort.volumes import VolumeStore
 # The code that makes the weights; how they are measured afterwards does not change them.
 TRAINED_BY = ("workflow_scripts.training.autoencoder_task", "workflow_scripts.training.loop")
 SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")
-OTHER = ("name", "loss", "empty_slices_kept", "training", "seed", "modalities", "regions")
+OTHER = (
+    *("name", "loss", "empty_slices_kept", "patch_size", "discriminator", "training", "seed", "modalities", "regions"),
+)
 SLICES_PER_BATCH = 32  # reconstructed at once on the validation cases
 
 
@@ -39,13 +41,17 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
-    from workflow_scripts.training.autoencoder_task import AutoencoderTask
+    from workflow_scripts.models.patch_discriminator import PatchDiscriminator
+    from workflow_scripts.models.slice_autoencoder import SliceAutoencoder
+    from workflow_scripts.training.autoencoder_task import AutoencoderTask, check_adversarial
+    from workflow_scripts.training.case_volumes import CaseVolumes, common_grid
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.loop import train
     from workflow_scripts.training.losses import ReconstructionLoss
     from workflow_scripts.training.model_files import load_weights, save_model
+    from workflow_scripts.training.patch_data import PatchData
     from workflow_scripts.training.settings import TrainSettings
-    from workflow_scripts.training.slice_data import SliceData, common_grid
+    from workflow_scripts.training.slice_data import SliceData
     from workflow_scripts.training.state import StateFolder, run_digest
 
     use_threads(args.threads)
@@ -62,17 +68,27 @@ def main(argv: list[str] | None = None) -> None:
     for case_id in held_out:  # now, not after hours of training
         store.meta(case_id), store.image(case_id), store.levels(case_id)
 
+    adversarial = config.get("discriminator")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "autoencoder"))
-        module = build_autoencoder(spec, len(modalities), len(regions), grid)
+        module, discriminator = build_autoencoder(spec, len(modalities), len(regions), grid), None
+        if adversarial is not None:
+            adversarial = check_adversarial(adversarial)
+            discriminator = PatchDiscriminator(len(modalities) + len(regions), adversarial["channels"])
     title = f"autoencoder {config['name']}"
-    data = SliceData(store, case_ids, regions, seed, config["empty_slices_kept"], settings.devices)
+    volumes = CaseVolumes(store, case_ids, regions, settings.devices)
+    if isinstance(module, SliceAutoencoder):
+        data = SliceData(volumes, module.positions(grid["size"][0]), seed, config.get("empty_slices_kept", 0.1))
+    else:
+        data = PatchData(volumes, config.get("patch_size"), grid["size"], seed)
+        module.latent_shape(data.patch_size)  # now, with the sizes that fit, not in the first step
     log.info(
         "%s: %.2f M parameters, %d training cases, latents %s",
         *(title, sum(weight.numel() for weight in module.parameters()) / 1e6, len(case_ids)),
         "x".join(map(str, module.latent_shape(grid["size"]))),
     )
-    task = AutoencoderTask(module, data, ReconstructionLoss(config["loss"], len(modalities)), settings, seed, grid)
+    loss = ReconstructionLoss(config["loss"], len(modalities))
+    task = AutoencoderTask(module, data, loss, settings, seed, discriminator, adversarial)
     files = [args.volumes / f"{name}{suffix}" for name in case_ids for suffix in (".image.npy", ".levels.npy", ".json")]
     code = sha256_json([code_digest(module) for module in TRAINED_BY])
     digest = run_digest(config | {"code": code}, TRAINED_BY[0], *files)
@@ -99,6 +115,7 @@ def main(argv: list[str] | None = None) -> None:
             "latent_shape": list(module.latent_shape(grid["size"])),
             "training_case_ids": case_ids,
             "loss": config["loss"],
+            "discriminator": config.get("discriminator"),
             "training": config["training"],
             "seed": seed,
             "config_digest": sha256_json(config),
@@ -115,8 +132,8 @@ def _measure(module, store, case_ids, modalities, regions, precision, out: Path)
 
     from workflow_scripts.evaluation.reconstruction import COLUMNS, mosaic, reconstruction_rows
     from workflow_scripts.training.autoencoder_task import reconstruct
+    from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device
-    from workflow_scripts.training.slice_data import stack_channels
 
     rows, count = [], len(modalities)
     for number, case_id in enumerate(case_ids):
@@ -139,7 +156,7 @@ def _checked(config: dict) -> dict:
     from workflow_scripts.training.settings import check_keys
 
     check_keys(config, [*SPEC, *OTHER], "autoencoder")
-    config = {"seed": 0, "empty_slices_kept": 0.1, "regions": list(REGIONS)} | config
+    config = {"seed": 0, "regions": list(REGIONS)} | config
     kinds = {"name": str, "kind": str, "loss": dict, "training": dict, "seed": int}
     for key, kind in kinds.items():
         if not isinstance(config.get(key), kind):

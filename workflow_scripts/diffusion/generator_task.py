@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import numpy_rng, torch_generator
+from ..base.seeds import torch_generator
+from ..training.rounds import Rounds
 from ..training.settings import TrainSettings
 from ..training.task import Player
 from .parameterizations import add_noise, check_parameterization, loss_weight, target
 from .schedules import build_schedule
+from .training_set import TrainingLatents
 
 DIFFUSION_KEYS = (
     *("timesteps", "schedule", "beta_start", "beta_end", "parameterization", "loss"),
@@ -25,9 +27,8 @@ class GeneratorTask:
     ----------
     denoiser : nn.Module
         With the ``forward`` of `models.unet.UNet`.
-    latents : (n, e, D, h, w) float32
-        Posterior means of the training cases, normalised per channel. All are held in memory: 100 cases at the paper's
-        6x96x24x24 take 133 MB.
+    latents : TrainingLatents
+        What is diffused, normalised per channel.
     features : (n, F) float32
         Normalised tumour features of the same cases.
     diffusion : dict
@@ -45,7 +46,7 @@ class GeneratorTask:
     def __init__(
         self,
         denoiser: nn.Module,
-        latents: Tensor,
+        latents: TrainingLatents,
         features: Tensor,
         diffusion: dict,
         settings: TrainSettings,
@@ -67,7 +68,9 @@ class GeneratorTask:
         Cases come in shuffled rounds: each is seen equally often. Time steps are stratified over the batch (Kingma et
         al. 2021, arXiv 2107.00630, appendix I.1), which steadies the loss of small batches.
         """
-        chosen = torch.tensor([self._case(step * self._batch_size + i) for i in range(self._batch_size)])
+        chosen = torch.from_numpy(
+            Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
+        )
         generator = torch_generator(self._seed, "diffusion batch", step)
         latents = self._latents[chosen]
         noise = torch.randn(latents.shape, generator=generator)
@@ -75,11 +78,6 @@ class GeneratorTask:
         time = ((u % 1.0) * len(self._alpha_bar)).long().clamp(max=len(self._alpha_bar) - 1)
         keep = torch.rand(self._batch_size, generator=generator) >= self._dropout
         return {"latents": latents, "noise": noise, "time": time, "features": self._features[chosen], "keep": keep}
-
-    def _case(self, index: int) -> int:
-        """Index of the case at place `index` of the endless sequence of shuffled rounds."""
-        turn, place = divmod(index, len(self._latents))
-        return int(numpy_rng(self._seed, "round of cases", turn).permutation(len(self._latents))[place])
 
     def loss(
         self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int

@@ -1,4 +1,4 @@
-"""From a trained generator to synthetic cases: features, noise, denoising, decoding, and the quality gate."""
+"""From a trained generator to synthetic cases: features, noise, sampling, decoding, and the quality gate."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..base.seeds import numpy_rng, torch_generator
 from ..cohort.regions import channels_to_levels
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
+from ..models.build_gan import build_gan_generator
 from ..training.devices import autocast
 from ..training.model_files import load_model, load_weights
 from .conditions import FeatureTable, draw_features
@@ -31,12 +32,24 @@ DARKEST_BRAIN = -1.0 + 2e-4
 
 @dataclass(frozen=True)
 class Generator:
-    """A trained generator, ready on a device; `contract` is its model.json."""
+    """A trained generator, ready on a device.
+
+    Attributes
+    ----------
+    contract : dict
+        Its model.json.
+    autoencoder : nn.Module
+        A `VoxelSpace` where the system has none.
+    network : nn.Module
+        The denoiser, or the generator of a GAN.
+    schedule : Schedule or None
+        Of the noise; None for a GAN.
+    """
 
     contract: dict
     autoencoder: nn.Module
-    denoiser: nn.Module
-    schedule: Schedule
+    network: nn.Module
+    schedule: Schedule | None
     features: FeatureTable
     device: torch.device
 
@@ -74,23 +87,27 @@ def load_generator(folder: str | os.PathLike, device: torch.device) -> Generator
     if contract["kind"] != "generator":
         raise UserError(f"{folder} holds a trained {contract['kind']}: give the folder of a generator")
     names = tuple(contract["features"]["names"])
-    parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "denoiser": {}, "features": {}}
+    parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "network": {}, "features": {}}
     for key, value in weights.items():
         part, _, name = key.partition(".")
         parts.setdefault(part, {})[name] = value
     if list(parts["features"]) != ["table"] or len(parts) > 3:
         raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
+    channels = len(contract["modalities"]), len(contract["regions"])
+    shape = contract["latent"]["shape"]
+    is_gan = contract["diffusion"] is None
     modules = {
-        "autoencoder": build_autoencoder(
-            contract["autoencoder"], len(contract["modalities"]), len(contract["regions"]), contract["grid"]
-        ),
-        "denoiser": build_denoiser(contract["spec"], contract["latent"]["shape"][0], len(names)),
+        "autoencoder": build_autoencoder(contract["autoencoder"], *channels, contract["grid"]),
+        "network": build_gan_generator(contract["spec"], shape, len(names))
+        if is_gan
+        else build_denoiser(contract["spec"], shape[0], len(names)),
     }
     for name, module in modules.items():
         load_weights(module, parts[name], folder)
         module.eval().requires_grad_(False).to(device)
     table = FeatureTable(names, parts["features"]["table"].double().numpy())
-    return Generator(contract, **modules, schedule=build_schedule(contract["diffusion"]), features=table, device=device)
+    schedule = None if is_gan else build_schedule(contract["diffusion"])
+    return Generator(contract, **modules, schedule=schedule, features=table, device=device)
 
 
 def grid_affine(grid: Mapping) -> np.ndarray:
@@ -153,18 +170,22 @@ def sample_latents(
         torch.tensor(latent[key], device=device).view(1, -1, 1, 1, 1) for key in ("mean", "std", "low", "high")
     )
     conditions = torch.from_numpy(generator.features.normalise(features)).float().to(device)
-    predict = X0Predictor(
-        generator.denoiser,
-        generator.schedule,
-        generator.contract["diffusion"].get("parameterization", "v"),
-        conditions,
-        sampler["guidance"],
-        (low, high),
-    )
-    noise = draw_noise((len(features), *latent["shape"]), sources).to(device)
     with autocast(device, settings.precision):
-        sample = SAMPLERS[sampler["name"]]
-        z = sample(predict, noise, generator.schedule, sampler["steps"], sources, sampler["eta"])
+        if generator.schedule is None:
+            noise = draw_noise((len(features), generator.network.z_dim), sources).to(device)
+            z = generator.network(noise, conditions)
+        else:
+            predict = X0Predictor(
+                generator.network,
+                generator.schedule,
+                generator.contract["diffusion"].get("parameterization", "v"),
+                conditions,
+                sampler["guidance"],
+                (low, high),
+            )
+            noise = draw_noise((len(features), *latent["shape"]), sources).to(device)
+            sample = SAMPLERS[sampler["name"]]
+            z = sample(predict, noise, generator.schedule, sampler["steps"], sources, sampler["eta"])
     return z.float() * std + mean
 
 

@@ -1,12 +1,15 @@
-"""What the generator learns from: the folder that extract_latents writes, read and checked."""
+"""What a generator learns from: the latents of the train subset, or its volumes, and the features of its tumours."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,8 +18,26 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..base.files import read_json, read_tsv
 from ..cohort.tumours import feature_names
+from ..cohort.volumes import VolumeStore
+from ..training.case_volumes import CaseVolumes, common_grid
 from ..training.model_files import contract_digest
 from .conditions import FeatureTable
+
+BOUND_MARGIN = 0.1  # of the training latents' range, at either end
+
+
+class TrainingLatents(Protocol):
+    """The training cases as one array (n, C, D, h, w), all in memory or read as they are asked for.
+
+    100 latents of the paper's 6x96x24x24 take 133 MB; 100 volumes of 7x144x192x192 are 7 GB on disk.
+    """
+
+    shape: Sequence[int]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, numbers: Tensor) -> Tensor:
+        """The cases of these numbers: (B, C, D, h, w) float32."""
 
 
 @dataclass(frozen=True)
@@ -26,33 +47,42 @@ class TrainingSet:
     Attributes
     ----------
     case_ids : list of str
-    latents : (n, e, D, h, w) float32, mean 0 and standard deviation 1 in each channel over the train subset
-    mean, std : (e,) float32, the scale that was taken out
+    latents : TrainingLatents
+        Latents with mean 0 and standard deviation 1 in each channel over the train subset; or, for a system in voxel
+        space, volumes as they are.
+    scale : dict
+        The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
+        an estimate of a clean latent may be.
     features : FeatureTable, rows in the order of `case_ids`
     brain_volume_ml : [smallest, largest]
+    contract : dict
+        What the generator's contract takes over: modalities, regions, grid, value_range, training_case_ids.
     """
 
     case_ids: list[str]
-    latents: Tensor
-    mean: Tensor
-    std: Tensor
+    latents: TrainingLatents
+    scale: dict
     features: FeatureTable
     brain_volume_ml: list[float]
+    contract: dict
 
 
-def read_training_set(folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict) -> TrainingSet:
+def latent_training_set(
+    folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict, features: str | os.PathLike
+) -> TrainingSet:
     """Read latents, their scale and the tumour features.
 
     Parameters
     ----------
     folder : of extract_latents
     autoencoder, contract : folder and contract of the autoencoder that made the latents
+    features : features.tsv of measure_tumours
 
     Raises UserError if a file is missing or damaged, or if the parts do not belong together: latents of another
     autoencoder, of other cases than it was trained on, or of another shape.
     """
     folder = Path(folder)
-    scale, table = read_json(folder / "latents.json"), read_tsv(folder / "features.tsv")
+    scale = read_json(folder / "latents.json")
     again = "run `snakemake -R extract_latents`"
     if scale.get("autoencoder_digest") != contract_digest(autoencoder):
         raise UserError(f"the latents in {folder} were made by another autoencoder than {autoencoder}: {again}")
@@ -61,23 +91,68 @@ def read_training_set(folder: str | os.PathLike, autoencoder: str | os.PathLike,
     except (FileNotFoundError, SafetensorError) as error:
         raise UserError(f"{folder / 'latents.safetensors'} cannot be read ({error}): {again}") from None
     case_ids = sorted(by_case)
-    if case_ids != sorted(contract["training_case_ids"]) or case_ids != sorted(table["case_id"]):
+    if case_ids != sorted(contract["training_case_ids"]):
         raise UserError(f"{folder} and {autoencoder} are about different training cases: {again}")
     for case_id in case_ids:
         if list(by_case[case_id].shape) != list(contract["latent_shape"]):
             shape = list(by_case[case_id].shape)
             raise UserError(f"case {case_id}: its latent has shape {shape}, not {contract['latent_shape']}: {again}")
-    names = feature_names(contract["regions"])
-    missing = [name for name in (*names, "brain_volume_ml") if name not in table]
-    if missing:
-        raise UserError(f"{folder / 'features.tsv'} lacks the columns {', '.join(missing)}: {again}")
-    table = table.set_index("case_id").loc[case_ids]
     mean, std = (torch.tensor(scale[key], dtype=torch.float32) for key in ("mean", "std"))
     latents = torch.stack([by_case[case_id].float() for case_id in case_ids])  # (n, e, D, h, w)
     if not torch.isfinite(latents).all() or not (std > 0).all():
         raise UserError(f"{folder} holds latents or a scale that are not finite: {again}")
     latents = (latents - mean[:, None, None, None]) / std[:, None, None, None]
+    low, high = latents.amin(dim=(0, 2, 3, 4)), latents.amax(dim=(0, 2, 3, 4))
+    margin = BOUND_MARGIN * (high - low)
+    bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
+    shared = ("modalities", "regions", "grid", "value_range", "training_case_ids")
+    return TrainingSet(
+        case_ids,
+        latents,
+        {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
+        *_features(features, case_ids, contract["regions"]),
+        {key: contract[key] for key in shared},
+    )
+
+
+def voxel_training_set(
+    volumes: str | os.PathLike, regions: Sequence[str], features: str | os.PathLike, copies: int = 1
+) -> TrainingSet:
+    """The cases that `features` lists, as the preprocessed volumes themselves.
+
+    Parameters
+    ----------
+    volumes : folder of the preprocessed volumes
+    regions : masks to generate
+    features : features.tsv of measure_tumours: a row a case of the train subset
+    copies : processes that hold the volumes at once
+
+    Raises UserError if a file is missing or if the cases differ in grid or modalities.
+    """
+    store, case_ids = VolumeStore(volumes), sorted(read_tsv(features)["case_id"])
+    shared = common_grid(store, case_ids)
+    channels = len(shared["modalities"]) + len(regions)
+    scale = {"mean": 0.0, "std": 1.0, "low": -1.0, "high": 1.0}
+    return TrainingSet(
+        case_ids,
+        CaseVolumes(store, case_ids, regions, copies),
+        {"shape": [channels, *shared["grid"]["size"]]} | {key: [value] * channels for key, value in scale.items()},
+        *_features(features, case_ids, regions),
+        shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
+    )
+
+
+def _features(path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]) -> tuple[FeatureTable, list[float]]:
+    """The tumour features of the cases, and the range of their brain volumes, ml."""
+    table: pd.DataFrame = read_tsv(path)
+    again = "run `snakemake -R measure_tumours`"
+    names = feature_names(regions)
+    missing = [name for name in ("case_id", *names, "brain_volume_ml") if name not in table]
+    if missing:
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}: {again}")
+    if sorted(table["case_id"]) != case_ids:
+        raise UserError(f"{path} is about other cases than the training set: {again}")
+    table = table.set_index("case_id").loc[case_ids]
     rows = table[names].to_numpy(np.float32).astype(np.float64)  # as the model file keeps them
-    features = FeatureTable(tuple(names), rows)
     brain = table["brain_volume_ml"]
-    return TrainingSet(case_ids, latents, mean, std, features, [float(brain.min()), float(brain.max())])
+    return FeatureTable(tuple(names), rows), [float(brain.min()), float(brain.max())]

@@ -1,59 +1,91 @@
-"""Training task of the slice autoencoder."""
+"""Training task of an autoencoder, with or without a discriminator of its reconstructions."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import UserError
 from ..base.seeds import torch_generator
-from ..models.slice_autoencoder import SliceAutoencoder
-from .losses import ReconstructionLoss
-from .settings import TrainSettings
+from .losses import ReconstructionLoss, least_squares_discriminator, least_squares_generator
+from .patch_data import PatchData
+from .settings import TrainSettings, check_keys
 from .slice_data import SliceData
 from .task import Player
 
+ADVERSARIAL = {"channels": [64, 128, 256, 512], "weight": 0.01, "start_step": 0, "learning_rate": 1e-4}
+
 
 class AutoencoderTask:
-    """One player, "autoencoder", on random slices.
+    """Player "autoencoder" on random slices or patches; with a discriminator a second player of that name.
 
     Parameters
     ----------
-    module : SliceAutoencoder
-    data : SliceData
+    module : SliceAutoencoder or VolumeAutoencoder
+    data : SliceData or PatchData
+        Its batches hold what the network's ``forward`` takes, but for the noise.
     loss : ReconstructionLoss
     settings : TrainSettings
     seed : int
         Of the posterior samples.
+    discriminator : nn.Module or None
+    adversarial : dict
+        weight of the adversarial term, start_step from which it counts (the discriminator learns from step 0 on), and
+        the discriminator's learning_rate.
     """
 
     def __init__(
         self,
-        module: SliceAutoencoder,
-        data: SliceData,
+        module: nn.Module,
+        data: SliceData | PatchData,
         loss: ReconstructionLoss,
         settings: TrainSettings,
         seed: int,
-        grid: dict,
+        discriminator: nn.Module | None = None,
+        adversarial: dict | None = None,
     ):
         self.players = {"autoencoder": Player(module, settings.learning_rate, settings.weight_decay)}
+        if discriminator is not None:
+            self._adversarial = check_adversarial(adversarial or {})
+            rate = self._adversarial["learning_rate"]
+            self.players["discriminator"] = Player(discriminator, rate, settings.weight_decay, betas=(0.5, 0.9))
         self._data, self._loss, self._batch_size, self._seed = data, loss, settings.batch_size, seed
-        self._positions = module.positions(grid["size"][0])
-        latent_channels, _, height, width = module.latent_shape(grid["size"])
-        self._latent_shape = (latent_channels, height, width)
+        self._latent_channels, self._reduction = module.latent_channels, module.reduction
+        self._made: Tensor | None = None  # this step's reconstruction, from one player's turn to the next
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """x (B, M+R, H, W), position (B,), noise (B, e, h, w)."""
-        x, slices = self._data.draw(step, self._batch_size)
-        generator = torch_generator(self._seed, "posterior", step)
-        noise = torch.randn((len(x), *self._latent_shape), generator=generator)
-        return {"x": x, "position": self._positions[slices], "noise": noise}
+        """x (B, M+R, *size), noise (B, e, *size / reduction), and for slices position (B,)."""
+        batch = self._data.draw(step, self._batch_size)
+        size = [edge // self._reduction for edge in batch["x"].shape[2:]]
+        shape = (self._batch_size, self._latent_channels, *size)
+        return batch | {"noise": torch.randn(shape, generator=torch_generator(self._seed, "posterior", step))}
 
     def loss(
         self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruct the batch through sampled latents."""
-        output, mean, log_variance = modules[player](batch["x"], batch["position"], batch["noise"])
-        return self._loss(output.float(), batch["x"], mean.float(), log_variance.float())
+        """The autoencoder reconstructs the batch through sampled latents; then the discriminator judges the same."""
+        if player == "discriminator":
+            return least_squares_discriminator(modules[player](batch["x"]), modules[player](self._made))
+        output, mean, log_variance = (value.float() for value in modules[player](**batch))
+        loss, terms = self._loss(output, batch["x"], mean, log_variance)
+        if "discriminator" in self.players:
+            made = self._loss.as_images(output)
+            terms["adversarial"] = least_squares_generator(modules["discriminator"](made))
+            if step >= self._adversarial["start_step"]:
+                loss = loss + self._adversarial["weight"] * terms["adversarial"]
+            self._made = made.detach()
+        return loss, terms
+
+
+def check_adversarial(block: dict) -> dict:
+    """The config's ``autoencoder.discriminator`` block with its defaults. Raises UserError."""
+    check_keys(block, list(ADVERSARIAL), "autoencoder.discriminator")
+    block = ADVERSARIAL | block
+    for key in ("weight", "start_step", "learning_rate"):
+        value = block[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise UserError(f"autoencoder.discriminator: `{key}: {value}` must be a number of at least 0")
+    return block
 
 
 def reconstruct(module: nn.Module, x: Tensor, slices_per_batch: int) -> tuple[Tensor, Tensor]:

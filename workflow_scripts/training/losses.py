@@ -43,13 +43,13 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - soft Dice of each sample and channel, averaged: logits, target in {0, 1} (B, R, H, W) -> scalar.
+    """1 - soft Dice of each sample and channel, averaged: logits, target in {0, 1} (B, R, *size) -> scalar.
 
     One voxel is added above and below the line, so that an empty mask predicted empty costs nothing.
     """
     probability = logits.sigmoid()
-    overlap = (probability * target).sum(dim=(2, 3))
-    total = probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))
+    overlap = (probability * target).flatten(2).sum(dim=2)
+    total = probability.flatten(2).sum(dim=2) + target.flatten(2).sum(dim=2)
     return (1.0 - (2.0 * overlap + 1.0) / (total + 1.0)).mean()
 
 
@@ -68,10 +68,26 @@ def perceptual_loss(network: FeatureNetwork, x: Tensor, y: Tensor) -> Tensor:
     return loss
 
 
+def least_squares_generator(made: Tensor) -> Tensor:
+    """What the made samples lack to be judged real (Mao et al. 2017, arXiv 1611.04076, eq. 9): scores -> scalar."""
+    return (made.float() - 1.0).square().mean()
+
+
+def least_squares_discriminator(real: Tensor, made: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of the discriminator (Mao et al. 2017, eq. 9), 1 for real and 0 for made; its terms: both mean scores."""
+    loss = 0.5 * ((real.float() - 1.0).square().mean() + made.float().square().mean())
+    return loss, {"score_real": real.float().mean(), "score_made": made.float().mean()}
+
+
+def as_slices(x: Tensor) -> Tensor:
+    """Slices as they are, volumes as their axial slices: (B, C, H, W) or (B, C, D, H, W) -> (n, C, H, W)."""
+    return x if x.ndim == 4 else x.transpose(1, 2).flatten(0, 1)
+
+
 class ReconstructionLoss:
     """Weighted sum of the terms of the config's ``loss`` block.
 
-    L1, 1 - SSIM and the perceptual term compare intensities. Where Dice and BCE both weigh 0, the masks are learned as
+    L1, 1 - SSIM and the perceptual term compare intensities, the latter two in axial slices. Where Dice and BCE both weigh 0, the masks are learned as
     images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice and BCE alone teach them.
 
     Parameters
@@ -93,12 +109,12 @@ class ReconstructionLoss:
             )
 
     def __call__(self, output: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, dict]:
-        """output and x (B, M+R, H, W), mean and log_variance (B, ...) -> loss, terms before weighting."""
+        """output and x (B, M+R, H, W) or (B, M+R, D, H, W), mean and log_variance (B, ...) -> loss, terms before weighting."""
         m = self.image_channels
         image, target = output[:, :m], x[:, :m]
         logits, mask = output[:, m:], (x[:, m:] + 1.0) / 2.0
         if self.masks_as_images:
-            image, target = torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1), x
+            image, target = self.as_images(output), x
         wanted = {
             "l1": lambda: functional.l1_loss(image, target),
             "ssim": lambda: self._ssim(image, target),
@@ -111,10 +127,16 @@ class ReconstructionLoss:
         loss = sum(self.weights[name] * value for name, value in terms.items())
         return loss, terms
 
+    def as_images(self, output: Tensor) -> Tensor:
+        """What the decoder gives, with its logits as masks from -1 to 1: (B, M+R, ...) -> (B, M+R, ...)."""
+        image, logits = output[:, : self.image_channels], output[:, self.image_channels :]
+        return torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1)
+
     @staticmethod
     def _ssim(image: Tensor, target: Tensor) -> Tensor:
+        image, target = as_slices(image), as_slices(target)
         return SSIMLoss(spatial_dims=2, data_range=2.0, win_size=ssim_window(*image.shape[2:]))(image, target)
 
     def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:
         self._network.to(image.device)
-        return perceptual_loss(self._network, image, target)
+        return perceptual_loss(self._network, as_slices(image), as_slices(target))

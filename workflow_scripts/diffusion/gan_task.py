@@ -1,0 +1,100 @@
+"""Training task of a GAN: volumes or latents of the training cases, under their tumour features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import UserError
+from ..base.seeds import torch_generator
+from ..training.losses import least_squares_discriminator, least_squares_generator
+from ..training.rounds import Rounds
+from ..training.settings import TrainSettings, check_keys
+from ..training.task import Player
+from .training_set import TrainingLatents
+
+GAN_KEYS = (
+    *("kind", "channels", "discriminator_channels", "z_dim", "stem_channels", "embedding_dim"),
+    *("discriminator_learning_rate", "training"),
+)
+BETAS = (0.5, 0.999)  # of AdamW, for both players (Radford et al. 2016)
+
+
+class GanTask:
+    """Players "generator" and "discriminator" with least-squares losses (Mao et al. 2017).
+
+    Parameters
+    ----------
+    generator, discriminator : nn.Module
+        With the ``forward`` of `models.gan.GanGenerator` and `GanDiscriminator`.
+    latents : TrainingLatents
+        What is generated; in [-1, 1].
+    features : (n, F) float32
+        Normalised tumour features of the same cases.
+    gan : dict
+        The config's block of that name: the keys of `GAN_KEYS`.
+    settings : TrainSettings
+        Made of its ``training`` block.
+    seed : int
+
+    Raises
+    ------
+    UserError
+        For a key or value of `gan` that cannot be.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        latents: TrainingLatents,
+        features: Tensor,
+        gan: dict,
+        settings: TrainSettings,
+        seed: int,
+    ):
+        check_gan(gan)
+        rate = gan.get("discriminator_learning_rate") or settings.learning_rate
+        self.players = {
+            "generator": Player(generator, settings.learning_rate, settings.weight_decay, BETAS),
+            "discriminator": Player(discriminator, rate, settings.weight_decay, BETAS),
+        }
+        self._latents, self._features, self._z_dim = latents, features, generator.z_dim
+        self._batch_size, self._seed = settings.batch_size, seed
+        self._made: Tensor | None = None  # this step's volumes, from one player's turn to the next
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Real volumes (B, C, D, H, W), noise z (B, z_dim), features (B, F): made and real are asked for the same."""
+        chosen = torch.from_numpy(
+            Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
+        )
+        z = torch.randn((self._batch_size, self._z_dim), generator=torch_generator(self._seed, "gan batch", step))
+        return {"real": self._latents[chosen], "z": z, "features": self._features[chosen]}
+
+    def loss(
+        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator is judged, then the discriminator learns from the same volumes."""
+        judge = modules["discriminator"]
+        if player == "generator":
+            made = modules["generator"](batch["z"], batch["features"])
+            self._made = made.detach()
+            return least_squares_generator(judge(made, batch["features"])), {}
+        return least_squares_discriminator(
+            judge(batch["real"], batch["features"]), judge(self._made, batch["features"])
+        )
+
+
+def check_gan(gan: dict) -> None:
+    """Raise UserError for a key or value of the config's ``gan`` block that cannot be."""
+    check_keys(gan, list(GAN_KEYS), "gan")
+    for key in ("channels", "discriminator_channels"):
+        values = gan.get(key)
+        if not isinstance(values, list) or not values or not all(isinstance(c, int) and c >= 1 for c in values):
+            raise UserError(f"gan: `{key}: {values}` must be a list of whole numbers of at least 1")
+    for key in ("z_dim", "stem_channels", "embedding_dim"):
+        if not isinstance(gan.get(key, 1), int) or gan.get(key, 1) < 1:
+            raise UserError(f"gan: `{key}: {gan[key]}` must be a whole number of at least 1")
+    rate = gan.get("discriminator_learning_rate")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
+        raise UserError(f"gan: `discriminator_learning_rate: {rate}` must be above 0, or null for the generator's")

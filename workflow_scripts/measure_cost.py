@@ -1,0 +1,79 @@
+"""Measure what a synthetic case costs on this device: seconds and peak memory of sampling and decoding, one at a time.
+
+Writes to --out one row. The time is the median over --config `volumes` cases after one that is not counted; it holds
+neither the start of the program nor the writing of files. Memory: on a GPU the peak that torch had allocated, on a CPU
+the peak of the whole process.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import write_tsv
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    parser.add_argument("--out", type=Path, required=True, help="cost.tsv")
+    args = parser.parse_args(argv)
+
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from workflow_scripts.base.seeds import torch_generator
+    from workflow_scripts.diffusion.settings import SynthesisSettings
+    from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
+    from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
+
+    use_threads(args.threads)
+    config = dict(args.config)
+    volumes = config.pop("volumes", 3)
+    if isinstance(volumes, bool) or not isinstance(volumes, int) or volumes < 1:
+        raise UserError(f"evaluation.cost: `volumes: {volumes}` must be a whole number of at least 1")
+    settings = SynthesisSettings.from_config(config)
+    device = default_device()
+    generator = load_generator(args.model, device)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = []
+    for number in range(volumes + 1):
+        rows = generator.features.rows
+        started = time.perf_counter()
+        sources = [torch_generator(settings.seed, "cost", number)]
+        latent = sample_latents(generator, rows[number % len(rows)][None], sources, settings)[0]
+        decode(generator, latent, settings)  # ends on the CPU: waits for the GPU
+        seconds.append(time.perf_counter() - started)
+    if on_gpu:
+        peak = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    is_gan = generator.schedule is None
+    row = {
+        "system": generator.contract["name"],
+        "n_real": args.n_real,
+        "seconds_per_volume": float(np.median(seconds[1:])),
+        "peak_memory_mib": peak / 2**20,
+        "memory_of": "GPU" if on_gpu else "process",
+        "device": describe(device, resolve_precision(settings.precision, device)),
+        "volumes": volumes,
+        "grid": "x".join(map(str, generator.contract["grid"]["size"])),
+        "sampler": "one pass" if is_gan else f"{settings.sampler['name']}, {settings.sampler['steps']} steps",
+    }
+    write_tsv(args.out, pd.DataFrame([row]))
+    log.info(
+        "%s: %.3g s a volume, peak memory %.0f MiB (%s), on %s",
+        *(row["system"], row["seconds_per_volume"], row["peak_memory_mib"], row["memory_of"], row["device"]),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

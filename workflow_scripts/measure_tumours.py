@@ -1,0 +1,49 @@
+"""Measure the tumours of the train subset: the features that condition a generator, a row a case, and the brain's volume.
+
+Only the volumes of the train subset of --n-real patients are read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.files import write_tsv
+from workflow_scripts.cohort.dataset import read_splits, train_ids
+from workflow_scripts.cohort.regions import check_regions
+from workflow_scripts.cohort.volumes import VolumeStore
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--splits", type=Path, required=True, help="splits.json of the cohort")
+    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    parser.add_argument("--out", type=Path, required=True, help="features.tsv")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.cohort.tumours import feature_names, measure
+
+    if set(args.config) - {"regions"}:
+        raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
+    store, names = VolumeStore(args.volumes), feature_names(check_regions(args.config["regions"]))
+    rows = []
+    for case_id in sorted(train_ids(read_splits(args.splits), args.n_real)):
+        meta = store.meta(case_id)
+        try:
+            measured = measure(store.levels(case_id), meta["spacing_mm"])
+        except UserError as error:
+            file = store.folder / f"{case_id}.levels.npy"
+            raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
+        values = {name: measured[name] for name in names}
+        rows.append({"case_id": case_id, **values, "brain_volume_ml": meta["brain_volume_ml"]})
+    write_tsv(args.out, pd.DataFrame(rows))
+    log.info("tumour features of %d cases are in %s", len(rows), args.out)
+
+
+if __name__ == "__main__":
+    run_program(main)
