@@ -18,6 +18,13 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .system_tables import (
+    comparison_notes,
+    compute_notes,
+    readable_comparison,
+    readable_costs,
+    readable_published,
+)
 from .tables import NOT_MEASURED, SIMULATED, caption, number, readable
 
 _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
@@ -59,6 +66,19 @@ def ratio_sections(table: pd.DataFrame) -> list[dict]:
             for region, rows in shown.groupby("region", sort=False)
         ]
         sections.append({"n_real": n_real, "header": list(shown.columns[1:]), "regions": regions})
+    return sections
+
+
+def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) -> list[dict]:
+    """The comparison and the costs of the systems, readable, each with its notes; those that are given."""
+    sections = []
+    if systems is not None:
+        parts = [(f"Dice gain at {systems.ratio.iloc[0]:g}x", readable_comparison(systems))]
+        notes = comparison_notes(systems)
+        sections.append({"id": "systems", "title": "The systems compared", "parts": parts, "notes": notes})
+    if compute is not None:
+        parts = [("This run", readable_costs(compute)), ("The paper's settings", readable_published(compute))]
+        sections.append({"id": "compute", "title": "Their cost", "parts": parts, "notes": compute_notes(compute)})
     return sections
 
 
@@ -158,6 +178,8 @@ def render(
     rejected: pd.DataFrame,
     simulated: bool,
     config: dict,
+    systems: pd.DataFrame | None = None,
+    compute: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
@@ -170,6 +192,7 @@ def render(
         answer=answer(table),
         caption=[sentence for sentence in caption(table, simulated) if sentence != SIMULATED],
         sections=ratio_sections(table),
+        system_tables=system_sections(systems, compute),
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
         fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
         reconstruction=reconstruction_rows(labelled(reconstruction)),

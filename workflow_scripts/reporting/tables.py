@@ -14,10 +14,11 @@ from ..base.seeds import numpy_rng
 from ..evaluation.arms import Arm, arms_of, distance_column, regions_of, rows_of, score_array
 from ..evaluation.segmentation_scores import EMPTY_CONVENTION
 from ..evaluation.statistics import best_coverage, paired_difference, summarise
+from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 NOT_MEASURED = "not measured"
 REFERENCE = "reference"  # what a difference to real-only is in the real-only row itself
-_TEXT_COLUMNS = ("region", "system", "arm")
+_NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
 
@@ -88,27 +89,36 @@ def to_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def read_ratio_table(path: str | Path) -> pd.DataFrame:
-    """The CSV of ``make_tables`` with its numbers as numbers and "not measured" as text. Raises UserError."""
+def read_mixed_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV of ours with its numbers as numbers and its words, such as "not measured", as text. Raises UserError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        for name in table.columns.difference(_TEXT_COLUMNS):
-            table[name] = pd.Series([_value(cell) for cell in table[name]], dtype=object)
-        if table.empty or "dice_difference" not in table.columns:
-            raise ValueError("no row, or no column dice_difference")
     except FileNotFoundError:
         raise UserError(f"missing table {path}: run `snakemake tables`") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no augmentation-ratio table: {error}. Run `snakemake -R make_tables`") from None
+        raise UserError(f"{path} is no table: {error}. Run `snakemake -R make_tables make_system_tables`") from None
+    for name in table.columns:
+        table[name] = pd.Series([_value(cell) for cell in table[name]], dtype=object)
+    return table
+
+
+def read_ratio_table(path: str | Path) -> pd.DataFrame:
+    """The CSV of ``make_tables``. Raises UserError."""
+    table = read_mixed_csv(path)
+    if table.empty or "dice_difference" not in table.columns:
+        raise UserError(
+            f"{path} is no augmentation-ratio table: no row, or no column dice_difference. "
+            "Run `snakemake -R make_tables`"
+        )
     return table
 
 
 def _value(cell: str) -> object:
-    if cell in (NOT_MEASURED, REFERENCE):
-        return cell
     if cell in ("True", "False"):
         return cell == "True"
+    if not _NUMBER.fullmatch(cell):
+        return cell
     return float(cell) if any(mark in cell for mark in ".en") else int(cell)
 
 
@@ -198,44 +208,15 @@ def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
     for sentence in caption(table, simulated):
         lines.append(f"- **{sentence}**" if sentence == SIMULATED else f"- {sentence}")
     for n_real, part in table.groupby("n_real", sort=True):
-        shown = readable(part)
-        widths = [max(len(name), *(len(cell) for cell in shown[name])) for name in shown.columns]
-        lines += ["", f"## {n_real} real training patients", ""]
-        lines.append("| " + " | ".join(name.ljust(w) for name, w in zip(shown.columns, widths, strict=True)) + " |")
-        lines.append("|" + "|".join("-" * (w + 2) for w in widths) + "|")
-        for _, row in shown.iterrows():
-            lines.append("| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |")
+        lines += ["", f"## {n_real} real training patients", "", *markdown_table(readable(part))]
     return "\n".join(lines) + "\n"
-
-
-_TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
-
-
-def _tex(text: str) -> str:
-    text = re.sub(r'"([^"]*)"', r"``\1''", text)
-    for character, escaped in (("\\", r"\textbackslash "), *_TEX.items(), ("~", r"\textasciitilde{}")):
-        text = text.replace(character, escaped)
-    return text
 
 
 def to_latex(table: pd.DataFrame, simulated: bool) -> str:
     """A floating table for each n_real; needs the booktabs package."""
-    lines = [r"% \usepackage{booktabs} and \usepackage{graphicx}"]
-    note = _tex(" ".join(caption(table, simulated)))
+    lines = [LATEX_HEAD]
+    note = " ".join(caption(table, simulated))
     for n_real, part in table.groupby("n_real", sort=True):
-        shown = readable(part)
-        lines += [r"\begin{table}[htbp]", r"\centering"]
-        lines.append(rf"\caption{{Segmentation by augmentation ratio, {n_real} real training patients. {note}}}")
-        lines += [rf"\label{{tab:augmentation-ratio-{n_real}}}", r"\resizebox{\linewidth}{!}{%"]
-        lines += [rf"\begin{{tabular}}{{lll{'r' * (len(shown.columns) - 3)}}}", r"\toprule"]
-        lines.append(" & ".join(_tex(name) for name in shown.columns) + r" \\")
-        previous = None
-        for _, row in shown.iterrows():
-            if row.region != previous:
-                lines.append(r"\midrule")
-            cells = [_tex(cell) for cell in row]
-            cells[0] = "" if row.region == previous else cells[0]
-            lines.append(" & ".join(cells) + r" \\")
-            previous = row.region
-        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+        title = f"Segmentation by augmentation ratio, {n_real} real training patients. {note}"
+        lines += latex_table(readable(part), title, f"augmentation-ratio-{n_real}", text_columns=3, grouped=True)
     return "\n".join(lines) + "\n"
