@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo test test-slow lint format install clean-demo
+.PHONY: demo demo-all test test-slow lint format install clean-demo
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
 	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
 	@echo; cat results/demo/tables/augmentation_ratio.md
 	@echo; echo "figures: results/demo/figures/    report: results/demo/report.html"
+
+demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tables that compare them
+	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
+	@echo; cat results/demo_all/tables/systems.md; echo; cat results/demo_all/tables/compute.md
 
 # Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes
@@ -43,4 +47,4 @@ $(INSTALLED): envs/requirements.lock
 	@touch $@
 
 clean-demo:
-	rm -rf results/demo
+	rm -rf results/demo results/demo_all

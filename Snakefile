@@ -76,4 +76,6 @@ rule evaluation:
 rule tables:
     input:
         f"{RUN}/tables/augmentation_ratio.csv",
+        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -40,7 +40,6 @@ rule extract_latents:
     output:
         latents=f"{N}/latents/{{name}}/latents.safetensors",
         scale=f"{N}/latents/{{name}}/latents.json",
-        features=f"{N}/latents/{{name}}/features.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/extract_latents/{{name}}.log",
     benchmark:

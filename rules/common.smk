@@ -24,7 +24,7 @@ STATE = f"{RUN}/.state"
 ARM = f"{N}/segmentation/{{arm}}/seed~{{seed}}"
 SYSTEMS = config["systems"]
 N_REAL = config["splits"]["n_real"]
-AUTOENCODERS = sorted({config["system"][name]["autoencoder"]["name"] for name in SYSTEMS})
+AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["system"].values() if system["autoencoder"]})
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
@@ -63,7 +63,8 @@ def code(program):
 
 def system_of_autoencoder(name):
     """Settings of the (first) system that uses the autoencoder; the config check keeps them equal for all."""
-    return next(system for system in config["system"].values() if system["autoencoder"]["name"] == name)
+    users = (system for system in config["system"].values() if system["autoencoder"])
+    return next(system for system in users if system["autoencoder"]["name"] == name)
 
 
 def autoencoder_block(wildcards):
@@ -78,26 +79,42 @@ def latents_block(wildcards):
 
 def generator_block(wildcards):
     system = config["system"][wildcards.system]
-    parts = {key: system[key] for key in ("denoiser", "diffusion")}
-    return block(system=wildcards.system, seed=config["training_seed"], **parts)
+    parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}
+    return block(system=wildcards.system, regions=config["regions"], seed=config["training_seed"], **parts)
 
 
 def synthesis_block(wildcards):
     settings = {key: value for key, value in config["synthesis"].items() if key != "block_size"}
-    return block(**settings, sampler=config["system"][wildcards.system]["sampler"])
+    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
+    return block(**settings, **sampler)
 
 
-def autoencoder_of(system):
-    return config["system"][system]["autoencoder"]["name"]
+def cost_block(wildcards):
+    """The sampling of a system as its cost is measured: what decides the cost, and nothing of the gate."""
+    synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
+    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
+    return block(**config["evaluation"]["cost"], **synthesis, **sampler)
 
 
-def of_autoencoder(kind, file):
-    """A file of the autoencoder that a system uses, or of its latents (`kind`)."""
+def space_of(wildcards):
+    """Folders of the autoencoder and the latents of a system, by option name; none for a system in voxel space."""
+    autoencoder = config["system"][wildcards.system]["autoencoder"]
+    if autoencoder is None:
+        return {}
+    return {
+        kind: f"{RUN}/n_real~{wildcards.n_real}/{kind}/{autoencoder['name']}" for kind in ("latents", "autoencoder")
+    }
 
-    def path(wildcards):
-        return f"{RUN}/n_real~{wildcards.n_real}/{kind}/{autoencoder_of(wildcards.system)}/{file}"
 
-    return path
+def space_files(wildcards):
+    """Latents and autoencoder that a generator is trained on; the volumes of a system in voxel space are no declared files."""
+    files = {"latents": ("latents.safetensors", "latents.json"), "autoencoder": ("model.safetensors", "model.json")}
+    return [f"{folder}/{file}" for kind, folder in space_of(wildcards).items() for file in files[kind]]
+
+
+def space_options(wildcards):
+    folders = space_of(wildcards) or {"volumes": VOLUMES}
+    return " ".join(f"--{kind} {shlex.quote(folder)}" for kind, folder in folders.items())
 
 
 def data_root(wildcards):

@@ -53,3 +53,29 @@ rule evaluate_images:
         " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
         " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
         " --out {output.fid:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule measure_cost:
+    input:
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        cost=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/cost.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/measure_cost/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/measure_cost/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=cost_block,
+        model=subpath(input.contract, parent=True),
+        code=code("measure_cost"),
+    shell:
+        "python -m workflow_scripts.measure_cost --config {params.config:q} --model {params.model:q}"
+        " --n-real {wildcards.n_real} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,13 +1,35 @@
-# The generator of a system: a denoiser over the latents, in one self-contained model folder with its autoencoder.
+# The generator of a system: a denoiser or a GAN over latents or volumes, in one self-contained model folder with the
+# autoencoder, if the system has one.
+
+
+rule measure_tumours:
+    input:
+        **COHORT,
+    output:
+        features=f"{N}/features.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/measure_tumours.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/measure_tumours.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(regions=config["regions"]),
+        volumes=VOLUMES,
+        code=code("measure_tumours"),
+    shell:
+        "python -m workflow_scripts.measure_tumours --config {params.config:q} --splits {input.splits:q}"
+        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {output.features:q} 2>&1 | tee {log:q}"
 
 
 rule train_generator:
     input:
-        latents=of_autoencoder("latents", "latents.safetensors"),
-        scale=of_autoencoder("latents", "latents.json"),
-        features=of_autoencoder("latents", "features.tsv"),
-        autoencoder_weights=of_autoencoder("autoencoder", "model.safetensors"),
-        autoencoder=of_autoencoder("autoencoder", "model.json"),
+        space_files,
+        features=rules.measure_tumours.output.features,
     output:
         weights=f"{N}/generator/{{system}}/model.safetensors",
         contract=f"{N}/generator/{{system}}/model.json",
@@ -25,12 +47,10 @@ rule train_generator:
         gpu=1,
     params:
         config=generator_block,
-        latents=subpath(input.scale, parent=True),
-        autoencoder=subpath(input.autoencoder, parent=True),
+        space=space_options,
         out=subpath(output.contract, parent=True),
         state=STATE,
         code=code("train_generator"),
     shell:
-        "python -m workflow_scripts.train_generator --config {params.config:q} --latents {params.latents:q}"
-        " --autoencoder {params.autoencoder:q} --out {params.out:q}"
-        " --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.train_generator --config {params.config:q} --features {input.features:q}"
+        " {params.space} --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -28,6 +28,40 @@ rule make_tables:
         " --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
+rule make_system_tables:
+    input:
+        ratios=f"{RUN}/tables/augmentation_ratio.csv",
+        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
+    output:
+        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+    log:
+        f"{RUN}/logs/make_system_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_system_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        config=block(
+            systems=config["system"],
+            modalities=config["modalities"],
+            regions=config["regions"],
+            size=config["preprocessing"]["size"],
+            comparison_ratio=config["evaluation"]["comparison_ratio"],
+        ),
+        out=subpath(output[0], parent=True),
+        simulated=SIMULATED_FLAG,
+        code=code("make_system_tables"),
+    shell:
+        "python -m workflow_scripts.make_system_tables --config {params.config:q} --ratios {input.ratios:q}"
+        " --fid {input.fid:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_figures:
     input:
         dice=all_arms("dice.tsv"),
@@ -87,6 +121,8 @@ rule make_report:
         **COHORT,
         rejected=rules.merge_cohort.output.rejected,
         table=f"{RUN}/tables/augmentation_ratio.csv",
+        compute=f"{RUN}/tables/compute.csv",
+        systems=f"{RUN}/tables/systems.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
@@ -112,6 +148,7 @@ rule make_report:
     shell:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
+        " --systems {input.systems:q} --compute {input.compute:q}"
         " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

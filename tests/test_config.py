@@ -13,8 +13,10 @@ from workflow_scripts.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-SYSTEM = yaml.safe_load((ROOT / "config/systems/slice_ldm.yaml").read_text())
+SYSTEMS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/systems").glob("*.yaml"))}
+SYSTEM = SYSTEMS["slice_ldm"]
 OVERRIDES = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
+ON_TOP_OF = {"demo_all.yaml": "demo.yaml"}  # overrides of overrides
 
 
 def with_override(**override) -> dict:
@@ -30,37 +32,47 @@ def key_paths(tree: dict, prefix: str = "") -> set[str]:
 
 
 def schema_paths(schema: dict, root: dict, prefix: str = "") -> set[str]:
+    """Every key that the schema knows, whatever the kind of the block it is in."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].split("/")[-1]], **schema}
     paths = set()
     for key, value in schema.get("properties", {}).items():
         below = schema_paths(value, root, f"{prefix}{key}.")
         paths |= below or {f"{prefix}{key}"}
+    for part in [*schema.get("allOf", []), *([schema["then"]] if "then" in schema else [])]:
+        paths |= schema_paths(part, root, prefix)
     return paths
 
 
-@pytest.mark.parametrize(("schema", "values"), [("config", DEFAULT), ("system", SYSTEM)])
-def test_schema_and_file_name_the_same_keys(schema, values):
+ALL_SYSTEM_KEYS = set().union(*map(key_paths, SYSTEMS.values())) - {"autoencoder"}  # null, or the name of a system
+
+
+@pytest.mark.parametrize(("schema", "keys"), [("config", key_paths(DEFAULT)), ("system", ALL_SYSTEM_KEYS)])
+def test_schema_and_files_name_the_same_keys(schema, keys):
     tree = yaml.safe_load((ROOT / f"config/schemas/{schema}.schema.yaml").read_text())
-    assert schema_paths(tree, tree) ^ key_paths(values) == set()
+    assert schema_paths(tree, tree) ^ keys == set()
 
 
-@pytest.mark.parametrize("values", [DEFAULT, SYSTEM], ids=["config", "system"])
-def test_every_key_is_documented(values):
+def documented_keys() -> set[str]:
     text = (ROOT / "config/README.md").read_text()
-    documented = set(re.findall(r"^\| `([\w.]+)` \|", text, flags=re.MULTILINE))
-    assert key_paths(values) - documented == set()
+    return set(re.findall(r"^\| `([\w.]+)` \|", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("keys", [key_paths(DEFAULT), ALL_SYSTEM_KEYS], ids=["config", "systems"])
+def test_every_key_is_documented(keys):
+    assert keys - documented_keys() == set()
 
 
 def test_no_key_is_documented_that_does_not_exist():
-    text = (ROOT / "config/README.md").read_text()
-    documented = set(re.findall(r"^\| `([\w.]+)` \|", text, flags=re.MULTILINE))
-    assert documented - key_paths(DEFAULT) - key_paths(SYSTEM) == set()
+    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", *SYSTEMS}
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_shipped_overrides_are_valid(name):
-    resolve(merge(DEFAULT, yaml.safe_load((ROOT / "config" / name).read_text())))
+    config = DEFAULT
+    for file in (*([ON_TOP_OF[name]] if name in ON_TOP_OF else []), name):
+        config = merge(config, yaml.safe_load((ROOT / "config" / file).read_text()))
+    resolve(config)
 
 
 def test_system_settings_override_the_system_file():
@@ -118,6 +130,10 @@ MISTAKES = {
         ["'/no/such.pth', which is no file"],
     ),
     "weights without checksum": ({"evaluation": {"images": {"weights": __file__}}}, ["sha256 must hold the checksum"]),
+    "comparison at a ratio without arm": (
+        {"evaluation": {"comparison_ratio": 3}},
+        ["comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"],
+    ),
     "run name with a slash": ({"run": "../x"}, ["run is '../x'", "must match"]),
     "strides and channels": (
         {"system_settings": {"slice_ldm": {"autoencoder": {"channels": [8, 8]}}}},
@@ -135,16 +151,83 @@ def test_a_mistake_is_answered_by_what_to_write(mistake):
         assert words in str(caught.value)
 
 
-def test_systems_that_share_an_autoencoder_must_set_it_alike(tmp_path, monkeypatch):
-    import workflow_scripts.base.config as module
+def test_all_shipped_systems_go_together():
+    assert set(resolve(with_override(systems=list(SYSTEMS)))["system"]) == set(SYSTEMS)
+
+
+def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_there():
+    settings = {"slice_ldm": {"autoencoder": {"latent_channels": 3}, "scale": 0.5}}
+    system = resolve(with_override(systems=["slice_ldm_2d"], system_settings=settings))["system"]
+    assert set(system) == {"slice_ldm_2d"}
+    assert system["slice_ldm_2d"]["autoencoder"]["latent_channels"] == 3
+    assert system["slice_ldm_2d"]["autoencoder"]["channels"] == [64, 128, 256, 256]
+    assert system["slice_ldm_2d"]["denoiser"]["channels"] == [64, 128, 256, 512], "its own scale is 1"
+
+
+def test_scale_multiplies_every_width_and_nothing_else():
+    settings = {"ldm_3d": {"scale": 0.1}, "lsgan_3d": {"scale": 0.25}}
+    system = resolve(with_override(systems=list(SYSTEMS), system_settings=settings))["system"]
+    assert system["ldm_3d"]["autoencoder"]["channels"] == [12, 24, 52, 52], "multiples of 4"
+    assert system["ldm_3d"]["autoencoder"]["discriminator"]["channels"] == [8, 12, 24, 52]
+    assert system["ldm_3d"]["denoiser"]["channels"] == [12, 24, 52, 104]
+    assert system["lsgan_3d"]["gan"]["channels"] == [128, 64, 32, 16, 8]
+    assert system["lsgan_3d"]["gan"]["z_dim"] == 2048
+    assert system["ldm_3d"]["denoiser"]["kind"] == SYSTEMS["ldm_3d"]["denoiser"]["kind"]
+
+
+@pytest.fixture
+def own_systems(tmp_path, monkeypatch):
+    """A folder of systems to write into, in the place of config/systems."""
+    import workflow_scripts.base.config as config
+    import workflow_scripts.base.schema as schema
+    import workflow_scripts.base.systems as systems
 
     (tmp_path / "systems").mkdir()
     (tmp_path / "schemas").symlink_to(ROOT / "config/schemas")
     (tmp_path / "config.yaml").symlink_to(ROOT / "config/config.yaml")
+    for module in (config, schema, systems):
+        monkeypatch.setattr(module, "CONFIG", tmp_path)
+    return tmp_path / "systems"
+
+
+def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
     for name in ("one", "two"):
-        (tmp_path / f"systems/{name}.yaml").write_text((ROOT / "config/systems/slice_ldm.yaml").read_text())
-    monkeypatch.setattr(module, "CONFIG", tmp_path)
+        (own_systems / f"{name}.yaml").write_text(yaml.safe_dump(SYSTEM))
     both = with_override(systems=["one", "two"])
     assert set(resolve(both)["system"]) == {"one", "two"}
     with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
         resolve(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": None}, "'sampler' is missing: write denoiser, diffusion and sampler, or gan"),
+        ({"gan": SYSTEMS["lsgan_3d"]["gan"]}, "a system with a `gan` has no denoiser"),
+        ({"autoencoder": "two"}, "config/systems/two.yaml does not exist"),
+        ({"autoencoder": "one"}, "`autoencoder: one` names a system that has no autoencoder of its own"),
+    ],
+)
+def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
+    system = {key: value for key, value in (SYSTEM | change).items() if value is not None}
+    (own_systems / "one.yaml").write_text(yaml.safe_dump(system))
+    with pytest.raises(UserError, match=message):
+        resolve(with_override(systems=["one"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("ldm_3d", {"autoencoder": {"kind": "vae_4d"}}, ["autoencoder.kind is 'vae_4d'", "slice_vae, vae_3d"]),
+        ("ldm_3d", {"autoencoder": {"position": "mm"}}, ["unknown key 'position' under 'autoencoder'"]),
+        ("ldm_3d", {"autoencoder": {"patch_size": [48, 100, 96]}}, ["patch_size", "[48, 104, 96]"]),
+        ("ldm_3d", {"autoencoder": {"patch_size": [48, 96, 400]}}, ["larger than", "[48, 96, 192]"]),
+        ("slice_ldm_2d", {"autoencoder": {"latent_channels": 3}}, ["shares the autoencoder of slice_ldm", "latent_c"]),
+        ("lsgan_3d", {"gan": {"z_dims": 3}}, ["unknown key 'z_dims' under 'gan'", "Did you mean 'z_dim'"]),
+    ],
+)
+def test_a_mistake_in_a_system_is_answered_by_what_to_write(name, settings, expected):
+    with pytest.raises(UserError) as caught:
+        resolve(with_override(systems=[name], system_settings={name: settings}))
+    for words in expected:
+        assert words in str(caught.value)

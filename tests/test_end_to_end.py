@@ -110,7 +110,7 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     study = results / "n_real~4"
     for model in ("autoencoder/slice_vae", "generator/slice_ldm"):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
-    assert set(pd.read_csv(study / "latents/slice_vae/features.tsv", sep="\t")["case_id"]) == train
+    assert set(pd.read_csv(study / "features.tsv", sep="\t")["case_id"]) == train
     pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")
     assert set(pool.loc[pool["split"] == "train", "case_id"]) == train
     assert set(pool["case_id"]) == train | set(splits["val"])

@@ -19,7 +19,7 @@ TRAININGS = {
     "train_generator": "generator_slice_ldm",
     "train_segmentation": "train_segmentation",
 }
-COMPARED = ("**/model.safetensors", "**/model.json", "**/loss.csv", "**/progress.csv", "**/dice.tsv", "tables/*")
+COMPARED = ("**/model.safetensors", "**/model.json", "**/loss.csv", "**/progress.csv", "**/dice.tsv", "tables/aug*")
 
 
 def program_of(tree: psutil.Process, program: str) -> psutil.Process | None:

@@ -60,13 +60,13 @@ def test_every_stage_reads_its_own_subset_alone(jobs):
 
 def test_nothing_that_trains_reads_a_score_a_prediction_or_an_evaluation(jobs):
     for rule, inputs, _ in jobs:
-        if rule.startswith(("train_", "plan_", "pool_", "extract_", "synthesize")):
+        if rule.startswith(("train_", "plan_", "pool_", "extract_", "measure_", "synthesize")):
             assert not [path for path in inputs if re.search(r"dice\.tsv|predictions|evaluation/|tables/", path)], rule
 
 
 def test_no_generator_stage_reads_a_segmenter(jobs):
     for rule, inputs, _ in jobs:
-        if rule in ("train_autoencoder", "extract_latents", "train_generator", "synthesize"):
+        if rule in ("train_autoencoder", "extract_latents", "measure_tumours", "train_generator", "synthesize"):
             assert not [path for path in inputs if "/segmentation/" in path], rule
 
 

@@ -34,6 +34,12 @@ def test_shipped_overrides_plan_their_arms(project, name, trainings):
     assert planned(project, "--configfile", f"config/{name}.yaml")["train_segmentation"] == trainings
 
 
+def test_the_demo_of_all_systems_plans_each_of_them(project):
+    jobs = planned(project, "--configfile", "config/demo.yaml", "config/demo_all.yaml")
+    assert jobs["train_generator"] == 6 and jobs["train_autoencoder"] == 2
+    assert jobs["train_segmentation"] == arms(n_real=1, ratios=1, synthetic_only=0, seeds=1, systems=6)
+
+
 def test_own_data_makes_no_demo_cohort(project, tmp_path):
     assert planned(project)["demo_cohort"] == 1
     assert planned(project, "--config", f"data_root={tmp_path}")["demo_cohort"] == 0
