@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.base.seeds import numpy_rng
@@ -36,12 +36,9 @@ def _modality(modalities: list[str], wanted: str) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
-    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
-    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed real volumes")
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
-    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")

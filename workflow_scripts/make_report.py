@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.cohort.dataset import read_splits
 from workflow_scripts.reporting.report import render
@@ -24,8 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--synthetic-rejected", nargs="*", default=[], help="draws that the gate refused, per system")
     parser.add_argument("--synthetic", nargs="*", default=[], help="cases.tsv of the synthetic cases, per system")
     parser.add_argument("--reconstruction", nargs="*", default=[], help="reconstruction.tsv of every autoencoder")
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
-    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
+    add_cohort(parser, "cases", "splits")
     parser.add_argument("--rejected", type=Path, required=True, help="cohort/rejected.tsv")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="report.html")

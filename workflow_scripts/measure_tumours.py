@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.dataset import read_splits, train_ids
@@ -18,9 +18,7 @@ from workflow_scripts.cohort.volumes import VolumeStore
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--splits", type=Path, required=True, help="splits.json of the cohort")
-    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    add_cohort(parser, "splits", "volumes", "n-real")
     parser.add_argument("--out", type=Path, required=True, help="features.tsv")
     args = parser.parse_args(argv)
 

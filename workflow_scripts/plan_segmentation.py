@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_json
 
@@ -16,10 +16,7 @@ from workflow_scripts.base.files import write_json
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
-    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
-    parser.add_argument("--volumes", type=Path, required=True, help="cohort/volumes")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
     parser.add_argument("--out", type=Path, required=True, help="the plan's folder")
     args = parser.parse_args(argv)
 

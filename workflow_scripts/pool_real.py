@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 
 
@@ -16,10 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
-    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
-    parser.add_argument("--volumes", type=Path, required=True, help="cohort/volumes")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
     parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
     args = parser.parse_args(argv)

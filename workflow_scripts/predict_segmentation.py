@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
 from workflow_scripts.base.progress import track
@@ -19,9 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="the arm's folder, from train_segmentation")
     parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
-    parser.add_argument("--splits", type=Path, required=True, help="cohort/splits.json")
-    parser.add_argument("--volumes", type=Path, required=True, help="cohort/volumes")
+    add_cohort(parser, "cases", "splits", "volumes")
     parser.add_argument("--out", type=Path, required=True, help="predictions.tsv")
     args = parser.parse_args(argv)
 

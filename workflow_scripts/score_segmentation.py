@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
         "--predictions", type=Path, required=True, help="predictions.tsv: case_id, file (relative to it)"
     )
     parser.add_argument("--arm", type=Path, required=True, help="arm.json of the trained arm")
-    parser.add_argument("--cases", type=Path, required=True, help="cohort/cases.tsv")
+    add_cohort(parser, "cases")
     parser.add_argument("--out", type=Path, required=True, help="dice.tsv")
     args = parser.parse_args(argv)
     use_threads(args.threads)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, sha256_json, write_tsv
 from workflow_scripts.base.provenance import code_digest
@@ -30,10 +30,7 @@ SLICES_PER_BATCH = 32  # reconstructed at once on the validation cases
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--cases", type=Path, required=True, help="cases.tsv of the cohort")
-    parser.add_argument("--splits", type=Path, required=True, help="splits.json of the cohort")
-    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained autoencoder")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)

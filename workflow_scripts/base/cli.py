@@ -42,6 +42,20 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+_COHORT = {
+    "cases": {"type": Path, "help": "cases.tsv of the cohort"},
+    "splits": {"type": Path, "help": "splits.json of the cohort"},
+    "volumes": {"type": Path, "help": "folder of the preprocessed volumes"},
+    "n-real": {"type": int, "help": "size of the train subset, patients"},
+}
+
+
+def add_cohort(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add required options that name a part of the cohort: some of cases, splits, volumes (paths) and n-real (int)."""
+    for name in names:
+        parser.add_argument(f"--{name}", required=True, **_COHORT[name])
+
+
 _DISK = {
     errno.ENOSPC: "the disk is full: free space there, then run the same command again",
     errno.EDQUOT: "the disk quota is used up: free space there, then run the same command again",

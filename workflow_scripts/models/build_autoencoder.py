@@ -38,6 +38,12 @@ def _check(spec: dict) -> None:
         values = spec.get(key)
         if not isinstance(values, list) or not values or not all(_is_count(value) for value in values):
             raise UserError(f"autoencoder: `{key}: {values}` must be a list of whole numbers of at least 1")
+    channels, strides = spec["channels"], spec["strides"]
+    if len(channels) != len(strides):
+        raise UserError(
+            f"autoencoder: {len(channels)} channels, but {len(strides)} strides; write one stride a level, "
+            f"e.g. `strides: {[1] + [2] * (len(channels) - 1)}`"
+        )
     if not _is_count(spec.get("latent_channels")):
         raise UserError(f"autoencoder: `latent_channels: {spec.get('latent_channels')}` must be at least 1")
     if spec.get("position", "fraction") not in ("fraction", "mm"):

@@ -49,7 +49,7 @@ class SliceAutoencoder(nn.Module):
     Raises
     ------
     UserError
-        Strides and channels of different length, or a grid that the strides do not divide.
+        A grid that the strides do not divide.
     """
 
     def __init__(
@@ -64,11 +64,6 @@ class SliceAutoencoder(nn.Module):
         embedding_dim: int = 128,
     ):
         super().__init__()
-        if len(channels) != len(strides):
-            raise UserError(
-                f"autoencoder: {len(channels)} channels, but {len(strides)} strides; write one stride a level, "
-                f"e.g. `strides: {[1] + [2] * (len(channels) - 1)}`"
-            )
         self.image_channels, self.mask_channels, self.latent_channels = image_channels, mask_channels, latent_channels
         self.reduction = math.prod(strides)
         self.latent_shape(grid["size"])

@@ -35,7 +35,7 @@ class VolumeAutoencoder(nn.Module):
     Raises
     ------
     UserError
-        Strides and channels of different length, or a grid that the strides do not divide.
+        A grid that the strides do not divide.
     """
 
     def __init__(
@@ -48,11 +48,6 @@ class VolumeAutoencoder(nn.Module):
         grid: dict,
     ):
         super().__init__()
-        if len(channels) != len(strides):
-            raise UserError(
-                f"autoencoder: {len(channels)} channels, but {len(strides)} strides; write one stride a level, "
-                f"e.g. `strides: {[1] + [2] * (len(channels) - 1)}`"
-            )
         self.image_channels, self.mask_channels, self.latent_channels = image_channels, mask_channels, latent_channels
         self.reduction = math.prod(strides)
         self.latent_shape(grid["size"])
