@@ -16,7 +16,7 @@ DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 SYSTEMS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/systems").glob("*.yaml"))}
 SYSTEM = SYSTEMS["slice_ldm"]
 OVERRIDES = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
-ON_TOP_OF = {"demo_all.yaml": "demo.yaml"}  # overrides of overrides
+ON_TOP_OF = {"demo_all.yaml": "demo.yaml", "brats_mini_systems.yaml": "brats_mini.yaml"}  # overrides of overrides
 
 
 def with_override(**override) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from workflow import ROOT, copy_project, snakemake
+from workflow import CORES, ROOT, copy_project, snakemake
 
 # The trainings, and the folder of each under .state/, where a checkpoint shows that it is well under way.
 TRAININGS = {
@@ -35,7 +35,7 @@ def program_of(tree: psutil.Process, program: str) -> psutil.Process | None:
 
 def kill_in_the_middle(project: Path, program: str, *arguments: str) -> None:
     """Run Snakemake until `program` has written a checkpoint; kill that program and then Snakemake itself with -9."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--rerun-incomplete", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--cores", CORES, "--rerun-incomplete", *arguments]
     started = time.time()
     running = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     tree = psutil.Process(running.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CORES = os.environ.get("SLICEAUG_TEST_CORES", "2")  # for the studies that tests run
 PARTS = ("Snakefile", "rules", "config", "envs", "workflow_scripts")
 
 
@@ -26,7 +28,7 @@ def copy_project(folder: Path) -> Path:
 
 def snakemake(project: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess:
     """Run Snakemake in `project` and wait; output and errors as text."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
+    command = [sys.executable, "-m", "snakemake", "--cores", CORES, *map(str, arguments)]
     return subprocess.run(
         command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
     )
