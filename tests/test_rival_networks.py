@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.models.blocks import Conv3d
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.build_denoiser import build_denoiser
 from workflow_scripts.models.build_gan import build_gan_discriminator, build_gan_generator
@@ -131,6 +132,19 @@ def test_checkpointing_changes_neither_prediction_nor_gradient():
         net(torch.ones(1, 2, 8, 8, 8), torch.ones(1), torch.ones(1, 2)).square().mean().backward()
         grads.append([parameter.grad for parameter in net.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*grads, strict=True) if one is not None)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5, 8])
+def test_gradients_of_shallow_volumes_are_right_in_bf16_too(depth):
+    """PyTorch's own bf16 convolution on a CPU gives NaN, or worse, as the weight gradient at a depth of 2."""
+    torch.manual_seed(0)
+    layer, x = Conv3d(8, 8, 3, padding=1), torch.randn(2, 8, depth, 4, 4)
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            made = layer(x)
+        gradients.append(torch.autograd.grad(made.float().square().mean(), layer.weight)[0])
+    torch.testing.assert_close(*gradients, rtol=0.1, atol=0.02 * gradients[0].abs().max().item())
 
 
 def test_a_patch_discriminator_scores_patches():

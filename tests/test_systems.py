@@ -21,7 +21,8 @@ from workflow_scripts.training.model_files import load_model
 
 HERE = Path(__file__).parent
 ALL = list(tiny_systems.SYSTEMS)
-FALLS_TO = 0.35
+LONG = {"ddpm_3d": {"steps": 450}, "lsgan_3d": {"steps": 600}}
+FALLS_TO = 0.3
 """Share of its first value to which the loss of a denoiser falls over the training."""
 
 
@@ -55,7 +56,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("system", ALL)
 def test_it_overfits_two_cases_and_makes_each_under_its_own_features(cohort, tmp_path, system):
-    model = tiny_systems.train(system, cohort, tmp_path)
+    model = tiny_systems.train(system, cohort, tmp_path, **LONG.get(system, {"steps": 400, "batch_size": 8}))
     if system == "lsgan_3d":  # an adversarial loss does not fall: what it makes must come near
         untrained = made_volumes(tiny_systems.train(system, cohort, tmp_path / "untrained", steps=1))[0]
     else:
@@ -63,13 +64,13 @@ def test_it_overfits_two_cases_and_makes_each_under_its_own_features(cohort, tmp
         assert np.mean(losses[-8:]) < FALLS_TO * losses[0]
     images, levels = made_volumes(model)
     real = heads(2)
-    for index, (image, mask) in enumerate(real):
-        error = [np.abs(images[index] - other).mean() for other, _ in real]
-        assert error[index] < 0.12, "near its case, in a range of 2"
-        assert error[index] < 0.7 * error[1 - index], "and further from the other"
-        assert dice(levels[index] >= 1, mask >= 1) > 0.7
+    for index, (image, _) in enumerate(real):
+        error = np.abs(images[index] - image).mean()
+        overlap = [dice(levels[index] >= 1, other >= 1) for _, other in real]
+        assert error < 0.15, "near its case, in a range of 2"
+        assert overlap[index] > 0.5 + overlap[1 - index], "its tumour lies where it was asked for"
         if system == "lsgan_3d":
-            assert error[index] < 0.3 * np.abs(untrained[index] - image).mean()
+            assert error < 0.3 * np.abs(untrained[index] - image).mean()
 
 
 @pytest.mark.parametrize("system", ALL)

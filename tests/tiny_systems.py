@@ -49,8 +49,8 @@ SYSTEMS = {
     "ddpm_3d": (
         None,
         {
-            "denoiser": UNET | {"middle_attention": True, "checkpointing": True},
-            "diffusion": DIFFUSION | {"training": TRAINING | {"learning_rate": 4e-3}},
+            "denoiser": UNET | {"middle_attention": True, "checkpointing": True, "channels": [16, 16, 32, 32]},
+            "diffusion": DIFFUSION | {"parameterization": "x0", "min_snr_gamma": None},
         },
     ),
     "lsgan_3d": (None, {"gan": GAN}),

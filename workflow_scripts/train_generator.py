@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     name, seed = config["system"], config["seed"]
     family = "gan" if "gan" in config else "diffusion"
     settings = TrainSettings.from_config(config[family]["training"], f"{family}.training")
-    data, autoencoder, weights, files = _training_set(args, config["regions"], settings.devices)
+    data, autoencoder, weights, files = _training_set(args, config["regions"], family, settings.devices)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "denoiser"))
         task, player, spec = _task(config, data, settings)
@@ -86,14 +86,14 @@ def main(argv: list[str] | None = None) -> None:
     log.info("the generator is in %s", args.out)
 
 
-def _training_set(args, regions: list[str], copies: int):
+def _training_set(args, regions: list[str], family: str, copies: int):
     """The training set, the autoencoder's spec and weights (None and none in voxel space), and the files read."""
     from workflow_scripts.cohort.volumes import SUFFIXES
     from workflow_scripts.diffusion.training_set import latent_training_set, voxel_training_set
     from workflow_scripts.training.model_files import load_model
 
     if args.volumes is not None:
-        data = voxel_training_set(args.volumes, regions, args.features, copies)
+        data = voxel_training_set(args.volumes, regions, args.features, family == "diffusion", copies)
         files = [args.volumes / f"{case_id}{suffix}" for case_id in data.case_ids for suffix in SUFFIXES]
         return data, None, {}, files
     weights, contract = load_model(args.autoencoder)

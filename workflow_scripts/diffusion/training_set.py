@@ -48,8 +48,8 @@ class TrainingSet:
     ----------
     case_ids : list of str
     latents : TrainingLatents
-        Latents with mean 0 and standard deviation 1 in each channel over the train subset; or, for a system in voxel
-        space, volumes as they are.
+        Latents or volumes with mean 0 and standard deviation 1 in each channel over the train subset; volumes for a
+        GAN as they are, in [-1, 1].
     scale : dict
         The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
         an estimate of a clean latent may be.
@@ -115,8 +115,46 @@ def latent_training_set(
     )
 
 
+class NormalisedVolumes:
+    """Volumes with mean 0 and standard deviation 1 in each channel: a small tumour then weighs as much as the brain.
+
+    Parameters
+    ----------
+    volumes : CaseVolumes
+        Of the train subset.
+    """
+
+    def __init__(self, volumes: CaseVolumes):
+        self.volumes = volumes
+        total, squares, count = 0.0, 0.0, 0
+        for number in range(len(volumes)):
+            x = volumes[[number]][0].flatten(1).double()  # (C, D h w)
+            total, squares, count = total + x.sum(dim=1), squares + x.square().sum(dim=1), count + x.shape[1]
+        self.mean = (total / count).float()
+        self.std = (squares / count - (total / count) ** 2).clamp(min=0).sqrt().float()
+        if not (self.std > 0).all():
+            raise UserError("a modality or a region is the same everywhere in all training volumes: leave it out")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, C, D, H, W)"""
+        return self.volumes.shape
+
+    def __len__(self) -> int:
+        return len(self.volumes)
+
+    def __getitem__(self, numbers: Sequence[int] | Tensor) -> Tensor:
+        """The cases of these numbers: (B, C, D, H, W) fp32."""
+        mean, std = (value.view(-1, 1, 1, 1) for value in (self.mean, self.std))
+        return (self.volumes[numbers] - mean) / std
+
+
 def voxel_training_set(
-    volumes: str | os.PathLike, regions: Sequence[str], features: str | os.PathLike, copies: int = 1
+    volumes: str | os.PathLike,
+    regions: Sequence[str],
+    features: str | os.PathLike,
+    normalised: bool,
+    copies: int = 1,
 ) -> TrainingSet:
     """The cases that `features` lists, as the preprocessed volumes themselves.
 
@@ -125,18 +163,23 @@ def voxel_training_set(
     volumes : folder of the preprocessed volumes
     regions : masks to generate
     features : features.tsv of measure_tumours: a row a case of the train subset
+    normalised : take out mean and standard deviation of each channel; else they stay in [-1, 1]
     copies : processes that hold the volumes at once
 
     Raises UserError if a file is missing or if the cases differ in grid or modalities.
     """
     store, case_ids = VolumeStore(volumes), sorted(read_tsv(features)["case_id"])
     shared = common_grid(store, case_ids)
-    channels = len(shared["modalities"]) + len(regions)
-    scale = {"mean": 0.0, "std": 1.0, "low": -1.0, "high": 1.0}
+    data = CaseVolumes(store, case_ids, regions, copies)
+    mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])
+    if normalised:
+        data = NormalisedVolumes(data)
+        mean, std = data.mean, data.std
+    scale = {"mean": mean, "std": std, "low": (-1.0 - mean) / std, "high": (1.0 - mean) / std}
     return TrainingSet(
         case_ids,
-        CaseVolumes(store, case_ids, regions, copies),
-        {"shape": [channels, *shared["grid"]["size"]]} | {key: [value] * channels for key, value in scale.items()},
+        data,
+        {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
         *_features(features, case_ids, regions),
         shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
     )

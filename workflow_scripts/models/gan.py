@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .blocks import group_norm
+from .blocks import Conv3d, group_norm
 from .unet import ResidualBlock
 
 
@@ -60,7 +60,7 @@ class GanGenerator(nn.Module):
         self.unfold = nn.Linear(z_dim, math.prod(self.coarsest))
         widths = [stem_channels, *channels]
         self.blocks = nn.ModuleList(ResidualBlock(c_in, c_out, e, dims=3) for c_in, c_out in pairwise(widths))
-        self.norm, self.head = group_norm(widths[-1]), nn.Conv3d(widths[-1], out_channels, 3, padding=1)
+        self.norm, self.head = group_norm(widths[-1]), Conv3d(widths[-1], out_channels, 3, padding=1)
 
     def forward(self, z: Tensor, features: Tensor) -> Tensor:
         """z (B, z_dim), features (B, F) normalised -> (B, out_channels, D, H, W) float32 in [-1, 1]."""
@@ -86,7 +86,7 @@ class GanDiscriminator(nn.Module):
         super().__init__()
         widths = [in_channels, *channels]
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv3d(c_in, c_out, 3, stride=2, padding=1)) for c_in, c_out in pairwise(widths)
+            spectral_norm(Conv3d(c_in, c_out, 3, stride=2, padding=1)) for c_in, c_out in pairwise(widths)
         )
         self.score = spectral_norm(nn.Linear(widths[-1], 1))
         self.projection = spectral_norm(nn.Linear(n_features, widths[-1]))

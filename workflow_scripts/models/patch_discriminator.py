@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks import group_norm
+from .blocks import Conv3d, group_norm
 
 
 class PatchDiscriminator(nn.Module):
@@ -27,7 +27,7 @@ class PatchDiscriminator(nn.Module):
         width = in_channels
         for index, c in enumerate(channels):
             halves = index < len(channels) - 1
-            layers += [nn.Conv3d(width, c, 4, stride=2, padding=1)] if halves else _same_size(width, c)
+            layers += [Conv3d(width, c, 4, stride=2, padding=1)] if halves else _same_size(width, c)
             if index:
                 layers.append(group_norm(c))
             layers.append(nn.LeakyReLU(0.2))
@@ -41,4 +41,4 @@ class PatchDiscriminator(nn.Module):
 
 def _same_size(in_channels: int, out_channels: int) -> list[nn.Module]:
     """A convolution with a kernel of 4 that keeps the size."""
-    return [nn.ZeroPad3d((1, 2) * 3), nn.Conv3d(in_channels, out_channels, 4)]
+    return [nn.ZeroPad3d((1, 2) * 3), Conv3d(in_channels, out_channels, 4)]

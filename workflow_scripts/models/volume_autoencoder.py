@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from .blocks import ResidualUnit, down, up
+from .blocks import Conv3d, ResidualUnit, down, up
 
 
 class VolumeAutoencoder(nn.Module):
@@ -57,14 +57,14 @@ class VolumeAutoencoder(nn.Module):
             self.encoder.append(down(channels[i - 1], channels[i], strides[i], dims=3))
             self.encoder.append(_block(channels[i], channels[i]))
         moments = 2 * latent_channels
-        self.moments = nn.Sequential(nn.Conv3d(channels[last], moments, 3, padding=1), nn.Conv3d(moments, moments, 1))
+        self.moments = nn.Sequential(Conv3d(channels[last], moments, 3, padding=1), Conv3d(moments, moments, 1))
         self.decoder = nn.Sequential(_block(latent_channels, channels[last]))
         for i in reversed(range(last)):
             self.decoder.append(up(channels[i + 1], channels[i], strides[i + 1], dims=3))
             self.decoder.append(_block(channels[i], channels[i]))
         if strides[0] > 1:
             self.decoder.append(up(channels[0], channels[0], strides[0], dims=3))
-        self.decoder.append(nn.Conv3d(channels[0], both, 1))
+        self.decoder.append(Conv3d(channels[0], both, 1))
 
     def latent_shape(self, size: Sequence[int]) -> tuple[int, int, int, int]:
         """(e, d, h, w) of volumes of `size` (D, H, W). Raises UserError, with sizes that fit, if it does not divide."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..models.blocks import Conv3d
 from ..training.devices import resolve_precision
 
 
@@ -17,6 +18,9 @@ def use_precision(network: nn.Module, device: torch.device, precision: str) -> s
     if precision == "auto" and device.type == "cuda":
         return "16-mixed"
     precision = resolve_precision(precision, device)
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = Conv3d  # right for shallow volumes too, where bf16 on a CPU is not
     plain = network.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
