@@ -1,5 +1,7 @@
 """The networks of the other systems: shapes, exact inverses, and what conditions and options do."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -166,6 +168,20 @@ def test_a_gan_makes_volumes_of_any_size_and_heeds_noise_and_features(size):
     assert not torch.allclose(made, generator(z, features + 1), atol=1e-4)
     assert judge(made, features).shape == (2,)
     assert not torch.allclose(judge(made, features), judge(made, features + 1), atol=1e-5)
+
+
+def test_the_discriminator_is_normalised_and_can_be_sent_to_another_process():
+    torch.manual_seed(0)
+    judge = build_gan_discriminator(GAN, (3, 8, 8, 8), 2)
+    with torch.no_grad():
+        for _ in range(50):  # power iterations
+            judge(torch.randn(1, 3, 8, 8, 8), torch.zeros(1, 2))
+        for layer in judge.layers:
+            largest = torch.linalg.matrix_norm(layer.normalised_weight().flatten(1), ord=2)
+            assert largest.item() == pytest.approx(1.0, rel=0.02)
+    copy = pickle.loads(pickle.dumps(judge)).eval()
+    x, features = torch.randn(2, 3, 8, 8, 8), torch.zeros(2, 2)
+    assert torch.equal(copy(x, features), judge.eval()(x, features))
 
 
 @pytest.mark.parametrize("build", [build_gan_generator, build_gan_discriminator])

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
 from .blocks import Conv3d, group_norm
 from .unet import ResidualBlock
@@ -71,6 +71,38 @@ class GanGenerator(nn.Module):
         return self.head(F.silu(self.norm(h))).float().tanh()
 
 
+class _SpectralNorm:
+    """Divides a layer's weight by its largest singular value, estimated by one power iteration a training pass.
+
+    PyTorch's own parametrization cannot be sent to another process. The estimate follows from the weights alone, so
+    that it is the same on every device.
+    """
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
+        rows = self.weight.flatten(1).shape[0]
+        self.register_buffer("left", F.normalize(torch.randn(rows), dim=0))
+
+    def normalised_weight(self) -> Tensor:
+        with torch.autocast(self.weight.device.type, enabled=False):
+            matrix = self.weight.flatten(1)  # (out, in * kernel)
+            with torch.no_grad():
+                right = F.normalize(matrix.T @ self.left, dim=0)
+                left = F.normalize(matrix @ right, dim=0) if self.training else self.left.clone()
+                self.left.copy_(left)
+            return self.weight / (left @ (matrix @ right))
+
+
+class _SpectralConv3d(_SpectralNorm, Conv3d):
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(x, self.normalised_weight(), bias)
+
+
+class _SpectralLinear(_SpectralNorm, nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.normalised_weight(), self.bias)
+
+
 class GanDiscriminator(nn.Module):
     """Score of a volume under features: x (B, C, D, H, W), features (B, F) -> (B,).
 
@@ -86,10 +118,10 @@ class GanDiscriminator(nn.Module):
         super().__init__()
         widths = [in_channels, *channels]
         self.layers = nn.ModuleList(
-            spectral_norm(Conv3d(c_in, c_out, 3, stride=2, padding=1)) for c_in, c_out in pairwise(widths)
+            _SpectralConv3d(c_in, c_out, 3, stride=2, padding=1) for c_in, c_out in pairwise(widths)
         )
-        self.score = spectral_norm(nn.Linear(widths[-1], 1))
-        self.projection = spectral_norm(nn.Linear(n_features, widths[-1]))
+        self.score = _SpectralLinear(widths[-1], 1)
+        self.projection = _SpectralLinear(n_features, widths[-1])
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         """x (B, C, D, H, W) in [-1, 1], features (B, F) normalised -> (B,): towards 1 real, towards 0 made."""
