@@ -15,7 +15,7 @@ SHARED = {
     "cohort/splits.json": "the lists of ids themselves",
 }
 # The only stages that may look at more than one subset: they come after all training.
-GATHER = {"make_tables", "make_figures", "make_report"}
+GATHER = {"make_tables", "make_system_tables", "make_figures", "make_report"}
 BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
 NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 

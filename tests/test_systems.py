@@ -21,7 +21,7 @@ from workflow_scripts.training.model_files import load_model
 
 HERE = Path(__file__).parent
 ALL = list(tiny_systems.SYSTEMS)
-LONG = {"ddpm_3d": {"steps": 450}, "lsgan_3d": {"steps": 600}}
+LONG = {"ddpm_3d": {"steps": 450}, "lsgan_3d": {"steps": 600}, "ldm_3d": {"steps": 800, "batch_size": 8}}
 FALLS_TO = 0.3
 """Share of its first value to which the loss of a denoiser falls over the training."""
 
