@@ -38,7 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     config = args.config
-    systems, regions = config["systems"], config["regions"]
+    regions = config["regions"]
+    fid = pd.concat([read_tsv(file) for file in args.fid], ignore_index=True)
+    systems = {name: config["systems"][name] for name in dict.fromkeys(fid.system)}  # in the order of the config
     compute = compute_table(
         systems,
         shipped_systems(),
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     comparison = comparison_table(
         read_ratio_table(args.ratios),
-        pd.concat([read_tsv(file) for file in args.fid], ignore_index=True),
+        fid,
         compute,
         {name: system["label"] for name, system in systems.items()},
         config["comparison_ratio"],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..evaluation.compute import published_cost, system_cost
-from .tables import NOT_MEASURED, REFERENCE, REGION_NAMES, SIMULATED, number
+from .tables import NOT_MEASURED, REGION_NAMES, SIMULATED, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 RUN, PAPER = "this run", "the paper's"
@@ -90,7 +90,7 @@ def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
                 "network, M": _amount(value["network", "parameters"]),
                 "encode, GFLOP": _amount(value["encode", "operations"]),
                 "one call, GFLOP": _amount(value["call", "operations"]),
-                "calls": str(value["call", "calls for a volume"]),
+                "calls": f"{value['call', 'calls for a volume']:.0f}",
                 "sampling, GFLOP": _amount(value["sampling", "operations"]),
                 "decode, GFLOP": _amount(value["decode", "operations"]),
                 "s a volume": _amount(value["volume", "time"]),
@@ -123,7 +123,7 @@ def readable_published(table: pd.DataFrame) -> pd.DataFrame:
 def compute_notes(table: pd.DataFrame) -> list[str]:
     """What the numbers are, and where they differ from the paper's."""
     timed = table[(table.setting == RUN) & (table.quantity == "time")]
-    devices = sorted({note for note in timed.note if note})
+    devices = sorted({note.split(";")[0] for note in timed.note if note})
     notes = [
         "This run: counted at the run's own grid and widths, one volume at a time; 1 multiply-accumulate is 2 FLOP. A "
         "volume costs the sampling and the decoding; encoding is paid once, for the training cases.",
@@ -203,7 +203,7 @@ def comparison_notes(table: pd.DataFrame) -> list[str]:
     return [
         f"FID: {first.fid_plane} over planes and modalities, synthetic against real cases that no stage has trained on, "
         f"{first.n_fid_cases} cases a side; in parentheses real training cases against the same, at the same number.",
-        f"Dice gain: real + {first.ratio:g}x synthetic minus {REFERENCE} (real only); intervals and conventions as in "
+        f"Dice gain: real + {first.ratio:g}x synthetic minus real only; intervals and conventions as in "
         "the augmentation-ratio table.",
         "Time, memory, parameters (autoencoder and network) and operations: as in the compute table.",
     ]
