@@ -1,7 +1,7 @@
 """Our networks beside MONAI's of equal multiply-accumulates, in one run on one device: training steps and forward passes.
 
-  python benchmarks/networks.py --size 144 192 192            # the full grid, on a GPU
-  python benchmarks/networks.py --size 48 64 64 --scale 0.25  # small, on a CPU
+  python -m benchmarks.networks --size 144 192 192            # the full grid, on a GPU
+  python -m benchmarks.networks --size 48 64 64 --scale 0.25  # small, on a CPU
 
 The slice autoencoder is compared with MONAI's AutoencoderKL (2D), the denoiser of slice_ldm with its DiffusionModelUNet
 (3D), both without attention. MONAI's widths are those whose count of multiply-accumulates comes nearest to ours. Prints a
@@ -164,7 +164,7 @@ def main() -> None:
             f"{mine['network']}: {ratios['train']:.2f} times MONAI's speed in training, {ratios['forward']:.2f} forward"
         )
     if args.out:
-        command = f"python {' '.join(map(shlex.quote, sys.argv))}"
+        command = f"python -m benchmarks.networks {' '.join(map(shlex.quote, sys.argv[1:]))}"
         args.out.write_text(json.dumps({"device": where, "command": command, "rows": rows}, indent=2) + "\n")
 
 
