@@ -10,7 +10,23 @@ from workflow import ROOT
 
 def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
     out = tmp_path / "small.json"
-    options = "--size 16 32 32 --scale 0.125 --slices 2 --repeats 1 --threads 1 --precision 32 --out".split()
+    options = [
+        "--size",
+        "16",
+        "32",
+        "32",
+        "--scale",
+        "0.125",
+        "--slices",
+        "2",
+        "--repeats",
+        "1",
+        "--threads",
+        "1",
+        "--precision",
+        "32",
+        "--out",
+    ]
     command = [sys.executable, "-m", "benchmarks.networks", *options, str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
