@@ -50,12 +50,14 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("override", "rules"),
     [
-        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_figures", "make_report"}),
+        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "make_report"}),
-        ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_report"}),
+        ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
+        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
+        ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
-            {"score_segmentation", "make_tables", "make_figures", "make_report"},
+            {"score_segmentation", "make_tables", "make_system_tables", "make_figures", "make_report"},
         ),
     ],
 )
@@ -66,7 +68,7 @@ def test_an_evaluation_key_reruns_evaluation_alone(project, override, rules):
 def test_a_new_ratio_trains_its_arm_alone(project):
     assert planned(project, *TINY, "--config", "segmentation={ratios: [0, 0.5, 1]}") == {
         **dict.fromkeys(("train_segmentation", "predict_segmentation", "score_segmentation"), 1),
-        **dict.fromkeys(("make_tables", "make_figures", "make_report"), 1),
+        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_report"), 1),
     }
 
 
