@@ -9,6 +9,11 @@ configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
+
+
+container: config["container"]  # read with --sdm apptainer alone
+
+
 include: "rules/cohort.smk"
 include: "rules/autoencoder.smk"
 include: "rules/generator.smk"

@@ -5,16 +5,19 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.base.arms import blocks_for, synthetic_count
 from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.environment import use_project
+from workflow_scripts.base.environment import check_image, use_project
 from workflow_scripts.base.provenance import code_digest
 
 try:
     config = resolve(config)
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        check_image(config["container"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
