@@ -31,7 +31,7 @@ from workflow_scripts.evaluation.image_features import (
     plane_statistics,
 )
 from workflow_scripts.models.feature_network import load_feature_network
-from workflow_scripts.training.devices import default_device, use_threads
+from workflow_scripts.training.devices import default_device, describe, use_threads
 
 DEFAULTS = {
     "weights": "package",
@@ -104,6 +104,7 @@ def main(argv: list[str] | None = None) -> None:
             slices[name][plane] = draw_slices(slices[name][plane], count, draw)
 
     device = default_device()
+    log.info("features of %d cases a side, on %s", n, describe(device, "32"))
     network = load_feature_network(settings["weights"], settings["sha256"]).eval()
     network = network.to(device, memory_format=torch.channels_last)
     slice_size = settings["slice_size"] or fitting_slice_size(meta["size"])

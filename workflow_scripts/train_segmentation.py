@@ -60,7 +60,7 @@ def _train(args, plan, arm, settings, folder: Path) -> None:
     from workflow_scripts.segmentation.fit import Fit
     from workflow_scripts.segmentation.nnunet import nnunet_home, quiet
     from workflow_scripts.segmentation.trainer import build_trainer
-    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.devices import default_device, describe, use_threads
 
     use_threads(args.threads)
     with nnunet_home() as home, quiet():
@@ -69,7 +69,7 @@ def _train(args, plan, arm, settings, folder: Path) -> None:
             plan, home / "view", arm.train_ids, list(arm.val_ids), settings, arm.seed, default_device()
         )
         fit = Fit(trainer, settings, arm.seed, folder, arm.title)
-        log.info("%s: %d cases, %s, %s", arm.title, len(arm.train_ids), trainer.device, fit.precision)
+        log.info("%s: %d cases, on %s", arm.title, len(arm.train_ids), describe(trainer.device, fit.precision))
         fit.run()
     with atomic(args.out / "model.safetensors") as temporary:
         save_file(fit.weights(), temporary)
