@@ -83,4 +83,5 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/cost", ".csv", ".md"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -175,5 +175,10 @@ def all_arms(file):
     return expand(f"{ARM}/{file}", n_real=N_REAL, arm=names, seed=segmentation["seeds"])
 
 
+def measured_rules():
+    """Names of the rules so far that have a benchmark, in the order of the rule files."""
+    return [rule.name for rule in workflow.rules if rule.benchmark]
+
+
 def of_all_systems(pattern):
     return expand(pattern, n_real=N_REAL, system=SYSTEMS)

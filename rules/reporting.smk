@@ -116,6 +116,38 @@ rule figure_cases:
         " {params.simulated} 2>&1 | tee {log:q}"
 
 
+# Benchmark files are side products: as inputs, a lost one would run its job again. So the last outputs of all branches
+# are the inputs here, that the table is made when nothing runs any more but itself and the report.
+rule make_cost_table:
+    input:
+        f"{RUN}/tables/augmentation_ratio.csv",
+        f"{RUN}/tables/systems.csv",
+        f"{RUN}/figures/dice_vs_ratio.png",
+        of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+        of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
+    output:
+        csv=f"{RUN}/tables/cost.csv",
+        md=f"{RUN}/tables/cost.md",
+    log:
+        f"{RUN}/logs/make_cost_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_cost_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        run=RUN,
+        stages=measured_rules(),
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        code=code("make_cost_table"),
+    shell:
+        "python -m workflow_scripts.make_cost_table --run {params.run:q} --stages {params.stages:q}"
+        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -123,6 +155,7 @@ rule make_report:
         table=f"{RUN}/tables/augmentation_ratio.csv",
         compute=f"{RUN}/tables/compute.csv",
         systems=f"{RUN}/tables/systems.csv",
+        cost=f"{RUN}/tables/cost.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
@@ -148,7 +181,7 @@ rule make_report:
     shell:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
-        " --systems {input.systems:q} --compute {input.compute:q}"
+        " --systems {input.systems:q} --compute {input.compute:q} --cost {input.cost:q}"
         " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

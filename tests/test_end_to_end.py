@@ -41,6 +41,20 @@ def test_the_report_says_that_the_cohort_is_simulated(results):
     assert "simulat" in (results / "report.html").read_text().lower()
 
 
+def test_the_cost_table_counts_every_job_of_the_run(results):
+    table = pd.read_csv(results / "tables/cost.csv").set_index("stage")
+    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == 3
+    assert table.loc["synthesize", "jobs"] == table.loc["preprocess", "jobs"] == 2
+    assert not {"make_cost_table", "make_report"} & set(table.index)
+    files = [
+        path for path in (results / "benchmarks").rglob("*.tsv") if path.stem not in ("make_cost_table", "make_report")
+    ]
+    assert table.loc["all stages", "jobs"] == len(files)
+    seconds = sum(pd.read_csv(path, sep="\t")["s"].sum() for path in files)
+    assert table.loc["all stages", "wall_hours"] == pytest.approx(seconds / 3600, abs=1e-6)
+    assert "What the run cost" in (results / "report.html").read_text()
+
+
 def test_a_second_run_does_nothing(project):
     done = snakemake(project, *TINY)
     assert done.returncode == 0
@@ -62,13 +76,13 @@ def test_a_second_run_does_nothing(project):
     ],
 )
 def test_an_evaluation_key_reruns_evaluation_alone(project, override, rules):
-    assert set(planned(project, *TINY, "--config", override)) == rules
+    assert set(planned(project, *TINY, "--config", override)) == {*rules, "make_cost_table"}
 
 
 def test_a_new_ratio_trains_its_arm_alone(project):
     assert planned(project, *TINY, "--config", "segmentation={ratios: [0, 0.5, 1]}") == {
         **dict.fromkeys(("train_segmentation", "predict_segmentation", "score_segmentation"), 1),
-        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_report"), 1),
+        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_cost_table", "make_report"), 1),
     }
 
 

@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .run_cost import cost_notes, readable_cost
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -69,8 +70,8 @@ def ratio_sections(table: pd.DataFrame) -> list[dict]:
     return sections
 
 
-def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) -> list[dict]:
-    """The comparison and the costs of the systems, readable, each with its notes; those that are given."""
+def table_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None, cost: pd.DataFrame | None) -> list[dict]:
+    """The comparison of the systems, their costs and the cost of the run, readable, with notes; those that are given."""
     sections = []
     if systems is not None:
         parts = [(f"Dice gain at {systems.ratio.iloc[0]:g}x", readable_comparison(systems))]
@@ -78,7 +79,17 @@ def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) 
         sections.append({"id": "systems", "title": "The systems compared", "parts": parts, "notes": notes})
     if compute is not None:
         parts = [("This run", readable_costs(compute)), ("The paper's settings", readable_published(compute))]
-        sections.append({"id": "compute", "title": "Their cost", "parts": parts, "notes": compute_notes(compute)})
+        sections.append(
+            {
+                "id": "compute",
+                "title": "What a volume costs to compute",
+                "parts": parts,
+                "notes": compute_notes(compute),
+            }
+        )
+    if cost is not None:
+        parts = [("Stage by stage", readable_cost(cost))]
+        sections.append({"id": "cost", "title": "What the run cost", "parts": parts, "notes": cost_notes(cost)})
     return sections
 
 
@@ -180,6 +191,7 @@ def render(
     config: dict,
     systems: pd.DataFrame | None = None,
     compute: pd.DataFrame | None = None,
+    cost: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
@@ -192,7 +204,7 @@ def render(
         answer=answer(table),
         caption=[sentence for sentence in caption(table, simulated) if sentence != SIMULATED],
         sections=ratio_sections(table),
-        system_tables=system_sections(systems, compute),
+        system_tables=table_sections(systems, compute, cost),
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
         fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
         reconstruction=reconstruction_rows(labelled(reconstruction)),
