@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -90,12 +91,8 @@ class Run:
         return self
 
     def __exit__(self, *_):
-        with_children = [self.process.pid]
-        for pid in with_children:
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
@@ -185,13 +182,14 @@ def test_a_mistake_in_the_config_is_a_sentence(project):
 
 
 def test_a_broken_case_is_told_in_the_sentence_of_its_program(tmp_path):
-    project = copy_project(tmp_path / "project" if not (tmp_path / "project").mkdir() else tmp_path)
+    (tmp_path / "project").mkdir()
+    project = copy_project(tmp_path / "project")
     for index in range(8):
         case = small_cases.make_case(tmp_path / "data", f"BraTS-GLI-{index:05d}-000", seed=index)
-    (case / f"{case.name}-t1c.nii.gz").write_bytes(b"no image")
+    case["t1c"].write_bytes(b"no image")
     settings = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text()) | {"on_bad_case": "fail"}
     (project / "study.yaml").write_text(yaml.safe_dump(settings | {"data_root": str(tmp_path / "data")}))
-    done = snakemake(project, "--keep-going", "--configfile", "study.yaml", "cohort")
+    done = snakemake(project, "cohort", "--keep-going", "--configfile", "study.yaml")
     assert done.returncode != 0
     done = status(project)
     assert done.returncode == 1
@@ -204,7 +202,7 @@ def test_a_broken_case_is_told_in_the_sentence_of_its_program(tmp_path):
 
     settings["on_bad_case"] = "reject"
     (project / "study.yaml").write_text(yaml.safe_dump(settings | {"data_root": str(tmp_path / "data")}))
-    assert snakemake(project, "--configfile", "study.yaml", "cohort").returncode == 0
+    assert snakemake(project, "cohort", "--configfile", "study.yaml").returncode == 0
     done = status(project)
     assert done.returncode == 0
     assert stages(done.stdout)["preprocess"]["done"] == 2

@@ -30,8 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     workdir = Path.cwd()
     runs = read_run_logs(workdir)
     files, config = args.configfile or [], args.config or []
-    if runs and args.configfile is None and args.config is None:
-        files, config = options_of(runs[0].command)
+    last = next((run for run in runs if run.command), None)  # one that could not even plan its jobs logs no command
+    if last and args.configfile is None and args.config is None:
+        files, config = options_of(last.command)
     folder, planned = planned_jobs(files, config)
     machine = look_around(any(job.slurm_id for run in runs for job in run.jobs.values()))
     study = study_state(planned, runs, machine, workdir)
