@@ -132,7 +132,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
         assert re.fullmatch(
             r"  n_real~4/train_autoencoder/slice_vae, for \d+ s, \d+ of 200000 steps, [\d:]+ left, loss [\d.]+", running
         )
-        assert "Snakemake is at work since 20" in done.stdout
+        assert "Snakemake has been at work since 20" in done.stdout
         assert "\033" not in done.stdout, "no colours in a pipe"
 
         run.training().send_signal(signal.SIGKILL)

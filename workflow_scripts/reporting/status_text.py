@@ -84,7 +84,8 @@ def running_line(job: JobState, workdir: Path, now: datetime) -> list[str]:
     parts = [_name(job)]
     elapsed = seconds_in_state(job.logged, now) if job.logged else None
     if elapsed is not None:
-        parts.append(f"for {_span(elapsed)}")
+        span = _span(elapsed)
+        parts.append(f"submitted {span} ago" if job.logged.slurm_id else f"for {span}")
     if job.logged and job.logged.failures:
         parts.append(f"attempt {job.logged.failures + 1}")
     text = tail(path)
@@ -124,7 +125,7 @@ def verdict(study: Study) -> str:
     begun = f" since {study.run.begun:%Y-%m-%d %H:%M}" if study.run and study.run.begun else ""
     host = f" on {study.run.host}" if study.run and study.run.host else ""
     if study.alive:
-        return f"Snakemake is at work{begun}{host}."
+        return f"Snakemake has been at work{begun}{host}."
     if counts[RUNNING] or counts[QUEUED]:
         return f"The Snakemake that ran{begun}{host} is gone, but jobs of it are still there. Start it again when they have ended."
     if counts[CUT_OFF]:
