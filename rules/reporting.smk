@@ -16,7 +16,7 @@ rule make_tables:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
@@ -44,7 +44,7 @@ rule make_system_tables:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(
@@ -76,7 +76,7 @@ rule make_figures:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
@@ -101,7 +101,7 @@ rule figure_cases:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
@@ -139,7 +139,7 @@ rule make_report:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config),
