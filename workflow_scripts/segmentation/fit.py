@@ -68,7 +68,8 @@ class Fit:
             )
 
     def _stream(self, batches: NumberedBatches, start: int, stop: int) -> Iterator[dict]:
-        return batches.stream(start, stop, self.settings.workers, self.trainer.device.type == "cuda")
+        on_gpu = self.trainer.device.type == "cuda"
+        return batches.stream(start, stop, self.settings.workers_for(torch.get_num_threads(), on_gpu), on_gpu)
 
     def _row(self, epoch: int) -> dict:
         """Validate, and describe the epoch: losses, nnU-Net's pseudo Dice (over validation patches), learning rate."""
