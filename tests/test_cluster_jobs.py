@@ -13,7 +13,7 @@ import pytest
 from workflow_scripts.base import allocation
 from workflow_scripts.base.environment import use_node_scratch
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.training import lock, tasks
+from workflow_scripts.training import cards, lock, tasks
 from workflow_scripts.training.interrupt import seconds_to_stop
 from workflow_scripts.training.state import StateFolder
 
@@ -169,3 +169,44 @@ def test_temporary_files_go_to_the_nodes_own_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", "/the/users/own")
     use_node_scratch()
     assert os.environ["TMPDIR"] == "/the/users/own"
+
+
+@pytest.fixture
+def no_cards_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(cards.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield
+    cards.release_cards()
+
+
+def take_elsewhere(folder: Path, card: int) -> subprocess.Popen:
+    """Another process that holds `card` until its input ends."""
+    script = (
+        f"import fcntl, sys; file = open('{folder}/sliceaug-{os.getuid()}-card-{card}.lock', 'w'); "
+        "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    return other
+
+
+def test_programs_side_by_side_on_one_machine_take_different_cards(no_cards_taken, tmp_path, caplog):
+    other = take_elsewhere(tmp_path, 0)
+    cards.take_cards(2, on_machine=4)
+    assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "1,2"
+    cards.release_cards()
+    cards.take_cards(4, on_machine=4)  # all of them: nothing to choose
+    cards.take_cards(2, on_machine=2)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+    cards.take_cards(3, on_machine=4)
+    assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "1,2,3"
+    cards.release_cards()
+    other.communicate()
+    cards.take_cards(1, on_machine=4)
+    assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "0"
+
+
+def test_the_cards_that_somebody_has_chosen_are_used(no_cards_taken, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    cards.take_cards(1, on_machine=4)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"

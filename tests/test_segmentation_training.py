@@ -18,6 +18,7 @@ from tiny_segmentation import TEST, Study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.segmentation.settings import SegmentationSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("model.safetensors", "progress.csv", "arm.json")
