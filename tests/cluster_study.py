@@ -16,7 +16,8 @@ import yaml
 GPU_JOBS = ("train_autoencoder", "extract_latents", "train_generator", "synthesize", "measure_cost", "evaluate_images")
 GPU_JOBS += ("train_segmentation", "predict_segmentation")
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
-SMALL = {"mem_mb": 2000, "runtime": 30}
+SMALL = {"mem_mb": 900, "runtime": 30}  # four share a submission, on nodes that say they have 4,000 MB
+LARGE = {"mem_mb": 2000, "runtime": 30}
 
 
 def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> None:
@@ -30,7 +31,7 @@ def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> No
     rules = re.findall(r"^rule (\w+):$.*?^    threads: (\d+)", _rules(project), flags=re.MULTILINE | re.DOTALL)
     profile["set-threads"] = {rule: THREADS for rule, threads in rules if int(threads) > 1}
     profile["set-resources"] = {
-        rule: SMALL | ({"slurm_partition": partition} if rule in GPU_JOBS else {}) | of_rules.get(rule, {})
+        rule: (LARGE | {"slurm_partition": partition} if rule in GPU_JOBS else SMALL) | of_rules.get(rule, {})
         for rule, _ in rules
     }
     profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
