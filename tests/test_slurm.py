@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -131,3 +134,30 @@ def slurm_times(job: str) -> tuple[str, str]:
 def _no_leftovers(tmp_path):
     yield
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.slurm
+def test_two_tasks_on_two_nodes_train_one_network(slurm, tmp_path):
+    """With srun's processes as with our own: the bytes of a training that shares its batch between two devices."""
+    program = [sys.executable, str(ROOT / "tests" / "tiny_training.py"), "regression"]
+    settings = ["--settings", '{"devices": 2}']
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    here = [str(tmp_path / "here"), str(tmp_path / "here.safetensors")]
+    subprocess.run([*program, *here, *settings], env=environment, check=True)
+    srun = ["srun", "-A", "lab", "-p", "cpu", "--nodes=2", "--ntasks=2", "--mem=1500"]
+    there = [str(tmp_path / "there"), str(tmp_path / "there.safetensors")]
+    done = subprocess.run([*srun, *program, *there, *settings], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(there[1]).read_bytes() == Path(here[1]).read_bytes()
+    curves = [path.read_bytes() for path in (tmp_path / "here", tmp_path / "there") for path in path.rglob("loss.csv")]
+    assert len(curves) == 2 and curves[0] == curves[1]
+
+
+@pytest.mark.slurm
+def test_a_profile_starts_a_training_over_several_nodes(slurm, tmp_path):
+    project = project_with(tmp_path, "nodes", yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text()))
+    launcher = {"mpi": "srun", "tasks": 2, "nodes": 2, "launcher": "srun --ntasks=2 --nodes=2"}
+    write_profile(project, train_generator=launcher)
+    command = ["--configfile", "study.yaml", "--profile", "slurm", "--dry-run", "--printshellcmds"]
+    done = snakemake(project, *command, "--", "results/tiny/n_real~4/generator/slice_ldm/model.json")
+    assert "srun --ntasks=2 --nodes=2 python -m workflow_scripts.train_generator" in done.stdout, done.stdout[-3000:]
