@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo demo-all status test test-slow lint format install clean-demo
+.PHONY: demo demo-all status test test-slow slurm-test slurm-test-faults lint format install clean-demo
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
 	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
@@ -23,10 +23,17 @@ status:  ## how far a study is: jobs of each stage, time left, and why what fail
 
 # Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
 
 test-slow: $(INSTALLED)  ## the long end-to-end checks: a study killed in every training stage
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not slurm"
+
+# Installs and starts a real Slurm on this host (root, Debian): for a container or a CI machine, not for a login node.
+slurm-test: $(INSTALLED)  ## a study through `--profile slurm` on a Slurm of its own
+	SLICEAUG_SLURM_TESTS=1 $(BIN)/python -m pytest -m "slurm and not slow"
+
+slurm-test-faults: $(INSTALLED)  ## the same, with every fault that a cluster has, one after the other
+	SLICEAUG_SLURM_TESTS=1 $(BIN)/python -m pytest -m "slurm and slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

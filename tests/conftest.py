@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,3 +43,22 @@ def preprocessed_cohort():
         return small_cases.prepare(folder / "data", folder / "cohort", config)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Path:
+    """A real Slurm on this host (tests/cluster/start_slurm.sh); the folder of its state. Skipped unless allowed."""
+    if os.environ.get("SLICEAUG_SLURM_TESTS") != "1":
+        pytest.skip("SLICEAUG_SLURM_TESTS=1 is not set: it allows the tests to install and start Slurm on this host")
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip("starting Slurm for the tests needs root on a Debian-like machine")
+    root = Path(os.environ.get("SLURM_ROOT", "/tmp/slurm-one-host"))
+    done = subprocess.run(
+        [Path(__file__).parent / "cluster" / "start_slurm.sh"],
+        env={**os.environ, "SLURM_ROOT": str(root)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    return root

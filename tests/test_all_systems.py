@@ -70,7 +70,7 @@ def test_every_system_reaches_both_tables(results):
     assert set(compute[compute.setting == "this run"].system) == {*SIX, OWN}
     assert set(compute[compute.setting != "this run"].system) == set(SIX) - {"lsgan_3d"}
     report = (results / "report.html").read_text()
-    assert "The systems compared" in report and "What a volume costs to compute" in report
+    assert "The systems compared" in report and "What each system costs to compute" in report
 
 
 @pytest.mark.timeout(3000)

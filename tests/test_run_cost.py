@@ -12,7 +12,9 @@ from workflow import ROOT
 
 from workflow_scripts import make_cost_table
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.reporting.blocks import Run
 from workflow_scripts.reporting.run_cost import device_of, read_jobs, stage_of
+from workflow_scripts.reporting.sections.cost import cost as cost_section
 from workflow_scripts.reporting.tables import read_mixed_csv
 from workflow_scripts.training.devices import describe
 
@@ -105,16 +107,37 @@ def test_a_resumed_training_is_named(run):
     assert "went on from a checkpoint" not in (run / "tables/cost.md").read_text()
 
 
-def test_readers_see_units_and_the_csv_the_hours(run):
+def readable(run: Path) -> dict[str, list[str]]:
+    """Rows of cost.md by their first cell."""
+    lines = [
+        line.split("|")[1:-1] for line in (run / "tables/cost.md").read_text().splitlines() if line.startswith("|")
+    ]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_readers_see_hours_and_for_a_small_run_minutes(run):
     table_of(run)
-    lines = (run / "tables/cost.md").read_text().splitlines()
-    cells = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line
-    }
-    assert cells["stage"] == ["jobs", "wall time", "GPU time", "CPU time", "peak memory, MiB"]
-    assert cells["preprocess"] == ["2", "4.0 min", "0", "6.3 min", "750"]
-    assert cells["train_generator"] == ["2", "3.0 h", "4.0 h", "3.3 h", "9,000"]
-    assert cells["find_cases"] == ["1", "0.2 s", "0", "not measured", "not measured"]
+    rows = readable(run)
+    assert rows["stage"] == ["jobs", "wall time, h", "GPU time, h", "CPU time, h", "peak memory, MiB"]
+    assert rows["train_generator"] == ["2", "3.00", "4.00", "3.33", "9,000"]
+    assert rows["preprocess"] == ["2", "0.07", "0", "0.11", "750"]
+    assert rows["find_cases"] == ["1", "0.00", "0", "not measured", "not measured"]
+    for path in [*(run / "benchmarks").rglob("train_generator/*")]:
+        path.unlink()
+    table_of(run)
+    rows = readable(run)
+    assert rows["stage"][1:4] == ["wall time, min", "GPU time, min", "CPU time, min"]
+    assert rows["preprocess"] == ["2", "4.0", "0", "6.3", "750"]
+
+
+def test_the_report_shows_the_table_with_its_notes(run):
+    table_of(run)
+    section = cost_section(Run(pd.DataFrame(), {"cost": [run / "tables/cost.csv"]}, {}, False))
+    table, notes = section.blocks
+    assert section.title == "What the run cost"
+    assert table.frame.stage.iloc[-1] == "all stages"
+    assert any("no longer has" in note for note in notes.sentences)
+    assert cost_section(Run(pd.DataFrame(), {"cost": []}, {}, False)) is None
 
 
 def test_stages_that_are_not_asked_for_are_not_counted(run):

@@ -100,31 +100,19 @@ def _row(stage: str, jobs: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _time(hours: object) -> str:
-    """A span of time for readers: seconds, minutes or hours."""
-    if isinstance(hours, str):
-        return hours
-    for unit, per_hour in (("s", 3600), ("min", 60)):
-        if hours * per_hour < 60:
-            return f"{hours * per_hour:.1f} {unit}" if hours else "0"
-    return f"{hours:.1f} h" if hours < 100 else f"{hours:,.0f} h"
-
-
 def readable_cost(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it, all cells text."""
+    """The table as people read it, all cells text: in minutes where all of it took less than two hours."""
+    unit, per_hour, digits = ("min", 60, 1) if table.wall_hours.iloc[-1] < 2 else ("h", 1, 2)
+
+    def shown(value: object, factor: float, digits: int) -> str:
+        return value if isinstance(value, str) else f"{value * factor:,.{digits}f}" if value else "0"
+
     rows = []
     for row in table.itertuples():
-        memory = row.peak_memory_mib if isinstance(row.peak_memory_mib, str) else f"{row.peak_memory_mib:,.0f}"
-        rows.append(
-            {
-                "stage": row.stage,
-                "jobs": str(row.jobs),
-                "wall time": _time(row.wall_hours),
-                "GPU time": _time(row.gpu_hours),
-                "CPU time": _time(row.cpu_hours),
-                "peak memory, MiB": memory,
-            }
-        )
+        times = {"wall": row.wall_hours, "GPU": row.gpu_hours, "CPU": row.cpu_hours}
+        cells = {f"{name} time, {unit}": shown(hours, per_hour, digits) for name, hours in times.items()}
+        memory = shown(row.peak_memory_mib, 1, 0)
+        rows.append({"stage": row.stage, "jobs": str(row.jobs), **cells, "peak memory, MiB": memory})
     return pd.DataFrame(rows)
 
 
