@@ -9,8 +9,11 @@ REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")
 MIXES = (("none", 0.0, False), ("slice_ldm", 1.0, False), ("slice_ldm", 2.0, False), ("slice_ldm", 1.0, True))
 
 
-def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, regions=REGIONS):
-    """Write a dice.tsv an arm and seed; a mix gains `gain` Dice a ratio, synthetic only loses 0.2. Returns the paths."""
+def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, regions=REGIONS, time_points=1):
+    """Write a dice.tsv an arm and seed; a mix gains `gain` Dice a ratio, synthetic only loses 0.2. Returns the paths.
+
+    Each patient has `time_points` cases in a row; every case has two lesions, one small, which is hit in even cases.
+    """
     import pandas as pd
 
     paths = []
@@ -31,11 +34,16 @@ def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, r
                                 "synthetic_only": only,
                                 "seed": seed,
                                 "case_id": f"BraTS-GLI-{case:05d}-000",
+                                "patient_id": f"BraTS-GLI-{case // time_points:05d}",
                                 "region": region,
                                 "dice": dice,
                                 "hd95_mm": 20.0 * (1 - dice),
                                 "reference_ml": 30.0 / (index + 1),
                                 "predicted_ml": 28.0 / (index + 1),
+                                **{"lesion_dice": dice / 2, "lesion_hd95_mm": 187.0, "lesions": 2},
+                                **{"lesions_missed": case % 2, "lesions_false": 1, "small_lesions": 1},
+                                **{"small_lesions_hit": 1 - case % 2, "lesion_dilation_voxels": 3},
+                                **{"lesion_min_mm3": 50.0, "small_lesion_ml": 1.0},
                             }
                         )
                 kind = "synthetic_only" if only else f"ratio~{ratio:g}"

@@ -20,8 +20,11 @@ from ..base.files import read_tsv
 from ..cohort.regions import REGIONS
 
 REAL_ONLY = "none"  # the `system` of an arm without synthetic cases
-KEYS = ["n_real", "system", "ratio", "synthetic_only", "seed", "case_id", "region"]
-COLUMNS = [*KEYS, "dice", "reference_ml", "predicted_ml"]
+ARM = ["n_real", "system", "ratio", "synthetic_only"]
+KEYS = [*ARM, "seed", "case_id", "region"]
+COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
+LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
+COLUMNS = [*KEYS, "patient_id", "dice", "reference_ml", "predicted_ml", "lesion_dice", *COUNTS, *LESION_SETTINGS]
 
 
 class Arm(NamedTuple):
@@ -73,7 +76,10 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         if part.empty:
             raise UserError(f"{file} holds no scores: its arm has no test case")
         distance = distance_column(part)
-        numbers = part[["dice", distance, "reference_ml", "predicted_ml"]].to_numpy(float)
+        if f"lesion_{distance}" not in part.columns:
+            raise UserError(f"{file} lacks the column lesion_{distance}: score this arm again")
+        measured = ["dice", distance, "reference_ml", "predicted_ml", "lesion_dice", f"lesion_{distance}", *COUNTS]
+        numbers = part[measured].to_numpy(float)
         if not np.isfinite(numbers).all():
             case = part.case_id[~np.isfinite(numbers).all(axis=1)].iloc[0]
             raise UserError(f"{file}: a score of case {case} is no number: score this arm again")
@@ -84,7 +90,7 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         raise UserError("the dice tables have different columns: score all arms again with one version")
     twice = scores.duplicated(KEYS)
     if twice.any():
-        arm = Arm(*scores.loc[twice, ["n_real", "system", "ratio", "synthetic_only"]].iloc[0])
+        arm = Arm(*scores.loc[twice, ARM].iloc[0])
         raise UserError(f"arm {arm.name}, seed={scores.seed[twice].iloc[0]} is given twice")
     nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0)]
     if len(nothing_added):
@@ -92,15 +98,20 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         raise UserError(
             f"ratio {ratio:g} of n_real={n_real} rounds to no synthetic case: remove it from segmentation: ratios"
         )
+    if len(scores[LESION_SETTINGS].drop_duplicates()) > 1:
+        raise UserError("the dice tables count different things as lesions: score all arms again with one config")
     _check_grid(scores)
+    owners = scores.groupby("case_id").patient_id.nunique()
+    if (owners > 1).any():
+        case = owners.index[owners > 1][0]
+        raise UserError(f"case {case} belongs to two patients in the dice tables: score all arms again")
     return scores
 
 
 def _check_grid(scores: pd.DataFrame) -> None:
-    keys = ["n_real", "system", "ratio", "synthetic_only"]
     have = {
         (Arm(*arm), seed): set(zip(group.case_id, group.region, strict=True))
-        for (*arm, seed), group in scores.groupby([*keys, "seed"], sort=True)
+        for (*arm, seed), group in scores.groupby([*ARM, "seed"], sort=True)
     }
     seeds = sorted({seed for _, seed in have})
     sizes = sorted({arm.n_real for arm, _ in have})
@@ -124,7 +135,7 @@ def _check_grid(scores: pd.DataFrame) -> None:
 
 def arms_of(scores: pd.DataFrame) -> list[Arm]:
     """The arms, ordered: n_real, real only first, then by system: mixes by ratio, synthetic only by ratio."""
-    found = {Arm(*row) for row in scores[["n_real", "system", "ratio", "synthetic_only"]].drop_duplicates().to_numpy()}
+    found = {Arm(*row) for row in scores[ARM].drop_duplicates().to_numpy()}
     found = {Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only)) for arm in found}
     return sorted(found, key=lambda arm: (arm.n_real, not arm.is_real_only, arm.system, arm.synthetic_only, arm.ratio))
 
@@ -149,3 +160,8 @@ def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
 def score_array(rows: pd.DataFrame, column: str) -> np.ndarray:
     """(cases, seeds) array of one column of one arm and region; cases and seeds in sorted order."""
     return rows.pivot(index="case_id", columns="seed", values=column).sort_index().sort_index(axis=1).to_numpy(float)
+
+
+def patients_of(rows: pd.DataFrame) -> np.ndarray:
+    """Patient ids (cases,) of one arm and region, in the order of `score_array`."""
+    return rows.drop_duplicates("case_id").sort_values("case_id").patient_id.to_numpy(str)

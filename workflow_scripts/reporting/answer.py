@@ -10,14 +10,16 @@ from .tables import REGION_NAMES, arm_of, number
 
 
 def _verdict(row: pd.Series) -> str:
-    """What the interval of a difference says: "helped", "harmed", "unclear", or "unmeasured"."""
+    """What interval and corrected test of a difference say; a key of `_WORDS`."""
     if isinstance(row.dice_difference_low, str):
         return "unmeasured"
-    if best_coverage(int(row.n_cases)) < float(row.confidence):
+    if best_coverage(int(row.n_patients)) < float(row.confidence):
         return "too few"
-    if row.dice_difference_low > 0:
-        return "helped"
-    return "harmed" if row.dice_difference_high < 0 else "unclear"
+    if row.dice_difference_low <= 0 <= row.dice_difference_high:
+        return "unclear"
+    if row.wilcoxon_p_holm >= 1 - float(row.confidence):
+        return "unconfirmed"
+    return "helped" if row.dice_difference_low > 0 else "harmed"
 
 
 def _interval(row: pd.Series) -> str:
@@ -31,9 +33,17 @@ _WORDS = {
     "helped": "The interval lies above zero: synthetic cases helped.",
     "harmed": "The interval lies below zero: even the best ratio was worse than real cases alone.",
     "unclear": "The interval holds zero: neither gain nor loss could be shown with this test set.",
+    "unconfirmed": "The interval leaves out zero, but the Wilcoxon test, corrected for the number of arms, shows no difference.",
     "too few": "So few test cases allow no verdict.",
     "unmeasured": "With one test case there is no interval, and no verdict.",
 }
+
+
+def _detectable(row: pd.Series) -> str:
+    """Where nothing was shown: what could have been."""
+    if _verdict(row) not in ("unclear", "unconfirmed"):
+        return ""
+    return f" It could show gains of {number(row.dice_detectable, 3)} and more with {float(row.power):.0%} power."
 
 
 def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
@@ -70,6 +80,7 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
             f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
             f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
             + _WORDS[_verdict(row)]
+            + _detectable(row)
             + (" The ratio was picked on these same cases, which flatters it." if len(mixes) > 1 else "")
         )
     for arm, row in rows:

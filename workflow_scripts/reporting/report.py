@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .ratio_text import caption, readable_parts
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -25,7 +26,7 @@ from .system_tables import (
     readable_costs,
     readable_published,
 )
-from .tables import NOT_MEASURED, SIMULATED, caption, number, readable
+from .tables import NOT_MEASURED, SIMULATED, number
 
 _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
 TEMPLATES = Path(__file__).parent / "templates"
@@ -57,15 +58,16 @@ def data_uri(path: str | Path) -> str:
 
 
 def ratio_sections(table: pd.DataFrame) -> list[dict]:
-    """For each n_real the readable ratio table: header, and for each region its rows of text."""
+    """For each n_real the readable ratio tables: heading, header, and for each region its rows of text."""
     sections = []
     for n_real, part in table.groupby("n_real", sort=True):
-        shown = readable(part)
-        regions = [
-            (region, rows.drop(columns="region").to_numpy().tolist())
-            for region, rows in shown.groupby("region", sort=False)
-        ]
-        sections.append({"n_real": n_real, "header": list(shown.columns[1:]), "regions": regions})
+        for heading, shown in readable_parts(part):
+            regions = [
+                (region, rows.drop(columns="region").to_numpy().tolist())
+                for region, rows in shown.groupby("region", sort=False)
+            ]
+            header = list(shown.columns[1:])
+            sections.append({"n_real": n_real, "heading": heading, "header": header, "regions": regions})
     return sections
 
 
