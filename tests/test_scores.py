@@ -12,7 +12,7 @@ from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import read_nifti, write_nifti
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.segmentation_scores import image_diagonal_mm, mask_scores
-from workflow_scripts.score_segmentation import main
+from workflow_scripts.score_segmentation import ARM_KEYS, main
 
 REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 
@@ -110,7 +110,8 @@ def arm(tmp_path):
         predictions.append({"case_id": case_id, "file": f"predictions/{case_id}.nii.gz"})
     write_tsv(tmp_path / "cases.tsv", pd.DataFrame(rows))
     write_tsv(tmp_path / "arm/predictions.tsv", pd.DataFrame(predictions))
-    settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False, "seed": 1, "real_ids": []}
+    settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False}
+    settings |= {"control": "none", "seed": 1, "real_ids": []}
     write_json(tmp_path / "arm/arm.json", settings)
     return tmp_path
 
@@ -198,9 +199,9 @@ def test_tables_that_do_not_fit_are_refused(arm):
     with pytest.raises(UserError, match="must be nested"):
         score(arm, regions=["tumor_core"])
     write_json(arm / "arm/arm.json", {"n_real": 20})
-    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, seed"):
+    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, control, seed"):
         score(arm)
-    write_json(arm / "arm/arm.json", {"n_real": 20, "system": "none", "ratio": 0, "synthetic_only": False, "seed": 0})
+    write_json(arm / "arm/arm.json", dict.fromkeys(ARM_KEYS, 0))
     write_tsv(arm / "arm/predictions.tsv", pd.DataFrame([{"case_id": "other", "file": "x.nii.gz"}]))
     with pytest.raises(UserError, match="has case other, which is not in"):
         score(arm)

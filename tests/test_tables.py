@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from study_files import MIXES, REGIONS, study
+from study_files import CONTROLS, MIXES, REGIONS, study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
@@ -148,7 +148,7 @@ def test_the_caption_states_what_the_numbers_are(tmp_path):
         "500 resamples of patients, each with all their cases, and of seeds",
         "8 real cases of 8 patients",
         "Wilcoxon signed-rank test",
-        "corrected for the 3 comparisons with real only of a region and n_real",
+        "Holm-corrected over the 3 comparisons with real only of a region and n_real, all ratios, mixes and systems",
         "80% power at a two-sided level of 0.05",
         "a dilation by 3 voxels joins",
         "lesions up to 50 mm3 are left out",
@@ -223,6 +223,34 @@ def test_without_small_lesions_there_is_no_sensitivity_to_them(tmp_path):
         damage(file, lambda t: t.assign(small_lesions=0, small_lesions_hit=0))
     assert (make(tmp_path, files).small_lesion_sensitivity == "not measured").all()
     assert "there are none" in (tmp_path / "ratio.md").read_text()
+
+
+def test_controls_stand_beside_real_only_and_are_corrected_among_themselves(tmp_path):
+    table = make(tmp_path, study(tmp_path, mixes=(*MIXES, *CONTROLS)))
+    own = table[table.region == "whole_tumor"]
+    names = ["real only", "real only, without nnU-Net's augmentation", "real only, each case listed 2x"]
+    assert own.arm.tolist()[:3] == names
+    assert own.system.tolist() == ["none"] * 3 + ["slice_ldm"] * 3
+    assert own.holm_tests.tolist() == ["reference", "2", "2", "3", "3", "3"]
+    plain, twice = own.iloc[1], own.iloc[2]
+    assert float(plain.dice_difference) == pytest.approx(-0.1, abs=0.02)
+    assert float(plain.wilcoxon_p_holm) == pytest.approx(2 * float(plain.wilcoxon_p), rel=1e-3)
+    assert abs(float(twice.dice_difference)) < 0.02
+    text = (tmp_path / "ratio.md").read_text()
+    assert "the 2 controls among themselves" in text
+    assert "Control without nnU-Net's augmentation" in text
+    assert "real only with other draws: its difference is chance" in text
+    sentences = " ".join(answer(read_ratio_table(tmp_path / "ratio.csv"))[0][1])
+    assert "Control, real only, each case listed 2x: mean Dice was" in sentences
+    assert "the best of 2 ratios was 2 synthetic cases" in sentences
+    make(tmp_path, study(tmp_path))
+    assert "ontrol" not in (tmp_path / "ratio.md").read_text()
+
+
+def test_a_missing_control_is_named(tmp_path):
+    files = [file for file in study(tmp_path, mixes=(*MIXES, *CONTROLS)) if "oversampled/seed~1" not in file]
+    with pytest.raises(UserError, match="n_real=20, system=none, ratio=1, control oversampled, seed=1"):
+        make(tmp_path, files)
 
 
 def test_one_seed_is_said_not_to_be_resampled(tmp_path):

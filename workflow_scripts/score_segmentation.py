@@ -20,7 +20,7 @@ from workflow_scripts.evaluation.lesions import LesionSettings
 from workflow_scripts.evaluation.masks import read_pair
 from workflow_scripts.training.devices import use_threads
 
-ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "seed")
+ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "control", "seed")
 
 
 def main(argv: list[str] | None = None) -> None:

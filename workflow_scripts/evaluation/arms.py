@@ -1,4 +1,4 @@
-"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only) over its seeds.
+"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only, control) over its seeds.
 
 `dice.tsv` of one arm and seed has a row a test case and region. A mean over arms that saw different cases or seeds
 compares nothing, so a gap in the grid is an error that names the arm.
@@ -15,12 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..base.arms import NO_CONTROL, OVERSAMPLED, REAL_ONLY
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from ..cohort.regions import REGIONS
 
-REAL_ONLY = "none"  # the `system` of an arm without synthetic cases
-ARM = ["n_real", "system", "ratio", "synthetic_only"]
+AUGMENTATION_WORDS = {
+    "no_augmentation": "without nnU-Net's augmentation",
+    "with_augmentation": "with nnU-Net's augmentation",
+}
+ARM = ["n_real", "system", "ratio", "synthetic_only", "control"]
 KEYS = [*ARM, "seed", "case_id", "region"]
 COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
 LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
@@ -34,21 +38,31 @@ class Arm(NamedTuple):
     system: str
     ratio: float
     synthetic_only: bool
+    control: str = NO_CONTROL
+
+    @property
+    def is_control(self) -> bool:
+        return self.control != NO_CONTROL
 
     @property
     def is_real_only(self) -> bool:
-        return self.system == REAL_ONLY
+        """Whether this is the arm that all others are compared with."""
+        return self.system == REAL_ONLY and not self.is_control
 
     @property
     def label(self) -> str:
         if self.is_real_only:
             return "real only"
+        if self.control == OVERSAMPLED:
+            return f"real only, each case listed {1 + self.ratio:g}x"
+        if self.is_control:
+            return f"real only, {AUGMENTATION_WORDS[self.control]}"
         return f"{self.ratio:g}x synthetic only" if self.synthetic_only else f"real + {self.ratio:g}x synthetic"
 
     @property
     def name(self) -> str:
         """The arm in the words of the config, for error messages."""
-        kind = ", synthetic only" if self.synthetic_only else ""
+        kind = ", synthetic only" if self.synthetic_only else f", control {self.control}" if self.is_control else ""
         return f"n_real={self.n_real}, system={self.system}, ratio={self.ratio:g}{kind}"
 
 
@@ -92,7 +106,7 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
     if twice.any():
         arm = Arm(*scores.loc[twice, ARM].iloc[0])
         raise UserError(f"arm {arm.name}, seed={scores.seed[twice].iloc[0]} is given twice")
-    nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0)]
+    nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0) & (scores.control == NO_CONTROL)]
     if len(nothing_added):
         n_real, ratio = nothing_added.iloc[0][["n_real", "ratio"]]
         raise UserError(
@@ -115,7 +129,7 @@ def _check_grid(scores: pd.DataFrame) -> None:
     }
     seeds = sorted({seed for _, seed in have})
     sizes = sorted({arm.n_real for arm, _ in have})
-    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False)})
+    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False, NO_CONTROL)})
     everything = set.union(*have.values())
     for n_real, mix, seed in product(sizes, mixes, seeds):
         arm = Arm(n_real, *mix)
@@ -134,10 +148,18 @@ def _check_grid(scores: pd.DataFrame) -> None:
 
 
 def arms_of(scores: pd.DataFrame) -> list[Arm]:
-    """The arms, ordered: n_real, real only first, then by system: mixes by ratio, synthetic only by ratio."""
+    """The arms, ordered: n_real, real only and its controls first, then by system: mixes by ratio, synthetic only."""
     found = {Arm(*row) for row in scores[ARM].drop_duplicates().to_numpy()}
-    found = {Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only)) for arm in found}
-    return sorted(found, key=lambda arm: (arm.n_real, not arm.is_real_only, arm.system, arm.synthetic_only, arm.ratio))
+    found = {
+        Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only), str(arm.control))
+        for arm in found
+    }
+    return sorted(found, key=_reading_order)
+
+
+def _reading_order(arm: Arm) -> tuple:
+    with_synthetic = arm.system != REAL_ONLY
+    return (arm.n_real, with_synthetic, arm.is_control, arm.system, arm.synthetic_only, arm.control, arm.ratio)
 
 
 def regions_of(scores: pd.DataFrame) -> list[str]:
@@ -153,6 +175,7 @@ def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
         & (scores.system == arm.system)
         & (scores.ratio == arm.ratio)
         & (scores.synthetic_only == arm.synthetic_only)
+        & (scores.control == arm.control)
         & (scores.region == region)
     ]
 

@@ -47,8 +47,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def detectable_difference(differences: np.ndarray, alpha: float, power: float) -> float | None:
     """The true mean difference that a paired t-test on as many patients as `differences` would find with `power`.
 
-    Solves power = 1 - F(t; n-1, delta) + F(-t; n-1, delta) for delta = d sqrt(n) / sd, where F is the noncentral t
-    distribution, t its central 1 - alpha/2 quantile, and sd the standard deviation of `differences` (patients,);
+    Solves power = 1 - F(t; n-1, delta) + 1 - F(t; n-1, -delta) for delta = d sqrt(n) / sd, where F is the noncentral t
+    distribution, t the 1 - alpha/2 quantile of the central one, and sd the standard deviation of `differences` (patients,);
     returns d (Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, chapter 2). The Wilcoxon test needs
     about 5 % more patients on normal data. None with fewer than two patients.
     """
@@ -64,7 +64,7 @@ def detectable_difference(differences: np.ndarray, alpha: float, power: float) -
     limit = t.ppf(1 - alpha / 2, n - 1)
 
     def lacking(delta: float) -> float:
-        return nct.sf(limit, n - 1, delta) + nct.cdf(-limit, n - 1, delta) - power
+        return nct.sf(limit, n - 1, delta) + nct.sf(limit, n - 1, -delta) - power
 
     upper = 1.0
     while lacking(upper) < 0:

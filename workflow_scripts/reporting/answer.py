@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..base.arms import OVERSAMPLED
 from ..evaluation.arms import Arm
 from ..evaluation.statistics import best_coverage
 from .tables import REGION_NAMES, arm_of, number
@@ -66,8 +67,17 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
         for system in systems:
             own = [(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.system == system]
             sentences += _of_system(system, own)
+        sentences += _of_controls([(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.is_control])
         groups.append((lead, sentences))
     return groups
+
+
+def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
+    return [
+        f"Control, {arm.label}: mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against "
+        f"real only ({_interval(row)})" + ("; this difference is chance." if arm.control == OVERSAMPLED else ".")
+        for arm, row in rows
+    ]
 
 
 def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:

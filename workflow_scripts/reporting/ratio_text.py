@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..base.arms import OVERSAMPLED, REAL_ONLY
 from ..evaluation.lesions import LESION_CONVENTION
 from ..evaluation.segmentation_scores import EMPTY_CONVENTION
 from ..evaluation.significance import smallest_wilcoxon_p
 from ..evaluation.statistics import best_coverage
-from .tables import NOT_MEASURED, REFERENCE, REGION_NAMES, SIMULATED, arm_of, hd_stem, number
+from .tables import NOT_MEASURED, REFERENCE, REGION_NAMES, SIMULATED, hd_stem, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 
 def _arm_cells(row: pd.Series) -> dict:
-    system = "" if arm_of(row).is_real_only else row.system
+    system = "" if row.system == REAL_ONLY else row.system
     return {"region": REGION_NAMES.get(row.region, row.region), "system": system, "training cases": row.arm}
 
 
@@ -83,19 +84,27 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     """What the p-values are, and what so many patients can show at all."""
     first = table.iloc[0]
     n, alpha = int(first.n_patients), 1 - float(first.confidence)
-    tests = max((int(count) for count in table.holm_tests if not isinstance(count, str)), default=0)
-    if not tests:
+    tests = {
+        kind: max((int(count) for count in part.holm_tests if not isinstance(count, str)), default=0)
+        for kind, part in (
+            ("synthetic", table[table.system != REAL_ONLY]),
+            ("controls", table[table.system == REAL_ONLY]),
+        )
+    }
+    if not any(tests.values()):
         return []
+    controls = f"; the {_count(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
     sentences = [
         'p: two-sided Wilcoxon signed-rank test on each patient\'s mean difference, zeros left out; "p, Holm": '
-        f"corrected for the {_count(tests, 'comparison')} with real only of a region and n_real, over all ratios and systems.",
+        f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region and n_real, all "
+        f"ratios, mixes and systems together{controls}.",
         f"Detectable: the smallest true gain that this test set could have shown: what a paired t-test on these patients "
         f"finds with {float(first.power):.0%} power at a two-sided level of {alpha:.3g}, one test, from the standard "
         "deviation of the patients' differences (noncentral t, Cohen 1988, chapter 2). A smaller gain may be there unseen.",
     ]
-    smallest = smallest_wilcoxon_p(n)
-    if n > 1 and min(1.0, smallest * tests) >= alpha:
-        corrected = f", {min(1.0, smallest * tests):.3g} after the correction" if tests > 1 else ""
+    smallest, most = smallest_wilcoxon_p(n), tests["synthetic"] or tests["controls"]
+    if n > 1 and smallest * most >= alpha:
+        corrected = f", {min(1.0, smallest * most):.3g} after the correction" if most > 1 else ""
         sentences.append(
             f"With {n} patients the Wilcoxon test cannot give less than p = {smallest:.3g}{corrected}: "
             f"no gain, however large, could be significant at {alpha:.3g}."
@@ -113,6 +122,24 @@ def _lesion_sentences(first: pd.Series) -> list[str]:
         f'"Small lesions hit": share of the lesions below {small:g} ml (those left out aside) that are matched with a part '
         "of the prediction; all cases and seeds together.",
     ]
+
+
+def _control_sentences(table: pd.DataFrame) -> list[str]:
+    """What the controls that are in the table are for."""
+    controls, sentences = set(table.control), []
+    for control, words in (("no_augmentation", "without"), ("with_augmentation", "with")):
+        if control in controls:
+            sentences.append(
+                f"Control {words} nnU-Net's augmentation: real only, all else the same; what nnU-Net's own data "
+                "augmentation is worth on these patients, beside what the synthetic cases are."
+            )
+    if OVERSAMPLED in controls:
+        sentences.append(
+            "Control with each case listed several times: real cases oversampled to the number of a mix. nnU-Net draws "
+            "the case of every patch uniformly from the list, and all arms make the same number of steps, so this is "
+            "real only with other draws: its difference is chance, and a gain of that size is none."
+        )
+    return sentences
 
 
 def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
@@ -148,6 +175,7 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
     sentences += [
         f'Convention: {EMPTY_CONVENTION}; "empty in one" counts how often the latter happened (cases x seeds).',
         *_lesion_sentences(first),
+        *_control_sentences(table),
         "Every arm trains the same number of iterations; at higher ratios each real case is seen less.",
     ]
     return sentences

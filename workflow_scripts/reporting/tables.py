@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.arms import REAL_ONLY
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from ..evaluation.arms import (
@@ -52,8 +53,8 @@ def ratio_table(
             own = rows_of(scores, arm, region)
             dice = score_array(own, "dice")
             row = {"n_real": arm.n_real, "region": region, "system": arm.system, "arm": arm.label, "ratio": arm.ratio}
-            row |= {"synthetic_only": arm.synthetic_only, "n_cases": len(dice)}
-            row |= {"n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
+            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control}
+            row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
             row |= _spread("dice", dice) | _region_scores(own)
             if arm.is_real_only:
                 baselines[arm.n_real] = dice
@@ -105,9 +106,13 @@ def _compared(
 
 
 def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with Holm-corrected p-values: a family is all arms of one n_real and region but real only."""
+    """The table with Holm-corrected p-values: a family is all arms with synthetic cases of one n_real and region.
+
+    The controls of one n_real and region are a family of their own: they answer another question.
+    """
     table = table.assign(**{name: pd.Series(REFERENCE, table.index, dtype=object) for name in HOLM})
-    for _, family in table[table.wilcoxon_p != REFERENCE].groupby(["n_real", "region"]):
+    compared = table[table.wilcoxon_p != REFERENCE]
+    for _, family in compared.groupby([compared.n_real, compared.region, compared.system != REAL_ONLY]):
         measured = family.wilcoxon_p.notna().all()
         table.loc[family.index, "wilcoxon_p_holm"] = holm(family.wilcoxon_p.tolist()) if measured else None
         table.loc[family.index, "holm_tests"] = len(family)
@@ -178,4 +183,4 @@ def hd_stem(table: pd.DataFrame) -> str:
 
 def arm_of(row: pd.Series) -> Arm:
     """The arm that a row of the table describes."""
-    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only))
+    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only), str(row.control))
