@@ -198,7 +198,6 @@ def test_time_points_of_one_patient_are_one_patient(tmp_path):
     assert (other.n_cases, other.n_patients) == (8, 2)
     assert one.dice_difference == other.dice_difference
     assert float(one.wilcoxon_p) < 0.05 and float(other.wilcoxon_p) == 0.5
-    assert float(other.dice_detectable) > float(one.dice_detectable)
     text = (tmp_path / "b/ratio.md").read_text()
     assert "8 real cases of 2 patients" in text
     assert "With 2 patients the Wilcoxon test cannot give less than p = 0.5" in text

@@ -89,7 +89,7 @@ def lesion_scores(
             if volume_mm3 <= settings.min_volume_mm3:
                 continue
             hit.append(bool(own))
-            small.append(volume_mm3 < 1000.0 * settings.small_volume_ml)
+            small.append(bool(volume_mm3 < 1000.0 * settings.small_volume_ml))
             scores = mask_scores(lesion, np.isin(parts, list(own)), spacing_mm, percentile) if own else (0, PENALTY_MM)
             dice.append(scores[0])
             distance.append(scores[1])
