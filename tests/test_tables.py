@@ -264,7 +264,7 @@ def test_too_few_cases_for_an_interval_are_said_to_be_too_few(tmp_path):
     assert "With 3 patients the Wilcoxon test cannot give less than p = 0.25, 0.75 after the correction" in text
     assert "no gain, however large, could be significant at 0.05" in text
     (_, sentences), *_ = answer(read_ratio_table(tmp_path / "ratio.csv"))
-    assert "So few test cases allow no verdict" in " ".join(sentences)
+    assert "So few test patients allow no verdict" in " ".join(sentences)
 
 
 def test_regions_empty_on_one_side_are_counted(tmp_path):
@@ -303,12 +303,15 @@ def test_the_answer_says_what_the_interval_says(tmp_path, gain, verdict):
 
 
 def test_an_interval_above_zero_that_the_test_does_not_confirm_is_no_help(tmp_path):
-    make(tmp_path, study(tmp_path, gain=0.0, cases=6))
+    make(tmp_path, study(tmp_path, gain=0.0, cases=12))
     table = read_ratio_table(tmp_path / "ratio.csv")
     table["dice_difference_low"], table["dice_difference_high"] = 0.01, 0.03
     table["wilcoxon_p_holm"] = 0.09
     (_, sentences), *_ = answer(table)
-    assert "the Wilcoxon test, corrected for the number of arms, shows no difference" in sentences[0]
-    assert "with 80% power" in sentences[0]
+    assert "the Wilcoxon test, corrected for the number of arms, does not confirm it" in sentences[0]
     table["wilcoxon_p_holm"] = 0.04
     assert "synthetic cases helped" in answer(table)[0][1][0]
+    table["dice_difference_low"], table["dice_detectable"] = -0.01, 0.043
+    assert "It shows a gain of 0.043 with 80% power" in answer(table)[0][1][0]
+    table["n_patients"] = 6  # three comparisons of six patients cannot fall below 3 / 32
+    assert "So few test patients allow no verdict" in answer(table)[0][1][0]

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..base.arms import OVERSAMPLED
 from ..evaluation.arms import Arm
+from ..evaluation.significance import smallest_wilcoxon_p
 from ..evaluation.statistics import best_coverage
 from .tables import REGION_NAMES, arm_of, number
 
@@ -14,11 +15,12 @@ def _verdict(row: pd.Series) -> str:
     """What interval and corrected test of a difference say; a key of `_WORDS`."""
     if isinstance(row.dice_difference_low, str):
         return "unmeasured"
-    if best_coverage(int(row.n_patients)) < float(row.confidence):
+    n, alpha = int(row.n_patients), 1 - float(row.confidence)
+    if best_coverage(n) < 1 - alpha or smallest_wilcoxon_p(n) * int(row.holm_tests) >= alpha:
         return "too few"
     if row.dice_difference_low <= 0 <= row.dice_difference_high:
         return "unclear"
-    if row.wilcoxon_p_holm >= 1 - float(row.confidence):
+    if row.wilcoxon_p_holm >= alpha:
         return "unconfirmed"
     return "helped" if row.dice_difference_low > 0 else "harmed"
 
@@ -34,17 +36,17 @@ _WORDS = {
     "helped": "The interval lies above zero: synthetic cases helped.",
     "harmed": "The interval lies below zero: even the best ratio was worse than real cases alone.",
     "unclear": "The interval holds zero: neither gain nor loss could be shown with this test set.",
-    "unconfirmed": "The interval leaves out zero, but the Wilcoxon test, corrected for the number of arms, shows no difference.",
-    "too few": "So few test cases allow no verdict.",
-    "unmeasured": "With one test case there is no interval, and no verdict.",
+    "unconfirmed": "The interval leaves out zero, but the Wilcoxon test, corrected for the number of arms, does not confirm it.",
+    "too few": "So few test patients allow no verdict.",
+    "unmeasured": "With one test patient there is no interval, and no verdict.",
 }
 
 
 def _detectable(row: pd.Series) -> str:
     """Where nothing was shown: what could have been."""
-    if _verdict(row) not in ("unclear", "unconfirmed"):
+    if _verdict(row) != "unclear":
         return ""
-    return f" It could show gains of {number(row.dice_detectable, 3)} and more with {float(row.power):.0%} power."
+    return f" It shows a gain of {number(row.dice_detectable, 3)} with {float(row.power):.0%} power."
 
 
 def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
