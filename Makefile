@@ -21,7 +21,7 @@ demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tab
 test: $(INSTALLED)  ## all tests that fit into minutes
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
-test-slow: $(INSTALLED)  ## the long end-to-end checks: a study killed in every training stage
+test-slow: $(INSTALLED)  ## the long checks: studies killed in every training stage, scores against the BraTS package
 	$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)
