@@ -28,6 +28,8 @@ from ..evaluation.statistics import bootstrap_interval, paired_differences, pati
 
 NOT_MEASURED = "not measured"
 REFERENCE = "reference"  # what a difference to real-only is in the real-only row itself
+COMPARED = ["dice_difference", "dice_difference_low", "dice_difference_high", "wilcoxon_p", "dice_detectable"]
+HOLM = ["wilcoxon_p_holm", "holm_tests"]
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
@@ -66,12 +68,8 @@ def ratio_table(
             rows.append(row | {"confidence": confidence, "bootstrap_samples": bootstrap_samples, "power": power})
     table = _with_holm(pd.DataFrame(rows))
     table["order"] = np.arange(len(table))
-    table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order")
+    table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order").reset_index(drop=True)
     return table.apply(lambda column: column.map(_p_cell if column.name.startswith("wilcoxon") else _cell))
-
-
-COMPARED = ["dice_difference", "dice_difference_low", "dice_difference_high", "wilcoxon_p", "dice_detectable"]
-HOLM = ["wilcoxon_p_holm", "holm_tests"]
 
 
 def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:
@@ -119,16 +117,15 @@ def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _p_cell(value: object) -> object:
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return NOT_MEASURED
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def _cell(value: object) -> object:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return NOT_MEASURED
     return round(value, 6) if isinstance(value, float) else value
+
+
+def _p_cell(value: object) -> object:
+    """A p-value may be far smaller than the last digit of a score."""
+    return float(f"{value:.4g}") if isinstance(value, float) and np.isfinite(value) else _cell(value)
 
 
 def to_csv(table: pd.DataFrame) -> str:
