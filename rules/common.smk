@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))
-from workflow_scripts.base.arms import blocks_for, synthetic_count
+from workflow_scripts.base.arms import REAL_ONLY, arm_folders, arm_of_folder, blocks_for, synthetic_count
 from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import check_image, use_project
@@ -47,7 +47,7 @@ wildcard_constraints:
     seed=r"\d+",
     name=r"[^/]+",
     system=r"[^/]+",
-    arm=r"real|[^/]+/(ratio|synthetic_only)~[^/]+",
+    arm=r"real(_no_augmentation|_with_augmentation|_oversampled~\d+)?|[^/]+/(ratio|synthetic_only)~[^/]+",
 
 
 # The Snakefile is parsed in every job, so this holds on a cluster too.
@@ -156,34 +156,25 @@ def rejected_of_blocks(wildcards):
     return [path.replace(".tsv", ".rejected.tsv") for path in all_synthetic_blocks(wildcards)]
 
 
-def arm_parts(wildcards):
-    """(system, "ratio" or "synthetic_only", ratio) of an arm's folder name; the real-only arm has no system."""
-    if wildcards.arm == "real":
-        return "none", "ratio", "0"
-    system, kind = wildcards.arm.split("/")
-    return system, *kind.split("~")
-
-
 def arm_options(wildcards):
-    system, kind, ratio = arm_parts(wildcards)
-    only = " --synthetic-only" if kind == "synthetic_only" else ""
-    return f"--n-real {wildcards.n_real} --system {shlex.quote(system)} --ratio {ratio}{only} --seed {wildcards.seed}"
+    arm = arm_of_folder(wildcards.arm)
+    only = " --synthetic-only" if arm.synthetic_only else ""
+    parts = f"--system {shlex.quote(arm.system)} --ratio {arm.ratio:g}{only} --control {arm.control}"
+    return f"--n-real {wildcards.n_real} {parts} --seed {wildcards.seed}"
 
 
 def arm_pool(wildcards):
     """Tables of the synthetic cases, preprocessed for nnU-Net, that an arm draws on."""
-    system, _, ratio = arm_parts(wildcards)
-    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{system}", wildcards.n_real, ratio)
+    arm = arm_of_folder(wildcards.arm)
+    if arm.system == REAL_ONLY:
+        return []
+    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{arm.system}", wildcards.n_real, arm.ratio)
 
 
 def all_arms(file):
     """A file of every arm of the study."""
-    segmentation = config["segmentation"]
-    names = ["real"]
-    for system in SYSTEMS:
-        names += [f"{system}/ratio~{ratio:g}" for ratio in segmentation["ratios"] if ratio > 0]
-        names += [f"{system}/synthetic_only~{ratio:g}" for ratio in segmentation["synthetic_only_ratios"]]
-    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=names, seed=segmentation["seeds"])
+    arms = arm_folders(config["segmentation"], SYSTEMS)
+    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=arms, seed=config["segmentation"]["seeds"])
 
 
 def measured_rules():

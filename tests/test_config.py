@@ -100,6 +100,7 @@ MISTAKES = {
     "wrong type": ({"segmentation": {"epochs": "ten"}}, ["segmentation.epochs is 'ten'", "integer", "epochs: null"]),
     "negative ratio": ({"segmentation": {"ratios": [0, -1]}}, ["segmentation.ratios", "-1", "at least 0"]),
     "no real-only arm": ({"segmentation": {"ratios": [1, 2]}}, ["must hold 0", "ratios: [0, 1, 2]"]),
+    "half a copy": ({"segmentation": {"controls": {"oversampled_ratios": [0.5]}}}, ["oversampled_ratios", "0.5"]),
     "ratio of no case": (
         {"segmentation": {"ratios": [0, 0.01, 1]}},
         ["not one synthetic case for 20", "ratios: [0, 1]"],

@@ -32,7 +32,8 @@ def results(project) -> Path:
 def test_the_table_has_every_region_and_arm(results):
     table = pd.read_csv(results / "tables/augmentation_ratio.csv")
     assert set(table["region"]) == {"whole_tumor", "tumor_core", "enhancing_tumor"}
-    assert len(table) == 3 * 3, "real only, ratio 1 and synthetic only, for each region"
+    assert len(table) == 3 * 5, "real only, two controls, ratio 1 and synthetic only, for each region"
+    assert set(table["control"]) == {"none", "no_augmentation", "oversampled"}
     for suffix in (".md", ".tex"):
         assert "whole" in (results / "tables/augmentation_ratio").with_suffix(suffix).read_text()
 
@@ -130,7 +131,9 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")
     assert set(pool.loc[pool["split"] == "train", "case_id"]) == train
     assert set(pool["case_id"]) == train | set(splits["val"])
-    for file in sorted((study / "segmentation").glob("**/arm.json")):
+    files = sorted((study / "segmentation").glob("**/arm.json"))
+    assert len(files) == 5
+    for file in files:
         arm = json.loads(file.read_text())
         assert set(arm["real_ids"]) == (set() if arm["synthetic_only"] else train)
         assert set(arm["val_ids"]) == set(splits["val"])

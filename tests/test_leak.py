@@ -22,7 +22,7 @@ NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory) -> list[tuple[str, list[str], list[str]]]:
-    """(rule, inputs, outputs) of every job of the full study: three subsets, 54 arms."""
+    """(rule, inputs, outputs) of every job of the full study: three subsets, 72 arms."""
     project = copy_project(tmp_path_factory.mktemp("leak"))
     done = snakemake(project, "--dry-run")
     assert done.returncode == 0, done.stdout
@@ -42,7 +42,7 @@ def subset(path: str) -> str | None:
 
 def test_the_plan_was_read_whole(jobs):
     rules = [rule for rule, _, _ in jobs]
-    assert rules.count("train_segmentation") == 54
+    assert rules.count("train_segmentation") == 72
     assert rules.count("train_generator") == 3
     assert all(outputs for rule, _, outputs in jobs if rule != "all")
 
@@ -82,7 +82,7 @@ def test_an_arm_with_synthetic_cases_reads_those_of_its_system_and_subset(jobs):
     for rule, inputs, outputs in jobs:
         if rule == "train_segmentation":
             pools = [path for path in inputs if "/pool_" in path and not path.endswith("pool_real.tsv")]
-            assert bool(pools) == ("/real/" not in outputs[0])
+            assert bool(pools) == ("/segmentation/real" not in outputs[0])
 
 
 def test_only_prediction_and_image_metrics_ask_for_the_test_split():

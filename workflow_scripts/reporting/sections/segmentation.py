@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from ..blocks import Figure, Heading, Notes, Run, Section, Table
-from ..tables import SIMULATED, caption, readable
+from ..ratio_text import caption, readable_parts
+from ..tables import SIMULATED
 
 
 def ratios(run: Run) -> Section:
     """For each n_real the readable ratio table, what its numbers are, and the figure."""
     blocks = []
     for n_real, part in run.table.groupby("n_real", sort=True):
-        name = f"{n_real} real training patients"
-        blocks += [Heading(name), Table(f"augmentation ratios, {name}", readable(part), 2, group="region")]
+        for heading, shown in readable_parts(part):
+            name = f"{n_real} real training patients: {heading}"
+            blocks += [Heading(name), Table(f"augmentation ratios, {name}", shown, 2, group="region")]
     blocks.append(Notes([sentence for sentence in caption(run.table, run.simulated) if sentence != SIMULATED]))
-    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")]
+    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "power", "seed")]
     blocks += [
         Figure(
             path,
@@ -21,7 +23,7 @@ def ratios(run: Run) -> Section:
             "intervals; the table above holds every number of it.",
             caption="Dice against augmentation ratio.",
             program="make_figures",
-            settings=run.settings("segmentation.ratios", *keys),
+            settings=run.settings("segmentation.ratios", "segmentation.controls", *keys),
         )
         for path in run.paths("ratio-figure")
     ]
