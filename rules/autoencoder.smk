@@ -19,7 +19,8 @@ rule train_autoencoder:
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime="24h",
-        gpu=1,
+        gpu=autoencoder_devices,
+        launcher="",  # srun and its options, from a profile: a task a device, over several nodes
     params:
         config=autoencoder_block,
         out=subpath(output.contract, parent=True),
@@ -27,7 +28,7 @@ rule train_autoencoder:
         state=STATE,
         code=code("train_autoencoder"),
     shell:
-        "python -m workflow_scripts.train_autoencoder --config {params.config:q} --cases {input.cases:q}"
+        "{resources.launcher} python -m workflow_scripts.train_autoencoder --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
         " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 

@@ -12,7 +12,7 @@ rule demo_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="2h",
     params:
         config=block(**config["demo_cohort"]),
@@ -37,7 +37,7 @@ rule find_cases:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime="30m",
     params:
         config=block(modalities=config["modalities"], layout=config["layout"], on_bad_case=config["on_bad_case"]),
@@ -95,7 +95,7 @@ rule merge_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime="30m",
     params:
         config=block(on_bad_case=config["on_bad_case"]),
@@ -119,7 +119,7 @@ rule split_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime="30m",
     params:
         config=block(**config["splits"]),

@@ -49,6 +49,8 @@ wildcard_constraints:
 
 # The Snakefile is parsed in every job, so this holds on a cluster too.
 use_project(bring_python=not workflow.deployment_settings.deployment_method)
+# A cluster signals all processes of a job at once: shell and log must outlive a program that saves before it stops.
+shell.prefix("set -euo pipefail; trap : TERM; tee() ( trap '' HUP INT TERM; exec tee \"$@\" ); ")
 
 
 def block(**settings):
@@ -81,6 +83,15 @@ def generator_block(wildcards):
     system = config["system"][wildcards.system]
     parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}
     return block(system=wildcards.system, regions=config["regions"], seed=config["training_seed"], **parts)
+
+
+def autoencoder_devices(wildcards):
+    return system_of_autoencoder(wildcards.name)["autoencoder"]["training"].get("devices", 1)
+
+
+def generator_devices(wildcards):
+    system = config["system"][wildcards.system]
+    return system.get("gan", system.get("diffusion"))["training"].get("devices", 1)
 
 
 def synthesis_block(wildcards):
@@ -174,3 +185,10 @@ def all_arms(file):
 
 def of_all_systems(pattern):
     return expand(pattern, n_real=N_REAL, system=SYSTEMS)
+
+
+def input_options(wildcards, input):
+    """Every named input of a rule as an option of its program: --synthetic-rejected a.tsv b.tsv."""
+    named = {name: input.get(name) for name in input.keys()}
+    files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
+    return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())

@@ -44,7 +44,8 @@ rule train_generator:
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime="24h",
-        gpu=1,
+        gpu=generator_devices,
+        launcher="",  # srun and its options, from a profile: a task a device, over several nodes
     params:
         config=generator_block,
         space=space_options,
@@ -52,5 +53,5 @@ rule train_generator:
         state=STATE,
         code=code("train_generator"),
     shell:
-        "python -m workflow_scripts.train_generator --config {params.config:q} --features {input.features:q}"
+        "{resources.launcher} python -m workflow_scripts.train_generator --config {params.config:q} --features {input.features:q}"
         " {params.space} --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"

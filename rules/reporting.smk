@@ -16,7 +16,7 @@ rule make_tables:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
@@ -44,7 +44,7 @@ rule make_system_tables:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(
@@ -76,7 +76,7 @@ rule make_figures:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
@@ -101,7 +101,7 @@ rule figure_cases:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
@@ -121,13 +121,13 @@ rule make_report:
         **COHORT,
         rejected=rules.merge_cohort.output.rejected,
         table=f"{RUN}/tables/augmentation_ratio.csv",
-        compute=f"{RUN}/tables/compute.csv",
         systems=f"{RUN}/tables/systems.csv",
+        compute=f"{RUN}/tables/compute.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
-        refused=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
+        synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
     output:
         html=f"{RUN}/report.html",
@@ -139,16 +139,13 @@ rule make_report:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config),
+        files=input_options,
         simulated=SIMULATED_FLAG,
         code=code("make_report"),
     shell:
-        "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
-        " --systems {input.systems:q} --compute {input.compute:q}"
-        " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
-        " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
+        "python -m workflow_scripts.make_report --config {params.config:q} {params.files} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

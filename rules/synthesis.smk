@@ -46,7 +46,7 @@ rule gather_synthetic:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime="30m",
     params:
         code=code("gather_synthetic"),

@@ -64,8 +64,15 @@ def test_a_tumour_that_leaves_the_brain_is_refused():
 
 def test_a_tumour_all_outside_is_refused_without_a_measurement():
     verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), BRAIN_ML, check_gate({}))
-    assert "100.0% of the tumour lies outside" in verdict.reasons[0]
+    assert "100.0% of the tumour lies outside" in verdict.reasons[1]
     assert verdict.measured is None
+
+
+def test_no_limit_lets_a_tumour_pass_of_which_nothing_is_left_inside_the_brain():
+    gate = check_gate({"max_outside_brain_fraction": 1.0, "brain_tolerance": 1000.0, "feature_tolerance": 1000.0})
+    verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), BRAIN_ML, gate)
+    assert verdict.measured is None
+    assert verdict.reasons == ("no part of the tumour lies inside the brain",)
 
 
 def test_fragments_are_refused():

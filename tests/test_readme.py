@@ -14,7 +14,7 @@ from workflow import ROOT, copy_project, snakemake
 
 def commands() -> list[str]:
     found = []
-    for file in ("README.md", "config/README.md"):
+    for file in ("README.md", "config/README.md", "slurm/README.md"):
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL):
             found += [line for line in block.splitlines() if line.strip()]
         found += re.findall(r"`((?:make|\.venv/bin/snakemake) [^`…]+)`", (ROOT / file).read_text())

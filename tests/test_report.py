@@ -96,7 +96,7 @@ def report(run, *options):
     folder = run.folder
     make_report.main(
         [
-            *("--table", str(folder / "tables/augmentation_ratio.csv"), "--figures", str(run.figure)),
+            *("--table", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
             *("--fid", str(folder / "fid.tsv"), "--synthetic", str(run.synthetic / "cases.tsv")),
             *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
             *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),
@@ -156,8 +156,8 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
 
 def test_fid_stands_beside_its_floor_with_n(run):
     text = Page(report(run)).text
-    assert "axial 61.2 23.5 3 100" in text
-    assert "joint 61.2 23.5 3 100" in text
+    assert "axial 20 61.2 23.5 3 100" in text
+    assert "joint 20 61.2 23.5 3 100" in text
     assert "fewer slices than the 1280 features" in text
     write_tsv(run.folder / "fid.tsv", fid_table(5000))
     assert "fewer slices than" not in Page(report(run)).text
@@ -165,7 +165,7 @@ def test_fid_stands_beside_its_floor_with_n(run):
 
 def test_reconstruction_config_and_versions_are_there(run):
     text = Page(report(run)).text
-    assert "n_real~20 / slice_vae psnr t1c axial 25.0 2" in text
+    assert "n_real~20 / slice_vae psnr t1c 2 25.0" in text
     assert "seed: 7" in text
     assert "torch 2" in text
     assert "Python 3" in text

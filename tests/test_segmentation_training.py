@@ -18,6 +18,7 @@ from tiny_segmentation import TEST, Study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.segmentation.settings import SegmentationSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("model.safetensors", "progress.csv", "arm.json")
@@ -115,3 +116,18 @@ def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):
         found = np.asarray(nib.load(arm / "predictions" / f"{case_id}.nii.gz").dataobj).transpose(2, 1, 0) > 0
         truth = VolumeStore(study.volumes).levels(case_id) > 0
         assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "on_gpu", "number"),
+    [
+        (None, 8, True, 7),
+        (None, 64, True, 12),
+        (None, 1, True, 1),
+        (None, 8, False, 0),
+        (3, 8, True, 3),
+        (0, 8, True, 0),
+    ],
+)
+def test_the_number_of_workers_follows_the_jobs_cpus(workers, threads, on_gpu, number):
+    assert SegmentationSettings(workers=workers).workers_for(threads, on_gpu) == number

@@ -75,7 +75,7 @@ def test_sigterm_saves_says_so_and_exits_with_143(tmp_path, caplog):
     process.terminate()
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 143
-    assert "stopped by signal 15, a checkpoint of step" in errors and "Traceback" not in errors
+    assert "stopped by SIGTERM, a checkpoint of step" in errors and "Traceback" not in errors
     with caplog.at_level("INFO", logger="sliceaug"):
         main(["regression", str(tmp_path / "state"), str(out)])
     assert "goes on from the checkpoint of step" in caplog.text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = os.environ.get("SLICEAUG_TEST_CORES", "2")  # for the studies that tests run
-PARTS = ("Snakefile", "rules", "config", "envs", "workflow_scripts")
+PARTS = ("Snakefile", "rules", "config", "envs", "workflow_scripts", "slurm", "profiles")
 
 
 def copy_project(folder: Path) -> Path:

@@ -7,44 +7,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, program_parser, run_program
-from workflow_scripts.base.files import read_tsv, write_text
-from workflow_scripts.cohort.dataset import read_splits
-from workflow_scripts.reporting.report import render
-from workflow_scripts.reporting.tables import read_mixed_csv, read_ratio_table
+from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.files import write_text
+from workflow_scripts.reporting.blocks import Run
+from workflow_scripts.reporting.report import FILES, render
+from workflow_scripts.reporting.tables import read_ratio_table
+
+REQUIRED = ("cases", "splits", "rejected")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="augmentation_ratio.csv")
-    parser.add_argument("--systems", type=Path, help="systems.csv")
-    parser.add_argument("--compute", type=Path, help="compute.csv")
-    parser.add_argument("--figures", nargs="*", default=[], help="PNG or SVG files, in the order to show them")
-    parser.add_argument("--fid", nargs="*", default=[], help="fid.tsv of every system and n_real")
-    parser.add_argument("--synthetic-rejected", nargs="*", default=[], help="draws that the gate refused, per system")
-    parser.add_argument("--synthetic", nargs="*", default=[], help="cases.tsv of the synthetic cases, per system")
-    parser.add_argument("--reconstruction", nargs="*", default=[], help="reconstruction.tsv of every autoencoder")
-    add_cohort(parser, "cases", "splits")
-    parser.add_argument("--rejected", type=Path, required=True, help="cohort/rejected.tsv")
+    for name, words in FILES.items():
+        needed = {"required": True} if name in REQUIRED else {"default": []}
+        parser.add_argument(f"--{name}", nargs="*", type=Path, help=words, **needed)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
-    text = render(
-        table=read_ratio_table(args.table),
-        figures=args.figures,
-        fid=args.fid,
-        synthetic_rejected=args.synthetic_rejected,
-        synthetic_cases=args.synthetic,
-        reconstruction=args.reconstruction,
-        cases=read_tsv(args.cases),
-        splits=read_splits(args.splits),
-        rejected=read_tsv(args.rejected),
-        simulated=args.simulated,
-        config=args.config,
-        systems=args.systems and read_mixed_csv(args.systems),
-        compute=args.compute and read_mixed_csv(args.compute),
-    )
-    write_text(args.out, text)
+    files = {name: getattr(args, name.replace("-", "_")) for name in FILES}
+    write_text(args.out, render(Run(read_ratio_table(args.table), files, args.config, args.simulated)))
 
 
 if __name__ == "__main__":

@@ -94,8 +94,8 @@ def judge(
             f"{outside:.1%} of the tumour lies outside the brain; "
             f"max_outside_brain_fraction allows {gate['max_outside_brain_fraction']:.1%}"
         )
-    if not inside.any():
-        return Verdict(None, brain_ml, tuple(reasons))
+    if not inside.any():  # nothing is left to measure: no limit in the config lets such a case pass
+        return Verdict(None, brain_ml, ("no part of the tumour lies inside the brain", *reasons))
     pieces, count = ndimage.label(inside, np.ones((3, 3, 3)))
     largest = np.bincount(pieces.ravel())[1:].max() / inside.sum()
     if largest < gate["min_largest_component_fraction"]:

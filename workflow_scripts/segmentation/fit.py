@@ -18,7 +18,7 @@ from ..base.cli import log
 from ..base.errors import UserError
 from ..base.progress import track
 from ..training.checkpoint import Checkpoints
-from ..training.interrupt import StopRequest
+from ..training.interrupt import StopRequest, leave
 from .batches import NumberedBatches
 from .precision import use_precision
 from .settings import SegmentationSettings
@@ -42,7 +42,7 @@ class Fit:
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end. On SIGTERM, save and raise SystemExit. Raises UserError if the loss is no longer finite."""
+        """Train to the end. On SIGTERM, or when a cluster job's time is up, save and raise SystemExit. Raises UserError if the loss is no longer finite."""
         self._load()
         total = self.trainer.num_epochs * self.steps
         with StopRequest() as stop, track(total, self.title, initial=self.done) as bar:
@@ -68,7 +68,8 @@ class Fit:
             )
 
     def _stream(self, batches: NumberedBatches, start: int, stop: int) -> Iterator[dict]:
-        return batches.stream(start, stop, self.settings.workers, self.trainer.device.type == "cuda")
+        on_gpu = self.trainer.device.type == "cuda"
+        return batches.stream(start, stop, self.settings.workers_for(torch.get_num_threads(), on_gpu), on_gpu)
 
     def _row(self, epoch: int) -> dict:
         """Validate, and describe the epoch: losses, nnU-Net's pseudo Dice (over validation patches), learning rate."""
@@ -93,7 +94,7 @@ class Fit:
         if signal_number:
             self._save()
             log.info("%s: stopped at step %d, saved to go on from there", self.title, self.done)
-            raise SystemExit(128 + signal_number)
+            leave(signal_number)
         if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
             self._save()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from ..base.errors import UserError
 
 PRECISIONS = ("auto", "bf16", "32")
+MOST_WORKERS = 12  # nnU-Net's own default
 COUNTS = ("epochs", "iterations_per_epoch")
 
 
@@ -29,8 +30,9 @@ class SegmentationSettings:
         At prediction, average over all flips of the axes that were flipped in training (eight times the work).
     precision : "auto" | "bf16" | "32"
         See `precision.use_precision`.
-    workers : int
-        Processes that make batches; 0: the training process itself.
+    workers : int or None
+        Processes that make batches, the same batches whatever their number; 0: the training process itself. None: on a
+        GPU one for each of the job's CPUs but one, at most MOST_WORKERS; 0 on a CPU, which the training itself keeps busy.
     checkpoint_minutes : float
         Time between checkpoints within an epoch; there is one at each epoch's end.
     """
@@ -42,7 +44,7 @@ class SegmentationSettings:
     augmentation: bool = True
     mirroring: bool = True
     precision: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     checkpoint_minutes: float = 10.0
 
     @classmethod
@@ -56,7 +58,7 @@ class SegmentationSettings:
             block["precision"] = "32"
         for key in COUNTS:
             _check(block, key, lambda value: value is None or (type(value) is int and value >= 1), "1 or more, or null")
-        for key, null in (("val_iterations_per_epoch", True), ("workers", False)):
+        for key, null in (("val_iterations_per_epoch", True), ("workers", True)):
             allowed = "a whole number from 0" + ", or null" * null
             _check(
                 block, key, lambda value, n=null: (n and value is None) or (type(value) is int and value >= 0), allowed
@@ -67,6 +69,12 @@ class SegmentationSettings:
         _check(block, "precision", lambda value: value in PRECISIONS, " or ".join(PRECISIONS))
         _check(block, "checkpoint_minutes", lambda value: value == 0 or _positive(value), "minutes, 0 or more")
         return cls(**block)
+
+    def workers_for(self, threads: int, on_gpu: bool) -> int:
+        """Processes that make batches in a job with `threads` CPUs."""
+        if self.workers is not None:
+            return self.workers
+        return min(max(threads - 1, 1), MOST_WORKERS) if on_gpu else 0
 
 
 def _positive(value: object) -> bool:

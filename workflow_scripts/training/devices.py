@@ -7,6 +7,7 @@ import contextlib
 import torch
 
 from ..base.errors import UserError
+from .cards import take_cards
 
 
 def use_threads(threads: int) -> None:
@@ -15,7 +16,8 @@ def use_threads(threads: int) -> None:
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU where there is one, else the CPU. Of several, one that no other program of the project has taken."""
+    take_cards(1, torch.cuda.device_count())
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -47,12 +49,13 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def check_devices(devices: int) -> None:
-    """Raise UserError if there are GPUs, but fewer than `devices`."""
+    """Take as many GPUs as `devices`, where there are any. Raises UserError if there are fewer."""
     if torch.cuda.is_available() and torch.cuda.device_count() < devices:
         raise UserError(
             f"`devices: {devices}` asks for more GPUs than this machine has ({torch.cuda.device_count()}); "
             f"write `devices: {torch.cuda.device_count()}` or ask the cluster for more"
         )
+    take_cards(devices, torch.cuda.device_count())
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # fixed shapes throughout

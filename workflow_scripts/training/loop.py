@@ -13,17 +13,17 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.multiprocessing import ProcessExitedException
 
 from ..base.cli import log
 from ..base.errors import UserError
-from . import devices
+from . import devices, tasks
 from .checkpoint import Checkpoints
 from .curves import Curves
-from .interrupt import StopRequest
+from .interrupt import StopRequest, leave
 from .run import TrainingRun
 from .settings import TrainSettings
 from .state import StateFolder
@@ -47,15 +47,18 @@ def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title:
     UserError
         Wrong settings, a loss that is no longer finite, or a final checkpoint that cannot be written.
     SystemExit
-        128 + signal number, after SIGTERM or SIGINT and a checkpoint.
+        128 + signal number, after SIGTERM, SIGINT or the end of a cluster job's time, and a checkpoint.
     """
     if not isinstance(settings, TrainSettings):
         settings = TrainSettings.from_config(settings)
+    tasks.check(settings.devices)
     saved = Checkpoints(state.folder).load()
     if saved is None or not saved["finished"]:
         saved = None  # read again by the run itself: two copies may not fit into memory
         devices.check_devices(settings.devices)
         _launch(task, settings, state.folder, title)
+        if tasks.rank() > 0:
+            raise SystemExit(0)  # the first task writes what the program makes
         saved = Checkpoints(state.folder).load()
     curves = Curves(state.folder, saved["columns"], saved["rows"])
     curves.close()
@@ -66,17 +69,21 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     device = devices.default_device()
     precision = devices.resolve_precision(settings.precision, device)
+    processes = tasks.count()
     fabric = Fabric(
         accelerator=device.type,
-        devices=settings.devices,
-        strategy=DDPStrategy(start_method="spawn", forward_sync_buffers=False) if settings.devices > 1 else "auto",
+        devices=tasks.per_node() if processes > 1 else settings.devices,
+        num_nodes=tasks.nodes() if processes > 1 else 1,
+        strategy=_strategy(processes) if settings.devices > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
-        plugins=[LightningEnvironment()],  # not Slurm's: a job is one task, whatever its number of devices
+        # Slurm's only where srun started a process for each device: else a job is one task
+        plugins=[SLURMEnvironment(auto_requeue=False) if processes > 1 else LightningEnvironment()],
     )
     log.info("%s: on %s", title, devices.describe(device, precision, settings.devices))
     job = {"task": task, "settings": settings, "folder": folder, "title": title}
     with StopRequest() as stop:
-        if settings.devices == 1:
+        if settings.devices == 1 or processes > 1:
+            fabric.launch()
             outcome, detail = _run(fabric, **job)
         else:
             threads = max(1, torch.get_num_threads() // settings.devices)
@@ -91,7 +98,12 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     if outcome == "error":
         raise UserError(detail)
     if outcome == "stopped":
-        raise SystemExit(128 + detail)
+        leave(stop.number or detail)
+
+
+def _strategy(processes: int) -> DDPStrategy:
+    """Processes of our own, or those that srun has started."""
+    return DDPStrategy(start_method="popen" if processes > 1 else "spawn", forward_sync_buffers=False)
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -246,7 +247,8 @@ class TrainingRun:
         saved = self._save(done)
         if self.fabric.is_global_zero:
             where = f"a checkpoint of step {done} is saved" if saved else "no new checkpoint could be saved"
-            log.warning("%s: stopped by signal %d, %s; run the same command again to go on", self.title, number, where)
+            name = signal.Signals(number).name
+            log.warning("%s: stopped by %s, %s; run the same command again to go on", self.title, name, where)
         self._close()
         return "stopped", number
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import socket
-import time
 from pathlib import Path
 
-from ..base.cli import log
 from ..base.errors import UserError
 from ..base.files import sha256_file, sha256_json
 from ..base.provenance import code_digest
+from . import tasks
+from .lock import FolderLock, wait_for_job
 
 # Keys that change neither the weights nor the loss curve: a run may resume with other values.
 HARMLESS = ("checkpoint_minutes", "prefetch_batches")
@@ -44,9 +41,7 @@ def run_digest(config: dict, module: str, *input_files: str | os.PathLike) -> st
 
 
 class StateFolder:
-    """``<root>/<stage>/<digest>``, held by one process at a time.
-
-    The lock is the kernel's (flock): it ends with the process that holds it, however that ends.
+    """``<root>/<stage>/<digest>``, held by one process at a time (see `lock.FolderLock`).
 
     Attributes
     ----------
@@ -61,38 +56,18 @@ class StateFolder:
     def __init__(self, root: str | os.PathLike, stage: str, digest: str, wait_seconds: float = 15.0):
         self.folder = Path(root) / stage / digest
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - held until close()
-        self._acquire(wait_seconds)
+        self._lock = None
+        if tasks.rank() > 0:
+            wait_for_job(self.folder / ".lock")  # the first task of this job holds it for all
+            return
+        self._lock = FolderLock(self.folder / ".lock", wait_seconds)
         for left_over in self.folder.glob(".writing-*"):  # of a process that was killed while it wrote
             left_over.unlink(missing_ok=True)
 
-    def _acquire(self, wait_seconds: float) -> None:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
-                    log.warning("%s: this file system has no locks; run one process on it at a time", self.folder)
-                    break
-                if time.monotonic() > deadline:
-                    self._lock.seek(0)
-                    holder = self._lock.read().strip() or "another process"
-                    self._lock.close()
-                    raise UserError(
-                        f"{self.folder} is in use by {holder}, which trains the same network; "
-                        "wait for it to end, or stop it, then run the same command again"
-                    ) from None
-                time.sleep(0.2)
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self._lock.flush()
-
     def close(self) -> None:
         """Let go of the folder."""
-        self._lock.close()
+        if self._lock:
+            self._lock.release()
 
     def __enter__(self) -> StateFolder:
         return self

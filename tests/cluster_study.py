@@ -1,0 +1,116 @@
+"""A small study on the Slurm of the tests: its profile, its run in the background, and what Slurm knows of its jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+GPU_JOBS = ("train_autoencoder", "extract_latents", "train_generator", "synthesize", "measure_cost", "evaluate_images")
+GPU_JOBS += ("train_segmentation", "predict_segmentation")
+THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
+SMALL = {"mem_mb": 900, "runtime": 30}  # four share a submission, on nodes that say they have 4,000 MB
+LARGE = {"mem_mb": 2000, "runtime": 30}
+
+
+def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> None:
+    """Fit the shipped profile to the one-host Slurm, as a user fits it to a cluster: partitions, account, small nodes.
+
+    `of_rules` are further resources by rule, e.g. train_generator={"runtime": 1}.
+    """
+    path = project / "slurm" / "config.yaml"
+    profile = yaml.safe_load(path.read_text())
+    profile["default-resources"] |= {"slurm_account": "lab", "slurm_partition": "cpu"}
+    rules = re.findall(r"^rule (\w+):$.*?^    threads: (\d+)", _rules(project), flags=re.MULTILINE | re.DOTALL)
+    profile["set-threads"] = {rule: THREADS for rule, threads in rules if int(threads) > 1}
+    profile["set-resources"] = {
+        rule: (LARGE | {"slurm_partition": partition} if rule in GPU_JOBS else SMALL) | of_rules.get(rule, {})
+        for rule, _ in rules
+    }
+    profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
+    path.write_text(yaml.safe_dump(profile, sort_keys=False))
+
+
+def _rules(project: Path) -> str:
+    return "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
+
+
+def local_threads(project: Path) -> list[str]:
+    """Options of a local run with as many threads a job as the profile of `write_profile` gives."""
+    threads = yaml.safe_load((project / "slurm" / "config.yaml").read_text())["set-threads"]
+    return ["--set-threads", *(f"{rule}={count}" for rule, count in threads.items())]
+
+
+class Running:
+    """`snakemake --profile slurm` in the background; its output goes to a file."""
+
+    def __init__(self, project: Path, *arguments: str):
+        self.log = project / f"snakemake-{time.time_ns()}.log"
+        command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *map(str, arguments)]
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                command, cwd=project, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def finish(self, timeout: float = 900) -> str:
+        """Wait for a good end; the output."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"Snakemake did not end:\n{self.output[-4000:]}\n{ask_slurm('squeue')}") from None
+        assert self.process.returncode == 0, self.output[-6000:]
+        return self.output
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def job_of(self, rule: str) -> str:
+        """Number of the newest Slurm job of `rule`, once it runs."""
+        return wait_for(lambda: next(iter(jobs(rule, "RUNNING")), None), f"a running job of {rule}", self)
+
+
+def ask_slurm(*command: str) -> str:
+    """The output of one of Slurm's commands, which must succeed."""
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
+
+
+def jobs(rule: str, state: str = "all") -> list[str]:
+    """Numbers of the Slurm jobs of `rule` in `state`, newest first."""
+    rows = ask_slurm("squeue", "-h", f"--states={state}", "-o", "%i|%k").splitlines()
+    found = [row.split("|")[0] for row in rows if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", row.split("|")[1])]
+    return sorted(found, key=lambda job: int(job.split("_")[0]), reverse=True)
+
+
+def wait_for(look: Callable[[], object], what: str, running: Running | None = None, timeout: float = 300):
+    """What `look` returns, as soon as it is true."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        if running is not None and running.process.poll() is not None:
+            raise AssertionError(f"Snakemake ended before there was {what}:\n{running.output[-4000:]}")
+        time.sleep(0.3)
+    raise AssertionError(f"no {what} within {timeout:.0f} s:\n{running.output[-4000:] if running else ''}")
+
+
+def checkpoint_under(state: Path, newer_than: float = 0.0) -> Callable[[], object]:
+    """A look for a checkpoint below `state` that is younger than `newer_than` (seconds since 1970)."""
+
+    def look():
+        files = [path for path in state.glob("**/checkpoint-*.pt") if not path.name.startswith(".")]
+        return [path for path in files if path.stat().st_mtime > newer_than]
+
+    return look

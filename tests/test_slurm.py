@@ -1,0 +1,163 @@
+"""`snakemake --profile slurm` on a real Slurm: the same bytes as a local run, and no job lost or done twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster_study import GPU_JOBS, Running, ask_slurm, local_threads, write_profile
+from workflow import ROOT, copy_project, planned, snakemake
+
+COMPARED = ("**/model.safetensors", "**/model.json", "**/loss.csv", "**/dice.tsv", "tables/augmentation_ratio.*")
+
+
+def project_with(tmp_path: Path, name: str, config: dict) -> Path:
+    """A copy of the project, its profile fit to the Slurm of the tests, and `config` as study.yaml."""
+    project = tmp_path / name
+    project.mkdir()
+    copy_project(project)
+    write_profile(project)
+    (project / "study.yaml").write_text(yaml.safe_dump(config))
+    return project
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(1800)
+def test_the_study_on_slurm_ends_in_the_bytes_of_a_local_run(slurm, tmp_path):
+    tiny = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
+    local, cluster = (project_with(tmp_path, name, tiny) for name in ("local", "cluster"))
+    done = snakemake(local, "--configfile", "study.yaml", *local_threads(local))
+    assert done.returncode == 0, done.stdout[-4000:]
+    output = Running(cluster, "--configfile", "study.yaml").finish(1500)
+
+    whole, made = (project / "results" / "tiny" for project in (local, cluster))
+    files = sorted(path.relative_to(whole) for pattern in COMPARED for path in whole.glob(pattern))
+    assert len(files) > 10
+    assert [str(path) for path in files if (whole / path).read_bytes() != (made / path).read_bytes()] == []
+    assert not planned(cluster, "--configfile", "study.yaml", "--profile", "slurm")
+
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", output)
+    jobs = int(re.search(r"^total +(\d+)$", output, flags=re.MULTILINE)[1])
+    assert len(submitted) == len(set(submitted)) < jobs  # small jobs share a submission
+    assert not list((cluster / "logs" / "slurm").glob("**/*.log")), "Slurm keeps logs of failed jobs alone"
+
+
+def many_arms() -> dict:
+    """225 arms: 3 train sizes x 5 seeds x (real only, and 2 systems with 6 ratios and synthetic only)."""
+    return {
+        "run": "many",
+        "systems": ["slice_ldm", "lsgan_3d"],
+        "demo_cohort": {"cases": 220},
+        "splits": {"n_real": [20, 50, 100], "val": 20, "test": 100},
+        "segmentation": {"ratios": [0, 0.5, 1, 2, 3, 4, 6], "synthetic_only_ratios": [1], "seeds": [0, 1, 2, 3, 4]},
+        "synthesis": {"block_size": 40},
+    }
+
+
+def without_programs(project: Path) -> None:
+    """Let every rule ask for its resources, note that it ran, and make empty outputs instead of running its program."""
+    for path in (project / "rules").glob("*.smk"):
+        text = re.sub(
+            r"    shell:\n(        .*\n)+",
+            '    shell:\n        "echo {rule} {output[0]} >> ran.txt; touch {output}"\n',
+            path.read_text(),
+        )
+        path.write_text(text)
+
+
+def test_a_study_of_225_arms_is_planned(tmp_path):
+    project = project_with(tmp_path, "many", many_arms())
+    jobs = planned(project, "--configfile", "study.yaml")
+    assert jobs["train_segmentation"] == jobs["score_segmentation"] == 225
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+@pytest.mark.timeout(5400)
+def test_300_submissions_pass_without_a_lost_or_repeated_job(slurm, tmp_path):
+    project = project_with(tmp_path, "many", many_arms())
+    without_programs(project)
+    profile = yaml.safe_load((project / "slurm" / "config.yaml").read_text())
+    profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
+    for resources in profile["set-resources"].values():
+        resources["mem_mb"] = 500  # so that 32 run at once
+    (project / "slurm" / "config.yaml").write_text(yaml.safe_dump(profile))
+
+    wanted = planned(project, "--configfile", "study.yaml")
+    output = Running(project, "--configfile", "study.yaml").finish(5000)
+    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", output)
+    assert len(submitted) == len(set(submitted)) >= 300
+    ran = Counter((project / "ran.txt").read_text().split("\n")[:-1])
+    assert [job for job, times in ran.items() if times > 1] == []
+    assert Counter(job.split()[0] for job in ran) == wanted
+
+
+def test_every_rule_of_the_study_has_its_resources_and_the_gpu_jobs_their_partition():
+    profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text())
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    rules = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, flags=re.MULTILINE | re.DOTALL))
+    for rule, body in rules.items():
+        assert re.search(r"mem_mb=lambda wildcards, attempt: \d+ \* attempt", body), f"{rule}: memory must grow"
+        assert "runtime=" in body, rule
+        assert "threads:" in body, rule
+    with_gpu = {rule for rule, body in rules.items() if re.search(r"^ +gpu=", body, flags=re.MULTILINE)}
+    assert with_gpu == set(profile["set-resources"]) == set(GPU_JOBS)
+    assert set(profile["groups"]) <= set(rules)
+
+
+@pytest.mark.slurm
+def test_local_limits_of_the_default_profile_do_not_hold_back_the_cluster(slurm, tmp_path):
+    project = project_with(tmp_path, "two", many_arms())
+    without_programs(project)
+    rule = project / "rules" / "autoencoder.smk"
+    rule.write_text(rule.read_text().replace("touch {output}", "sleep 20; touch {output}", 1))
+    targets = [f"results/many/n_real~{n}/autoencoder/slice_vae/model.json" for n in (20, 50)]
+    output = Running(project, "--configfile", "study.yaml", "--", *targets).finish()
+    jobs = [re.search(rf"rule train_autoencoder/{n}.*?/(\d+)\.log", output)[1] for n in (20, 50)]
+    starts, ends = zip(*(slurm_times(job) for job in jobs), strict=True)
+    assert max(starts) < min(ends), "two trainings run at the same time, each on its own card"
+
+
+def slurm_times(job: str) -> tuple[str, str]:
+    row = ask_slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "Start,End").strip()
+    return tuple(row.split("|"))
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers(tmp_path):
+    yield
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.slurm
+def test_two_tasks_on_two_nodes_train_one_network(slurm, tmp_path):
+    """With srun's processes as with our own: the bytes of a training that shares its batch between two devices."""
+    program = [sys.executable, str(ROOT / "tests" / "tiny_training.py"), "regression"]
+    settings = ["--settings", '{"devices": 2}']
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    here = [str(tmp_path / "here"), str(tmp_path / "here.safetensors")]
+    subprocess.run([*program, *here, *settings], env=environment, check=True)
+    srun = ["srun", "-A", "lab", "-p", "cpu", "--nodes=2", "--ntasks=2", "--mem=1500"]
+    there = [str(tmp_path / "there"), str(tmp_path / "there.safetensors")]
+    done = subprocess.run([*srun, *program, *there, *settings], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(there[1]).read_bytes() == Path(here[1]).read_bytes()
+    curves = [path.read_bytes() for path in (tmp_path / "here", tmp_path / "there") for path in path.rglob("loss.csv")]
+    assert len(curves) == 2 and curves[0] == curves[1]
+
+
+@pytest.mark.slurm
+def test_a_profile_starts_a_training_over_several_nodes(slurm, tmp_path):
+    project = project_with(tmp_path, "nodes", yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text()))
+    launcher = {"mpi": "srun", "tasks": 2, "nodes": 2, "launcher": "srun --ntasks=2 --nodes=2"}
+    write_profile(project, train_generator=launcher)
+    command = ["--configfile", "study.yaml", "--profile", "slurm", "--dry-run", "--printshellcmds"]
+    done = snakemake(project, *command, "--", "results/tiny/n_real~4/generator/slice_ldm/model.json")
+    assert "srun --ntasks=2 --nodes=2 python -m workflow_scripts.train_generator" in done.stdout, done.stdout[-3000:]

@@ -1,0 +1,51 @@
+"""Report: the cases used, those refused, and the draws that the quality gate refused."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ...base.files import read_tsv
+from ...cohort.dataset import read_splits
+from ..blocks import Details, Heading, Notes, Run, Section, Table, Text
+from ..tables import NOT_MEASURED
+
+_NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
+
+
+def gate(run: Run) -> Section:
+    """Per generator: cases made, draws refused, and how often for which reason."""
+    title = "What the quality gate refused"
+    made = {label: len(table) for label, table in run.labelled("synthetic")}
+    blocks = []
+    for label, table in run.labelled("synthetic-rejected"):
+        kinds = table.reason.str.replace(_NUMBER, "…", regex=True)
+        counts = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+        said = f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draws refused"
+        blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
+        if len(table):
+            frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})
+            blocks.append(Details("Every refused draw", [Table(f"refused draws of {label}", frame)]))
+    return Section("gate", title, blocks or [Text("Not measured.")])
+
+
+def cohort(run: Run) -> Section:
+    """Sizes of the splits, the cases that were refused with file and reason, and the notes on those used."""
+    cases = pd.concat([read_tsv(file) for file in run.paths("cases")])
+    rejected = pd.concat([read_tsv(file) for file in run.paths("rejected")])
+    splits = read_splits(run.paths("splits")[0])
+    train = ", ".join(f"{len(case_ids)} of {n_real} patients" for n_real, case_ids in splits["train"].items())
+    blocks = [
+        Text(
+            f"{len(cases)} cases could be used{', all of them simulated' if run.simulated else ''}; {len(rejected)} "
+            f"{'was' if len(rejected) == 1 else 'were'} refused. Test: {len(splits['test'])} cases, validation: "
+            f"{len(splits['val'])}, training: {train}. The sets share no patient."
+        )
+    ]
+    if len(rejected):
+        frame = rejected[["case_id", "file", "reason"]].rename(columns={"case_id": "refused case"})
+        blocks.append(Table("refused cases", frame, 3))
+    notes = [f"{row.case_id}: {row.note}" for row in cases.itertuples() if getattr(row, "note", "")]
+    if notes:
+        blocks.append(Details(f"Notes on {len(notes)} used cases", [Notes(notes)]))
+    return Section("cohort", "Cohort", blocks)

@@ -1,0 +1,28 @@
+"""Report: the augmentation-ratio table and its figure."""
+
+from __future__ import annotations
+
+from ..blocks import Figure, Heading, Notes, Run, Section, Table
+from ..tables import SIMULATED, caption, readable
+
+
+def ratios(run: Run) -> Section:
+    """For each n_real the readable ratio table, what its numbers are, and the figure."""
+    blocks = []
+    for n_real, part in run.table.groupby("n_real", sort=True):
+        name = f"{n_real} real training patients"
+        blocks += [Heading(name), Table(f"augmentation ratios, {name}", readable(part), 2, group="region")]
+    blocks.append(Notes([sentence for sentence in caption(run.table, run.simulated) if sentence != SIMULATED]))
+    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")]
+    blocks += [
+        Figure(
+            path,
+            alt="Mean test Dice against the number of synthetic cases for each real patient, a panel a region, with "
+            "intervals; the table above holds every number of it.",
+            caption="Dice against augmentation ratio.",
+            program="make_figures",
+            settings=run.settings("segmentation.ratios", *keys),
+        )
+        for path in run.paths("ratio-figure")
+    ]
+    return Section("ratios", "Segmentation by augmentation ratio", blocks)

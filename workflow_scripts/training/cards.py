@@ -1,0 +1,48 @@
+"""Which of a machine's GPUs a program uses, where no scheduler has said so: cards that no other program has taken."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from ..base.cli import log
+
+_taken: list = []  # open files: a lock ends with its process, however that ends
+
+
+def take_cards(count: int, on_machine: int) -> None:
+    """Take `count` of the machine's `on_machine` cards, for as long as this process lives: sets CUDA_VISIBLE_DEVICES.
+
+    Nothing happens in a cluster job or where CUDA_VISIBLE_DEVICES is set (somebody has chosen), where cards were taken
+    before, and where all are wanted. Must be called before CUDA is used. With too few free cards the first are shared,
+    and the log says so.
+    """
+    if _taken or "CUDA_VISIBLE_DEVICES" in os.environ or "SLURM_JOB_ID" in os.environ or on_machine <= count:
+        return
+    free = []
+    for card in range(on_machine):
+        file = Path(tempfile.gettempdir(), f"sliceaug-{os.getuid()}-card-{card}.lock").open("w")  # noqa: SIM115 - held
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        _taken.append(file)
+        free.append(card)
+        if len(free) == count:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free))
+            return
+    release_cards()
+    log.warning(
+        "%d of this machine's %d GPUs are wanted, and not as many are free: sharing. Lower `resources: gpu` in "
+        "profiles/default/config.yaml",
+        *(count, on_machine),
+    )
+
+
+def release_cards() -> None:
+    """Let go of the cards, as the end of the process does."""
+    while _taken:
+        _taken.pop().close()

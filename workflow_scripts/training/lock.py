@@ -1,0 +1,134 @@
+"""One writer a folder, on one machine and on many that share a file system.
+
+Two locks, since neither is enough. The kernel's (flock) ends with the process that holds it, however that ends; but some
+cluster file systems keep it on each node by itself. So the holder also writes who it is into the lock file and touches
+it every few seconds: a holder on another host is alive as long as that goes on. No clocks are compared: a watcher looks
+whether the time stamp moves.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+from ..base import allocation
+from ..base.cli import log
+from ..base.errors import UserError
+
+BEAT_SECONDS = 5.0
+MISSED_BEATS = 6  # a holder on another host that has not moved for so many is gone
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class FolderLock:
+    """Holds the file `path` until `release`.
+
+    Raises
+    ------
+    UserError
+        If another process holds it for longer than `wait_seconds`. In a cluster job the wait has no end but the job's:
+        a job that Snakemake lost sight of makes the same files, and its replacement then finds them.
+    """
+
+    def __init__(self, path: Path, wait_seconds: float):
+        self.path = path
+        self.me = {"host": socket.gethostname(), "process": os.getpid(), "job": allocation.job_id()}
+        self._file = path.open("a+", encoding="utf-8")
+        self._released = threading.Event()
+        patience = float("inf") if self.me["job"] else wait_seconds
+        started = said = time.monotonic()
+        while not self._try():
+            now = time.monotonic()
+            if now - started > patience:
+                self._file.close()
+                raise UserError(
+                    f"{path.parent} is in use by {_name(self._holder())}, which trains the same network; "
+                    "wait for it to end, or stop it, then run the same command again"
+                )
+            if now - said > 60 or said == started:
+                log.info("%s is in use by %s: waiting for it to end", path.parent, _name(self._holder()))
+                said = now
+            time.sleep(0.2)
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def release(self) -> None:
+        """Let go: the next one need not look whether this holder is alive."""
+        if not self._released.is_set():
+            self._released.set()
+            self._file.truncate(0)
+            self._file.close()
+
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kernel = True
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                return False
+            kernel = False
+        holder = self._holder()
+        if holder and not (kernel and holder["host"] == self.me["host"]):
+            if self._moves():
+                if kernel:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
+                return False
+            log.info("%s: taken over from %s, which is gone", self.path.parent, _name(holder))
+        self._file.truncate(0)
+        self._file.write(json.dumps(self.me))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if not kernel:  # two may have written at once: the last one has it
+            time.sleep(1.0)
+        return kernel or self._holder() == self.me
+
+    def _holder(self) -> dict | None:
+        """Who wrote the file last; None if it was let go, or never held."""
+        try:
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _moves(self) -> bool:
+        first = self._stamp()
+        deadline = time.monotonic() + MISSED_BEATS * BEAT_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(min(0.5, BEAT_SECONDS))
+            if self._stamp() != first:
+                return True
+        return False
+
+    def _stamp(self) -> tuple[int, int]:
+        with self.path.open("rb") as file:  # opening asks the server: a network file system caches what stat says
+            status = os.fstat(file.fileno())
+        return status.st_mtime_ns, status.st_size
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
+            try:
+                os.utime(self._file.fileno())
+            except (OSError, ValueError):  # the disk is full or away: the training itself will say so
+                continue
+
+
+def wait_for_job(path: Path) -> None:
+    """Wait until a process of this process's own cluster job holds the lock file `path`."""
+    while True:
+        try:
+            if json.loads(path.read_text(encoding="utf-8"))["job"] == allocation.job_id():
+                return
+        except (OSError, ValueError, KeyError):
+            pass
+        time.sleep(0.2)
+
+
+def _name(holder: dict | None) -> str:
+    if not holder:
+        return "another process"
+    job = f" (Slurm job {holder['job']})" if holder.get("job") else ""
+    return f"process {holder['process']} on {holder['host']}{job}"
