@@ -180,7 +180,7 @@ def test_the_shipped_profile_names_the_rules_that_ask_for_a_gpu(project, monkeyp
     assert unknown_rules(profile) == []
     asks = plan(profile, ["--configfile", "config/demo.yaml"])
     assert {ask.rule for ask in asks if ask.gpus} == set(profile.of_rule)
-    assert {ask.rule for ask in asks_of_profile(profile) if ask.gpus} == set(profile.of_rule)
+    assert {ask.rule for ask in asks_of_profile(profile) if ask.gpus} == set(profile.of_rule)  # also without a plan
 
 
 def test_a_study_that_cannot_be_planned_is_said_with_the_reason(tmp_path, monkeypatch):
@@ -256,7 +256,9 @@ def test_accounts_that_cannot_be_used(tmp_path, account, known, parts):
         (asking(threads=1, mem_mb=4001), ("4001 MB", "mem_mb: 4000")),
         (asking(threads=1, mem_mb=4000, cpus_per_task=6), ("6 CPUs",)),
         (asking(slurm_partition="gpu", gpu=5), ("5 GPUs", "4 GPUs")),
-        (asking(slurm_partition="gpu", gpu=1, gpu_model="h100"), ("1 h100 GPUs", "a100")),
+        (asking(slurm_partition="gpu", gpu=1, gpu_model="h100"), ("1 h100 GPU on", "a100")),
+        (asking(slurm_partition="gpu", gpu=8, nodes=2, tasks=8, threads=16), ()),
+        (asking(slurm_partition="gpu", gpu=8, nodes=2, tasks=8, threads=20), ("80 CPUs",)),
         (asking(slurm_partition="old", threads=8, runtime=10**6), ()),  # no limit
         # 2 GPUs are on nodes of 32 CPUs, 64 CPUs are on others: both on one node nowhere but in the first kind
         (asking(slurm_partition="gpu", gpu=1, gpu_model="v100", threads=64), ("64 CPUs",)),
@@ -365,8 +367,7 @@ def test_what_a_node_lacks_is_named(tmp_path):
 def project(tmp_path_factory) -> Path:
     """A copy of the project whose profile fits the Slurm of the tests."""
     folder = copy_project(tmp_path_factory.mktemp("a project"))
-    shutil.copytree(ROOT / "slurm", folder / "slurm")
-    write_profile(folder / "slurm")
+    fitted_profile(folder / "slurm")
     return folder
 
 
@@ -379,7 +380,7 @@ def path_without_slurm(tmp_path) -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), str(tmp_path / "bin")])
 
 
-def write_profile(folder: Path, partition="cpu", gpu_partition="gpu", account="lab", **gpu_job) -> Path:
+def fitted_profile(folder: Path, partition="cpu", gpu_partition="gpu", account="lab", **gpu_job) -> Path:
     """The shipped profile, its lines for the cluster filled in."""
     content = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text(encoding="utf-8"))
     content["default-resources"] |= {"slurm_account": account, "slurm_partition": partition}
@@ -420,7 +421,7 @@ def test_no_slurm_commands_and_all_else_that_is_wrong_here(project, tmp_path, pa
     (broken / "blocked").write_text("")
     done = check(broken, "--config", "results=blocked", PATH=path_without_slurm)
     assert done.returncode == 2
-    slurm_fault, lock_fault, results_fault = sorted(errors_of(done), key=lambda e: ("PATH" not in e, "lock" not in e))
+    slurm_fault, lock_fault, results_fault = sorted(errors_of(done), key=lambda e: ("PATH" not in e, ".lock" not in e))
     assert "sinfo, sbatch, srun, squeue, scancel are not on the PATH" in slurm_fault
     assert "numpy is" in lock_fault and "no-such-package 1.0 is missing" in lock_fault and "make install" in lock_fault
     assert "results folder" in results_fault and "blocked" in results_fault and "`results:`" in results_fault
@@ -476,7 +477,7 @@ def test_rules_that_ask_for_more_than_the_nodes_have_are_warned_of(slurm, projec
     assert "warning: jobs of" in done.stderr and "can never start in partition gpu" in done.stderr
     assert "4 CPUs, 4000 MB and 2 GPUs; write at most 4" in done.stderr
     fitting = {"mem_mb": 3000, "cpus_per_task": 4}
-    fits = check(project, "--without-gpu", "--profile", write_profile(tmp_path / "fits", **fitting))
+    fits = check(project, "--without-gpu", "--profile", fitted_profile(tmp_path / "fits", **fitting))
     assert "can never start in partition gpu" not in fits.stderr
 
 
@@ -502,7 +503,7 @@ def test_a_slurm_that_does_not_answer(slurm, project, tmp_path):
     ],
 )
 def test_names_that_the_cluster_does_not_have(slurm, project, tmp_path, names, parts):
-    profile = write_profile(tmp_path / "profile", **names)
+    profile = fitted_profile(tmp_path / "profile", **names)
     error = only_error(check(project, "--without-gpu", "--profile", profile))
     assert all(part in error for part in parts), error
 

@@ -76,18 +76,18 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
     here = packages()
     _check_lock(findings, here)
 
-    log.info("asking Slurm, and planning the study")
-    with ThreadPoolExecutor(1) as pool:
-        planning = pool.submit(plan, profile, options) if config and profile.path.is_file() else None
-        known, accounts = _ask_slurm(findings)
-        asks = asks_of_profile(profile)
-        with collected(findings):
-            asks = planning.result() if planning else asks
-    places = _places(findings, asks, profile, known, accounts) if known else {}
     with ExitStack() as stack:
         folder = None
         with collected(findings):
             folder = stack.enter_context(shared_folder(Path(config["results"]) / config["run"])) if config else None
+        log.info("asking Slurm, and planning the study")
+        with ThreadPoolExecutor(1) as pool:
+            planning = pool.submit(plan, profile, options) if folder and profile.path.is_file() else None
+            known, accounts = _ask_slurm(findings)
+            asks = asks_of_profile(profile)
+            with collected(findings):
+                asks = planning.result() if planning else asks
+        places = _places(findings, asks, profile, known, accounts) if known else {}
         if places:
             _probe(args, findings, profile, places, folder, config or {}, here)
 

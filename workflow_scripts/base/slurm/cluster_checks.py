@@ -114,16 +114,20 @@ def _too_large(ask: Ask, places: list[Partition]) -> str:
     if not kinds or any(_holds(kind, ask, model) for kind in kinds):
         return ""
     largest = max(kinds, key=lambda kind: (kind.gpu_count >= ask.gpus, kind.memory_mb, kind.cpus))
-    gpus = f" and {ask.gpus} {model} GPUs".replace("  ", " ") if ask.gpus else ""
+    gpus = f" and {_count(ask.gpus, f'{model} GPU'.strip())}" if ask.gpus else ""
     mend = [f"at most {largest.cpus} for them in set-threads"] if ask.cpus > largest.cpus else []
     if ask.memory_mb > largest.memory_mb:
         mend.append(f"`mem_mb: {largest.memory_mb}`, if the study is small enough for it, in set-resources")
     if ask.gpus and ask.gpus > (largest.gpus.get(model, 0) if model else largest.gpu_count):
         mend.append(f"a GPU that is there ({', '.join(sorted(largest.gpus)) or 'none'}) in set-resources")
     return (
-        f"{ask.cpus} CPUs, {ask.memory_mb:.0f} MB{gpus} on one node, and its largest has {largest.cpus} CPUs, "
-        f"{largest.memory_mb} MB and {largest.gpu_count} GPUs; write {' and '.join(mend)}"
+        f"{_count(ask.cpus, 'CPU')}, {ask.memory_mb:.0f} MB{gpus} on one node, and its largest has "
+        f"{_count(largest.cpus, 'CPU')}, {largest.memory_mb} MB and {_count(largest.gpu_count, 'GPU')}; write {' and '.join(mend)}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _holds(kind: Nodes, ask: Ask, model: str) -> bool:

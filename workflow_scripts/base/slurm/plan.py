@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -41,23 +42,29 @@ class Ask:
         return str(self.resources.get("slurm_account") or "")
 
     @property
+    def nodes(self) -> int:
+        """Nodes that one job spans."""
+        return max(1, int(self.number("nodes")))
+
+    @property
     def cpus(self) -> int:
-        """CPUs of one job."""
-        return int(self.number("cpus_per_task")) or self.threads or 1
+        """CPUs of one job on one node."""
+        tasks = max(1, int(self.number("tasks")))
+        return (int(self.number("cpus_per_task")) or self.threads or 1) * math.ceil(tasks / self.nodes)
 
     @property
     def memory_mb(self) -> float:
-        """Memory of one job, in the megabytes of Slurm."""
+        """Memory of one job on one node, in the megabytes of Slurm."""
         return self.number("mem_mb_per_cpu") * self.cpus or self.number("mem_mb")
 
     @property
     def gpus(self) -> int:
-        """GPUs that a job of the rule asks for."""
+        """GPUs that a job of the rule asks for on one node."""
         gres = str(self.resources.get("gres") or "")
-        if "gpu" in gres:
+        if "gpu" in gres:  # a node
             count = gres.rpartition(":")[2]
             return int(count) if count.isdigit() else 1
-        return int(self.number("gpu") or bool(self.resources.get("gpu_model")))
+        return math.ceil((self.number("gpu") or bool(self.resources.get("gpu_model"))) / self.nodes)
 
 
 def plan(profile: Profile, snakemake_options: Sequence[str]) -> list[Ask]:
@@ -121,15 +128,20 @@ def _enlarge(ask: Ask, threads: int, resources: dict[str, object]) -> None:
 
 
 def asks_of_profile(profile: Profile) -> list[Ask]:
-    """What is known without a plan: rules that the profile names are the ones that need a GPU."""
-    named = [Ask(rule, None, {"gpu": 1, **profile.resources(rule)}) for rule in profile.of_rule]
-    return [Ask("all others", None, profile.resources()), *named]
+    """What is known where Snakemake cannot plan: the rules as they stand in their files, and what the profile says."""
+    asks = []
+    for rule, text in _rules().items():
+        gpu = {"gpu": 1} if re.search(r"^ +gpu=", text, flags=re.MULTILINE) else {}
+        asks.append(Ask(rule, None, {**gpu, **profile.resources(rule)}))
+    return asks
 
 
 def unknown_rules(profile: Profile) -> list[str]:
     """Rules that the profile names and the workflow does not have: Snakemake passes over them in silence."""
-    files = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
-    known = {
-        name for file in files for name in re.findall(r"^rule (\w+):", file.read_text("utf-8"), flags=re.MULTILINE)
-    }
-    return sorted(set(profile.of_rule) - known)
+    return sorted(set(profile.of_rule) - set(_rules()))
+
+
+def _rules() -> dict[str, str]:
+    """The text of each rule that makes something."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
+    return dict(re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, flags=re.MULTILINE | re.DOTALL))
