@@ -116,6 +116,38 @@ rule figure_cases:
         " {params.simulated} 2>&1 | tee {log:q}"
 
 
+rule pack_viewer:
+    input:
+        **COHORT,
+        tables=expand(f"{N}/synthetic/{{system}}/cases.tsv", system=SYSTEMS, allow_missing=True),
+    output:
+        volumes=f"{RUN}/figures/n_real~{{n_real}}/viewer.json",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pack_viewer.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pack_viewer.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        config=block(
+            **config["evaluation"]["report"],
+            cases=config["evaluation"]["figures"]["cases"],
+            modalities=config["modalities"],
+            regions=config["regions"],
+        ),
+        volumes=VOLUMES,
+        simulated=SIMULATED_FLAG,
+        code=code("pack_viewer"),
+    shell:
+        "python -m workflow_scripts.pack_viewer --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -125,6 +157,7 @@ rule make_report:
         compute=f"{RUN}/tables/compute.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+        viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
