@@ -5,7 +5,12 @@ rule make_tables:
     input:
         dice=all_arms("dice.tsv"),
     output:
-        csv=f"{RUN}/tables/augmentation_ratio.csv",
+        csv=report(
+            f"{RUN}/tables/augmentation_ratio.csv",
+            caption="report/ratio_table.rst",
+            category="Tables",
+            labels={"table": "segmentation by augmentation ratio"},
+        ),
         md=f"{RUN}/tables/augmentation_ratio.md",
         tex=f"{RUN}/tables/augmentation_ratio.tex",
     log:
@@ -34,8 +39,20 @@ rule make_system_tables:
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
     output:
-        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/compute", ".md", ".tex"),
+        multiext(f"{RUN}/tables/systems", ".md", ".tex"),
+        compute=report(
+            f"{RUN}/tables/compute.csv",
+            caption="report/compute.rst",
+            category="Tables",
+            labels={"table": "cost of the systems"},
+        ),
+        systems=report(
+            f"{RUN}/tables/systems.csv",
+            caption="report/systems.rst",
+            category="Tables",
+            labels={"table": "the systems compared"},
+        ),
     log:
         f"{RUN}/logs/make_system_tables.log",
     benchmark:
@@ -67,7 +84,12 @@ rule make_figures:
         dice=all_arms("dice.tsv"),
         table=f"{RUN}/tables/augmentation_ratio.csv",
     output:
-        png=f"{RUN}/figures/dice_vs_ratio.png",
+        png=report(
+            f"{RUN}/figures/dice_vs_ratio.png",
+            caption="report/ratio_figure.rst",
+            category="Figures",
+            labels={"figure": "Dice against augmentation ratio", "system": "all", "real patients": "all"},
+        ),
     log:
         f"{RUN}/logs/make_figures.log",
     benchmark:
@@ -92,7 +114,16 @@ rule figure_cases:
         **COHORT,
         tables=synthetic_blocks,
     output:
-        png=f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+        png=report(
+            f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+            caption="report/case_figure.rst",
+            category="Figures",
+            labels={
+                "figure": "real and synthetic cases",
+                "system": "{system}",
+                "real patients": "{n_real}",
+            },
+        ),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
     benchmark:
@@ -163,7 +194,12 @@ rule make_report:
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
     output:
-        html=f"{RUN}/report.html",
+        html=report(
+            f"{RUN}/report.html",
+            caption="report/report.rst",
+            category="Answer",
+            labels={"page": "report.html"},
+        ),
     log:
         f"{RUN}/logs/make_report.log",
     benchmark:
