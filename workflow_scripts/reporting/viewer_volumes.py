@@ -26,7 +26,7 @@ class ViewedCase:
     system : the system that made a synthetic case; "" for others
     images : uint8 (D, H, W) a modality, 0 (background) to 255
     levels : uint8 (D, H, W), 0 to the number of regions
-    affine : 4 x 4, voxel (w, h, d) to RAS mm
+    affine : 4 x 4, voxel (w, h, d) to RAS mm; w runs to the patient's right, h to the front, d up
     """
 
     case_id: str

@@ -94,6 +94,8 @@
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.35, 0.65, 1, 0.7],
       crosshairGap: 4,
+      crosshairWidth: 0.6,
+      crosshairWidthUnit: "percent",
       dragAndDropEnabled: false,
       isNearestInterpolation: true,
       isRadiologicalConvention: true,
