@@ -24,7 +24,7 @@ SECONDS = 60  # WebGL in software on a busy machine takes its time
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if browser_programs() is None:
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
+        pytest.skip("no browser (chromium, chromedriver): apt-get install chromium chromium-driver")
     with chromium(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 
