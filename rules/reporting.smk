@@ -5,7 +5,12 @@ rule make_tables:
     input:
         dice=all_arms("dice.tsv"),
     output:
-        csv=f"{RUN}/tables/augmentation_ratio.csv",
+        csv=report(
+            f"{RUN}/tables/augmentation_ratio.csv",
+            caption="report/ratio_table.rst",
+            category="Tables",
+            labels={"table": "segmentation by augmentation ratio"},
+        ),
         md=f"{RUN}/tables/augmentation_ratio.md",
         tex=f"{RUN}/tables/augmentation_ratio.tex",
     log:
@@ -34,8 +39,20 @@ rule make_system_tables:
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
     output:
-        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/compute", ".md", ".tex"),
+        multiext(f"{RUN}/tables/systems", ".md", ".tex"),
+        compute=report(
+            f"{RUN}/tables/compute.csv",
+            caption="report/compute.rst",
+            category="Tables",
+            labels={"table": "cost of the systems"},
+        ),
+        systems=report(
+            f"{RUN}/tables/systems.csv",
+            caption="report/systems.rst",
+            category="Tables",
+            labels={"table": "the systems compared"},
+        ),
     log:
         f"{RUN}/logs/make_system_tables.log",
     benchmark:
@@ -67,7 +84,12 @@ rule make_figures:
         dice=all_arms("dice.tsv"),
         table=f"{RUN}/tables/augmentation_ratio.csv",
     output:
-        png=f"{RUN}/figures/dice_vs_ratio.png",
+        png=report(
+            f"{RUN}/figures/dice_vs_ratio.png",
+            caption="report/ratio_figure.rst",
+            category="Figures",
+            labels={"figure": "Dice against augmentation ratio", "system": "all", "real patients": "all"},
+        ),
     log:
         f"{RUN}/logs/make_figures.log",
     benchmark:
@@ -92,7 +114,16 @@ rule figure_cases:
         **COHORT,
         tables=synthetic_blocks,
     output:
-        png=f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+        png=report(
+            f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+            caption="report/case_figure.rst",
+            category="Figures",
+            labels={
+                "figure": "real and synthetic cases",
+                "system": "{system}",
+                "real patients": "{n_real}",
+            },
+        ),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
     benchmark:
@@ -148,6 +179,38 @@ rule make_cost_table:
         " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
 
 
+rule pack_viewer:
+    input:
+        **COHORT,
+        tables=expand(f"{N}/synthetic/{{system}}/cases.tsv", system=SYSTEMS, allow_missing=True),
+    output:
+        volumes=f"{RUN}/figures/n_real~{{n_real}}/viewer.json",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pack_viewer.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pack_viewer.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="1h",
+    params:
+        config=block(
+            **config["evaluation"]["report"],
+            cases=config["evaluation"]["figures"]["cases"],
+            modalities=config["modalities"],
+            regions=config["regions"],
+        ),
+        volumes=VOLUMES,
+        simulated=SIMULATED_FLAG,
+        code=code("pack_viewer"),
+    shell:
+        "python -m workflow_scripts.pack_viewer --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -158,12 +221,18 @@ rule make_report:
         cost=f"{RUN}/tables/cost.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+        viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
     output:
-        html=f"{RUN}/report.html",
+        html=report(
+            f"{RUN}/report.html",
+            caption="report/report.rst",
+            category="Answer",
+            labels={"page": "report.html"},
+        ),
     log:
         f"{RUN}/logs/make_report.log",
     benchmark:

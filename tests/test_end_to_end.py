@@ -66,7 +66,8 @@ def test_a_second_run_does_nothing(project):
     ("override", "rules"),
     [
         ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
-        ("evaluation={figures: {cases: 1}}", {"figure_cases", "make_report"}),
+        ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
+        ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
         ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
         ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),

@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from report_files import add_synthetic
 from study_files import CONTROLS, MIXES, study
 
 from workflow_scripts import figure_cases, make_figures, make_tables
@@ -142,18 +143,7 @@ def test_the_slices_shown_are_those_with_the_most_tumour():
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory, preprocessed_cohort):
     """A cohort of small cases with splits, and "synthetic" cases made of two of them."""
-    folder = preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5)
-    ids = list(read_tsv(folder / "cases.tsv").case_id)
-    write_json(folder / "splits.json", {"seed": 0, "test": ids[:1], "val": ids[1:2], "train": {"3": ids[2:]}})
-    store, rows = VolumeStore(folder / "volumes"), []
-    for number, case_id in enumerate(ids[:2]):
-        name, meta = f"SliceAug-{number:05d}-000", store.meta(case_id)
-        image, levels = np.array(store.image(case_id), dtype=np.float32), np.array(store.levels(case_id))
-        where = folder / "synthetic" / name
-        write_case(where, name, image, levels, np.array(meta["affine"]), meta["modalities"])
-        rows.append({"case_id": name, "number": number, "attempts": 1})
-    write_tsv(folder / "synthetic/blocks/0.tsv", pd.DataFrame(rows))
-    return folder
+    return add_synthetic(preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5))
 
 
 def case_figure(cohort, out, *options, **config):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..base.errors import UserError
+from ..base.seeds import numpy_rng
 from ..cohort.regions import levels_to_channels
 from .style import REGION_COLOURS, STYLE
 from .tables import REGION_NAMES
@@ -25,6 +26,12 @@ class PicturedCase(NamedTuple):
     image: np.ndarray
     levels: np.ndarray
     spacing_mm: Sequence[float]
+
+
+def pick_real(case_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` of the training patients, a seeded draw in their own order: none is picked for its looks."""
+    order = numpy_rng(seed, "real cases in the figure").permutation(len(case_ids))[:count]
+    return [case_ids[index] for index in np.sort(order)]
 
 
 def view(volume: np.ndarray, plane: str, index: int) -> np.ndarray:

@@ -22,11 +22,13 @@ import jinja2
 
 from .answer import answer
 from .blocks import Run, Section
-from .sections import cohort, cost, images, provenance, segmentation, systems
+from .headline import headline
+from .sections import cohort, cost, images, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {
+    "table": "augmentation_ratio.csv",
     "cases": "cases.tsv of the cohort",
     "splits": "splits.json of the cohort",
     "rejected": "rejected.tsv of the cohort",
@@ -35,6 +37,7 @@ FILES = {
     "cost": "cost.csv",
     "ratio-figure": "Dice against ratio, PNG or SVG",
     "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
+    "viewer": "volumes for the viewer, of pack_viewer",
     "fid": "fid.tsv of every system and n_real",
     "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
     "synthetic-rejected": "draws that the gate refused, of every system and n_real",
@@ -44,6 +47,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     segmentation.ratios,
     systems.systems,
     images.case_figures,
+    viewer.viewer,
     images.fid,
     images.reconstruction,
     systems.compute,
@@ -62,7 +66,9 @@ def render(run: Run) -> str:
     )  # fmt: skip
     sections = [section(run) for section in SECTIONS]
     return environment.get_template("report.html.jinja").render(
+        title=f"SliceAug report: {run.config['run']}" if "run" in run.config else "SliceAug report",
         simulated=SIMULATED if run.simulated else "",
+        headline=headline(run.table),
         answer=answer(run.table),
         sections=[section for section in sections if section],
     )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
-from ..blocks import Figure, Notes, Run, Section, Table, Text
+from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text
 from ..tables import number
 
 
@@ -76,7 +76,15 @@ def fid(run: Run) -> Section:
             f"There are fewer slices than the {first.feature_dimension} features in some rows: the distances are "
             "biased upward, and only the comparison with the floor counts."
         )
-    return Section("images", title, [Table("Fréchet distances", pd.DataFrame(rows), 2), Notes(notes)])
+    return Section(
+        "images",
+        title,
+        [
+            Table("Fréchet distances", pd.DataFrame(rows), 2),
+            Notes(notes),
+            MadeBy("evaluate_images", run.settings("evaluation.images"), str(run.paths("fid")[0])),
+        ],
+    )
 
 
 def reconstruction(run: Run) -> Section:
