@@ -11,9 +11,7 @@ from study_files import CONTROLS, MIXES, study
 
 from workflow_scripts import figure_cases, make_figures, make_tables
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv, write_json, write_tsv
-from workflow_scripts.cohort.nifti import write_case
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.evaluation.arms import read_scores
 from workflow_scripts.reporting.case_figure import largest_slices, view
 from workflow_scripts.reporting.ratio_figure import dice_limits, dice_vs_ratio
