@@ -70,7 +70,12 @@ rule segmentation:
 rule evaluation:
     input:
         all_arms("dice.tsv"),
-        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+        expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
+            n_real=N_REAL,
+            system=SYSTEMS,
+            file=["fid", "control", "masks"],
+        ),
 
 
 rule tables:
@@ -78,4 +83,6 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

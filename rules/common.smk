@@ -28,6 +28,7 @@ AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["syste
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
+REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 SIMULATED_FLAG = "--simulated" if SIMULATED else ""
 COHORT = {
     "cases": f"{RUN}/cohort/cases.tsv",
@@ -89,11 +90,25 @@ def synthesis_block(wildcards):
     return block(**settings, **sampler)
 
 
-def cost_block(wildcards):
-    """The sampling of a system as its cost is measured: what decides the cost, and nothing of the gate."""
+def sampling(wildcards):
+    """How a system is sampled, and nothing of the gate."""
     synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
     sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**config["evaluation"]["cost"], **synthesis, **sampler)
+    return synthesis | sampler
+
+
+def cost_block(wildcards):
+    return block(**config["evaluation"]["cost"], **sampling(wildcards))
+
+
+def control_block(wildcards):
+    return block(requests=config["evaluation"]["control"]["requests"], **sampling(wildcards))
+
+
+def sweep_block(wildcards):
+    modality = config["evaluation"]["figures"]["modality"]
+    steps = config["evaluation"]["control"]["sweep_steps"]
+    return block(sweep_steps=steps, modality=modality, **sampling(wildcards))
 
 
 def space_of(wildcards):
@@ -174,3 +189,10 @@ def all_arms(file):
 
 def of_all_systems(pattern):
     return expand(pattern, n_real=N_REAL, system=SYSTEMS)
+
+
+SWEEP_FIGURES = (
+    of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png")
+    if config["evaluation"]["control"]["sweep_steps"]
+    else []
+)

@@ -41,6 +41,18 @@ def test_the_report_says_that_the_cohort_is_simulated(results):
     assert "simulat" in (results / "report.html").read_text().lower()
 
 
+def test_control_and_masks_have_a_row_a_feature(results):
+    control = pd.read_csv(results / "tables/control.csv")
+    assert (control.query("requests == 'all'").groupby("feature").size() == 1).all() and control.feature.nunique() == 12
+    held_out = json.loads((results / "cohort/splits.json").read_text())
+    assert set(control.n_requests) == {len(held_out["test"]) + len(held_out["val"])}
+    masks = pd.read_csv(results / "tables/masks.csv")
+    assert set(masks.comparison) == {"synthetic", "floor", "ungated"}
+    assert (results / "figures/n_real~4/control_sweep_slice_ldm.png").stat().st_size > 10_000
+    report = (results / "report.html").read_text()
+    assert 'id="control"' in report and 'id="masks"' in report and "control sweep slice ldm" in report
+
+
 def test_a_second_run_does_nothing(project):
     done = snakemake(project, *TINY)
     assert done.returncode == 0
@@ -50,7 +62,16 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("override", "rules"),
     [
-        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
+        (
+            "evaluation={tables: {seed: 5}}",
+            {"make_tables", "make_system_tables", "make_control_tables", "make_figures", "make_report"},
+        ),
+        (
+            "evaluation={control: {requests: 1}}",
+            {"evaluate_control", "evaluate_masks", "make_control_tables", "make_report"},
+        ),
+        ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
+        ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "make_report"}),
         ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
         ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),

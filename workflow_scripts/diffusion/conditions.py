@@ -62,6 +62,12 @@ class FeatureTable:
         """(..., F) -> (..., F): mean 0 and standard deviation 1 over the training cases."""
         return (features - self.mean) / self.std
 
+    def outside(self, features: np.ndarray) -> list[str]:
+        """Names of the features (F,) that lie outside of what was seen."""
+        slack = 1e-9 * np.maximum(np.abs(self.lowest), np.abs(self.highest))
+        seen = (features >= self.lowest - slack) & (features <= self.highest + slack)
+        return [name for name, inside in zip(self.names, seen, strict=True) if not inside]
+
     def describe(self) -> dict:
         """The model contract's ``features`` block."""
         parts = {"mean": self.mean, "std": self.std, "min": self.lowest, "max": self.highest}

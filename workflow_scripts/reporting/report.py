@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .control_tables import control_sections
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -180,6 +181,8 @@ def render(
     config: dict,
     systems: pd.DataFrame | None = None,
     compute: pd.DataFrame | None = None,
+    control: pd.DataFrame | None = None,
+    masks: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
@@ -192,7 +195,7 @@ def render(
         answer=answer(table),
         caption=[sentence for sentence in caption(table, simulated) if sentence != SIMULATED],
         sections=ratio_sections(table),
-        system_tables=system_sections(systems, compute),
+        system_tables=[*system_sections(systems, compute), *control_sections(control, masks, simulated)],
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
         fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
         reconstruction=reconstruction_rows(labelled(reconstruction)),
