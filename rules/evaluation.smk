@@ -179,7 +179,7 @@ rule evaluate_masks:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(permutations=config["evaluation"]["masks"]["permutations"]),

@@ -131,7 +131,7 @@ rule make_control_tables:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),

@@ -13,6 +13,18 @@ from statistics import NormalDist
 import numpy as np
 
 
+def expanded_tail(n_cases: int, confidence: float) -> float:
+    """Share of a bootstrap distribution to leave out at either end, for an interval over two cases or more.
+
+    The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
+    normal instead of t quantiles. The tails are moved so that it would be right for means of normal data
+    (Hesterberg 2015, The American Statistician 69:371, section 4.2).
+    """
+    from scipy.stats import t
+
+    return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean of an arm over cases and seeds, and its spread. A spread of one value was not measured: None.
@@ -51,24 +63,14 @@ def best_coverage(n_cases: int) -> float:
     return 1.0 - 2.0 ** (1 - n_cases)
 
 
-def expanded_tail(n_cases: int, confidence: float) -> float:
-    """Share of the bootstrap distribution to leave out at either end, for an interval over two cases or more.
-
-    The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
-    normal instead of t quantiles. The tails are moved so that it would be right for means of normal data
-    (Hesterberg 2015, The American Statistician 69:371, section 4.2).
-    """
-    from scipy.stats import t
-
-    return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
-
-
 def bootstrap_interval(
     values: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
 ) -> tuple[float, float] | None:
-    """Expanded-percentile bootstrap interval of the mean of `values`, shape (cases,); see `expanded_tail`.
+    """Expanded-percentile bootstrap interval of the mean of `values`, shape (cases,).
 
-    None with fewer than two cases.
+    The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
+    normal instead of t quantiles. The tails are moved so that it would be right for normal data
+    (Hesterberg 2015, The American Statistician 69:371, section 4.2). None with fewer than two cases.
     """
     values = np.asarray(values, dtype=np.float64)
     n = len(values)

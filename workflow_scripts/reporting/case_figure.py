@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -52,6 +51,7 @@ def largest_slices(levels: np.ndarray) -> dict[str, int]:
 
 
 def extent_mm(plane: str, shape: Sequence[int], spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a slice of a (D, H, W) volume, in mm."""
     depth, height, width = (n * edge for n, edge in zip(shape, spacing_mm, strict=True))
     across, up = {"axial": (width, height), "coronal": (width, depth), "sagittal": (height, depth)}[plane]
     return (0.0, across, 0.0, up)
@@ -102,11 +102,11 @@ def real_and_synthetic(
 def _draw_case(row_axes: np.ndarray, case: PicturedCase, regions: Sequence[str]) -> None:
     slices = largest_slices(case.levels)
     for axes, plane in zip(row_axes, PLANES, strict=True):
-        draw_slice(axes, case, regions, plane, slices[plane])
+        draw_plane(axes, case, regions, plane, slices[plane])
 
 
-def draw_slice(axes: Axes, case: PicturedCase, regions: Sequence[str], plane: str, index: int) -> None:
-    """Draw one slice of a case, as `view` has it, with the contours of its regions; the axes are in mm."""
+def draw_plane(axes: plt.Axes, case: PicturedCase, regions: Sequence[str], plane: str, index: int) -> None:
+    """One slice of a case, with the contours of these regions."""
     extent = extent_mm(plane, case.levels.shape, case.spacing_mm)
     picture = view(np.asarray(case.image, dtype=np.float32), plane, index)
     axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")

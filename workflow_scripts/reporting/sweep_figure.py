@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .case_figure import PicturedCase, draw_slice, extent_mm, largest_slices
+from .case_figure import PicturedCase, draw_plane, extent_mm, largest_slices
 from .style import REGION_COLOURS, STYLE
 from .tables import REGION_NAMES
 
@@ -33,7 +33,7 @@ class SweepCell(NamedTuple):
 
 
 def centre_in_view(plane: str, extent: Sequence[float], place_mm: Mapping[str, float]) -> tuple[float, float]:
-    """Where the requested centre lies on a slice drawn by `draw_slice`, in its mm from the lower left corner.
+    """Where the requested centre lies on a slice drawn by `draw_plane`, in its mm from the lower left corner.
 
     `place_mm` holds centroid_x_mm, centroid_y_mm and centroid_z_mm, relative to the centre of the grid.
     """
@@ -64,7 +64,7 @@ def control_sweep(rows: Mapping[str, Sequence[SweepCell]], regions: Sequence[str
         for line, (name, cells) in zip(grid, rows.items(), strict=True):
             words, unit, plane = ROWS[name]
             for axes, cell in zip(line, cells, strict=True):
-                draw_slice(axes, cell.case, regions, plane, largest_slices(cell.case.levels)[plane])
+                draw_plane(axes, cell.case, regions, plane, largest_slices(cell.case.levels)[plane])
                 across, up = centre_in_view(plane, shapes[name], cell.requested)
                 axes.plot(across, up, "+", color="#56B4E9", markersize=7, markeredgewidth=1.2)
                 axes.set(xticks=[], yticks=[], xlim=shapes[name][:2], ylim=shapes[name][2:])
