@@ -199,6 +199,7 @@ def test_ungated_draws_are_described_and_not_tested(tables):
     assert list(table.index) == list(VALIDITY) and table.p.isna().all()
     assert table["mean"]["empty"] == 0.5 and table.reference_mean["empty"] == 0
     assert table["n"]["outside_brain_fraction"] == 1, "an empty mask lies nowhere"
+    assert table["mean"]["pieces"] == 1 and table["n"]["empty"] == 2
 
 
 def test_a_folder_of_masks_is_a_reference_without_places(tables):

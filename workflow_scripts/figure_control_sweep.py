@@ -67,10 +67,10 @@ def main(argv: list[str] | None = None) -> None:
                 )
                 bar.update(1)
     title = (
-        f"{modality}; system {contract['name']}, trained on n_real = {args.n_real} patients. One patient: the same noise "
-        "in every picture, and the training tumour nearest the mean, of which one feature goes through its training "
-        "range.\nThe volume grows at fixed sphericity: surface by its power 2/3, box by 1/3. The mask is cut to the "
-        "brain; no draw was refused or picked. *: a requested feature lies outside of the training range."
+        f"{modality}; system {contract['name']}, n_real = {args.n_real}. The same noise in every picture; requested is the "
+        "training tumour nearest the mean, of which a row takes one feature through its training range.\nThe volume "
+        "grows at fixed sphericity: surface by its power 2/3, box by 1/3. No draw was refused or picked. *: a requested "
+        "feature lies outside of the training range."
     )
     if args.simulated:
         title = f"SIMULATED COHORT: no patient is real.\n{title}"

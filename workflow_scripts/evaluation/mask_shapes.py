@@ -67,14 +67,17 @@ def shape_rows(
 
 
 def validity_rows(masks: pd.DataFrame, reference: pd.DataFrame) -> list[dict]:
-    """A row a property of `VALIDITY`, in the form of `shape_rows`, without a test. Raises UserError."""
+    """A row a property of `VALIDITY`, in the form of `shape_rows`, without a test.
+
+    All but ``empty`` are over the masks that are not empty. Raises UserError where a column is missing.
+    """
     for table in (masks, reference):
         if missing := [name for name in VALIDITY if name not in table.columns]:
             raise UserError(f"a table of masks lacks {', '.join(missing)}: run `snakemake -R measure_held_out`")
     rows = []
     for name in VALIDITY:
-        one, other = (table[name].to_numpy(np.float64) for table in (masks, reference))
-        one, other = one[np.isfinite(one)], other[np.isfinite(other)]
+        tables = (table if name == "empty" else table[table["empty"] == 0] for table in (masks, reference))
+        one, other = (table[name].to_numpy(np.float64) for table in tables)
         rows.append({"feature": name, "test": NO_TEST, **_moments(one, other)})
     return rows
 

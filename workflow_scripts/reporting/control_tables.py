@@ -28,6 +28,7 @@ FEATURE_NAMES = {
     ALL_FEATURES: ALL_FEATURES,
 }
 _DIGITS = {"ml": 1, "mm": 1, "mm2": 0, "fraction": 3}
+_LEAST_R2 = -100.0  # an R2 has no lower limit, and below this its digits say nothing
 
 
 def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
@@ -44,15 +45,20 @@ def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
 def _parts(table: pd.DataFrame, rows_of) -> list[tuple[str, pd.DataFrame]]:
     """(heading, readable table) for each n_real and system."""
     return [
-        (f"{n_real} real training patients, {system}", pd.DataFrame(rows_of(part)))
+        (f"{system} with {n_real} real training patients", pd.DataFrame(rows_of(part)))
         for (n_real, system), part in table.groupby(["n_real", "system"], sort=False)
     ]
 
 
 def _with_interval(row, name: str, digits: int) -> str:
-    low, high = getattr(row, f"{name}_low"), getattr(row, f"{name}_high")
-    value = number(getattr(row, name), digits)
-    return value if isinstance(low, str) else f"{value} [{number(low, digits)}, {number(high, digits)}]"
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    if isinstance(low, str):
+        return _shown(value, digits)
+    return f"{_shown(value, digits)} [{_shown(low, digits)}, {_shown(high, digits)}]"
+
+
+def _shown(value: object, digits: int) -> str:
+    return number(value, digits) if isinstance(value, str) or value >= _LEAST_R2 else f"< {_LEAST_R2:.0f}"
 
 
 def readable_control(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -72,7 +78,7 @@ def readable_control(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
                     "mean absolute error": _with_interval(row, "mae", digits),
                     "mean error": number(row.bias, digits, signed=True),
                     "n in range": str(within.n),
-                    "R2 in range": number(within.r2_identity, 2),
+                    "R2 in range": _shown(within.r2_identity, 2),
                     "mean absolute error in range": number(within.mae, digits),
                 }
             )
@@ -167,7 +173,7 @@ def readable_shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
                     "n": f"{row.n}, {base.n} against {row.n_reference}",
                 }
             )
-        parts.append((f"{n_real} real training patients, {system} against {reference}", pd.DataFrame(rows)))
+        parts.append((f"{system} with {n_real} real training patients against {reference}", pd.DataFrame(rows)))
     return parts
 
 
