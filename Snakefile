@@ -78,7 +78,12 @@ rule segmentation:
 rule evaluation:
     input:
         all_arms("dice.tsv"),
-        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+        expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
+            n_real=N_REAL,
+            system=SYSTEMS,
+            file=["fid", "control", "masks"],
+        ),
 
 
 rule tables:
@@ -87,4 +92,6 @@ rule tables:
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/cost", ".csv", ".md"),
+        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -31,6 +31,7 @@ AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["syste
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
+REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 SIMULATED_FLAG = "--simulated" if SIMULATED else ""
 COHORT = {
     "cases": f"{RUN}/cohort/cases.tsv",
@@ -103,11 +104,25 @@ def synthesis_block(wildcards):
     return block(**settings, **sampler)
 
 
-def cost_block(wildcards):
-    """The sampling of a system as its cost is measured: what decides the cost, and nothing of the gate."""
+def sampling(wildcards):
+    """How a system is sampled, and nothing of the gate."""
     synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
     sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**config["evaluation"]["cost"], **synthesis, **sampler)
+    return synthesis | sampler
+
+
+def cost_block(wildcards):
+    return block(**config["evaluation"]["cost"], **sampling(wildcards))
+
+
+def control_block(wildcards):
+    return block(requests=config["evaluation"]["control"]["requests"], **sampling(wildcards))
+
+
+def sweep_block(wildcards):
+    modality = config["evaluation"]["figures"]["modality"]
+    steps = config["evaluation"]["control"]["sweep_steps"]
+    return block(sweep_steps=steps, modality=modality, **sampling(wildcards))
 
 
 def space_of(wildcards):
@@ -191,3 +206,8 @@ def input_options(wildcards, input):
     named = {name: input.get(name) for name in input.keys()}
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())
+SWEEP_FIGURES = (
+    of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png")
+    if config["evaluation"]["control"]["sweep_steps"]
+    else []
+)

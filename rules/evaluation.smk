@@ -79,3 +79,114 @@ rule measure_cost:
     shell:
         "python -m workflow_scripts.measure_cost --config {params.config:q} --model {params.model:q}"
         " --n-real {wildcards.n_real} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule measure_held_out:
+    input:
+        **COHORT,
+    output:
+        tumours=f"{RUN}/evaluation/held_out_tumours.tsv",
+    log:
+        f"{RUN}/logs/measure_held_out.log",
+    benchmark:
+        f"{RUN}/benchmarks/measure_held_out.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(regions=config["regions"]),
+        volumes=VOLUMES,
+        code=code("measure_held_out"),
+    shell:
+        "python -m workflow_scripts.measure_held_out --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --out {output.tumours:q} 2>&1 | tee {log:q}"
+
+
+rule measure_reference_masks:
+    input:
+        splits=COHORT["splits"],
+    output:
+        tumours=f"{RUN}/evaluation/reference_masks.tsv",
+        rejected=f"{RUN}/evaluation/reference_masks.rejected.tsv",
+    log:
+        f"{RUN}/logs/measure_reference_masks.log",
+    benchmark:
+        f"{RUN}/benchmarks/measure_reference_masks.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="4h",
+    params:
+        config=block(
+            regions=config["regions"],
+            spacing_mm=config["preprocessing"]["spacing_mm"],
+            on_bad_case=config["on_bad_case"],
+        ),
+        root=REFERENCE_ROOT,
+        code=code("measure_reference_masks"),
+    shell:
+        "python -m workflow_scripts.measure_reference_masks --config {params.config:q} --splits {input.splits:q}"
+        " --root {params.root:q} --out {output.tumours:q} --rejected {output.rejected:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_control:
+    input:
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+        held_out=rules.measure_held_out.output.tumours,
+    output:
+        control=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/evaluate_control/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_control/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="4h",
+        gpu=1,
+    params:
+        config=control_block,
+        model=subpath(input.contract, parent=True),
+        code=code("evaluate_control"),
+    shell:
+        "python -m workflow_scripts.evaluate_control --config {params.config:q} --model {params.model:q}"
+        " --held-out {input.held_out:q} --n-real {wildcards.n_real} --out {output.control:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
+
+
+rule evaluate_masks:
+    input:
+        held_out=rules.measure_held_out.output.tumours,
+        features=rules.measure_tumours.output.features,
+        tables=synthetic_blocks,
+        control=rules.evaluate_control.output.control,
+        reference=rules.measure_reference_masks.output.tumours if REFERENCE_ROOT else [],
+    output:
+        masks=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/evaluate_masks/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_masks/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(permutations=config["evaluation"]["masks"]["permutations"]),
+        reference="--reference" if REFERENCE_ROOT else "",
+        code=code("evaluate_masks"),
+    shell:
+        "python -m workflow_scripts.evaluate_masks --config {params.config:q} --held-out {input.held_out:q}"
+        " --features {input.features:q} --tables {input.tables:q} --control {input.control:q}"
+        " {params.reference} {input.reference:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
+        " --out {output.masks:q} 2>&1 | tee {log:q}"

@@ -211,6 +211,62 @@ rule pack_viewer:
         " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
+rule make_control_tables:
+    input:
+        control=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv"),
+        masks=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv"),
+    output:
+        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
+    log:
+        f"{RUN}/logs/make_control_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_control_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["tables"]),
+        out=subpath(output[0], parent=True),
+        simulated=SIMULATED_FLAG,
+        code=code("make_control_tables"),
+    shell:
+        "python -m workflow_scripts.make_control_tables --config {params.config:q} --control {input.control:q}"
+        " --masks {input.masks:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule figure_control_sweep:
+    input:
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        png=f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png",
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control_sweep.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/figure_control_sweep/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_control_sweep/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=sweep_block,
+        model=subpath(input.contract, parent=True),
+        simulated=SIMULATED_FLAG,
+        code=code("figure_control_sweep"),
+    shell:
+        "python -m workflow_scripts.figure_control_sweep --config {params.config:q} --model {params.model:q}"
+        " --n-real {wildcards.n_real} --out {output.png:q} --table {output.table:q} {params.simulated}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -222,6 +278,9 @@ rule make_report:
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
+        control=f"{RUN}/tables/control.csv",
+        masks=f"{RUN}/tables/masks.csv",
+        sweeps=SWEEP_FIGURES,
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),

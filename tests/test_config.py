@@ -116,6 +116,14 @@ MISTAKES = {
         ["unknown key 'step' under 'sampler'", "Did you mean 'steps'"],
     ),
     "settings of an absent system": ({"system_settings": {"other": {}}}, ["names 'other'", "not among systems"]),
+    "a sweep of one": (
+        {"evaluation": {"control": {"sweep_steps": 1}}},
+        ["sweep_steps is 1", "two volumes a row", "sweep_steps: 5"],
+    ),
+    "missing folder of masks": (
+        {"evaluation": {"masks": {"reference_root": "/no/such/folder"}}},
+        ["reference_root '/no/such/folder' is no folder", "reference_root: /data/masks"],
+    ),
     "impossible demo split": ({"splits": {"test": 5000}}, ["5120 patients", "cases: 5120"]),
     "falling n_real": ({"splits": {"n_real": [50, 20]}}, ["must rise", "n_real: [20, 50]"]),
     "no validation": ({"splits": {"val": 0}}, ["splits.val is 0", "at least 1", "val: 20"]),

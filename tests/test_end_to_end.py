@@ -56,6 +56,18 @@ def test_the_cost_table_counts_every_job_of_the_run(results):
     assert "What the run cost" in (results / "report.html").read_text()
 
 
+def test_control_and_masks_have_a_row_a_feature(results):
+    control = pd.read_csv(results / "tables/control.csv")
+    assert (control.query("requests == 'all'").groupby("feature").size() == 1).all() and control.feature.nunique() == 12
+    held_out = json.loads((results / "cohort/splits.json").read_text())
+    assert set(control.n_requests) == {len(held_out["test"]) + len(held_out["val"])}
+    masks = pd.read_csv(results / "tables/masks.csv")
+    assert set(masks.comparison) == {"synthetic", "floor", "ungated"}
+    assert (results / "figures/n_real~4/control_sweep_slice_ldm.png").stat().st_size > 10_000
+    report = (results / "report.html").read_text()
+    assert 'id="control"' in report and 'id="masks"' in report and "control sweep slice ldm" in report
+
+
 def test_a_second_run_does_nothing(project):
     done = snakemake(project, *TINY)
     assert done.returncode == 0
@@ -65,7 +77,16 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("override", "rules"),
     [
-        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
+        (
+            "evaluation={tables: {seed: 5}}",
+            {"make_tables", "make_system_tables", "make_control_tables", "make_figures", "make_report"},
+        ),
+        (
+            "evaluation={control: {requests: 1}}",
+            {"evaluate_control", "evaluate_masks", "make_control_tables", "make_report"},
+        ),
+        ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
+        ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),

@@ -13,9 +13,13 @@ from workflow import ROOT, copy_project, snakemake
 SHARED = {
     "cohort/cases.tsv": "paths of all cases; a stage takes those of its subset from splits.json",
     "cohort/splits.json": "the lists of ids themselves",
+    "evaluation/held_out_tumours.tsv": "tumours of validation and test patients, for evaluation; see the test below",
+    "evaluation/reference_masks.tsv": "tumours of patients outside of the study, for evaluation",
 }
 # The only stages that may look at more than one subset: they come after all training.
-GATHER = {"make_tables", "make_system_tables", "make_figures", "make_report"}
+GATHER = {"make_tables", "make_system_tables", "make_control_tables", "make_figures", "make_report"}
+# Made once for all subsets, from patients that none of them holds.
+HELD_OUT = {"measure_held_out", "measure_reference_masks"}
 BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
 NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 
@@ -49,7 +53,7 @@ def test_the_plan_was_read_whole(jobs):
 
 def test_every_stage_reads_its_own_subset_alone(jobs):
     for rule, inputs, outputs in jobs:
-        if rule in GATHER | BEFORE_SPLITS | {"all"}:
+        if rule in GATHER | BEFORE_SPLITS | HELD_OUT | {"all"}:
             continue
         own = {subset(path) for path in outputs}
         assert len(own) == 1 and None not in own, (rule, outputs)
@@ -62,6 +66,13 @@ def test_nothing_that_trains_reads_a_score_a_prediction_or_an_evaluation(jobs):
     for rule, inputs, _ in jobs:
         if rule.startswith(("train_", "plan_", "pool_", "extract_", "measure_", "synthesize")):
             assert not [path for path in inputs if re.search(r"dice\.tsv|predictions|evaluation/|tables/", path)], rule
+
+
+def test_held_out_tumours_are_read_by_evaluations_that_nothing_trains_on(jobs):
+    readers = {rule for rule, inputs, _ in jobs if any(path.endswith("held_out_tumours.tsv") for path in inputs)}
+    assert readers == {"evaluate_control", "evaluate_masks"}
+    made = {path for rule, _, outputs in jobs if rule in readers for path in outputs}
+    assert {rule for rule, inputs, _ in jobs if made & set(inputs)} == {"evaluate_masks", "make_control_tables"}
 
 
 def test_no_generator_stage_reads_a_segmenter(jobs):
@@ -85,11 +96,11 @@ def test_an_arm_with_synthetic_cases_reads_those_of_its_system_and_subset(jobs):
             assert bool(pools) == ("/segmentation/real" not in outputs[0])
 
 
-def test_only_prediction_and_image_metrics_ask_for_the_test_split():
+def test_only_prediction_and_evaluation_ask_for_the_test_split():
     """The volumes are one folder, so the ids decide: no other program names the test split in its code."""
     asking = set()
     for file in sorted((ROOT / "workflow_scripts").glob("*.py")):
         names = {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
         if "test_ids" in names or '"test"' in file.read_text():
             asking.add(file.stem)
-    assert asking == {"predict_segmentation", "evaluate_images", "split_cohort"}
+    assert asking == {"predict_segmentation", "evaluate_images", "measure_held_out", "split_cohort"}

@@ -45,6 +45,14 @@ def test_own_data_makes_no_demo_cohort(project, tmp_path):
     assert planned(project, "--config", f"data_root={tmp_path}")["demo_cohort"] == 0
 
 
+def test_a_folder_of_masks_is_measured_where_there_is_one_and_the_sweep_can_be_left_out(project, tmp_path):
+    jobs = planned(project)
+    assert jobs["measure_reference_masks"] == 0 and jobs["figure_control_sweep"] == jobs["evaluate_control"] == 3
+    override = f"evaluation={{masks: {{reference_root: '{tmp_path}'}}, control: {{sweep_steps: 0}}}}"
+    jobs = planned(project, "--config", override)
+    assert jobs["measure_reference_masks"] == 1 and jobs["figure_control_sweep"] == 0
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_named_target(project, target):
     assert planned(project, target, "--configfile", "config/demo.yaml")

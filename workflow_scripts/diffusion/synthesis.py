@@ -192,10 +192,22 @@ def sample_latents(
 @torch.inference_mode()
 def decode(generator: Generator, latent: Tensor, settings: SynthesisSettings) -> tuple[np.ndarray, np.ndarray]:
     """Image float32 (M, D, H, W) and nested levels uint8 (D, H, W) of one latent (e, D, h, w), as decoded."""
+    image, probabilities = decode_channels(generator, latent, settings)
+    return image, channels_to_levels(probabilities, generator.contract["regions"])
+
+
+@torch.inference_mode()
+def decode_channels(generator: Generator, latent: Tensor, settings: SynthesisSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Image (M, D, H, W) and mask probabilities (R, D, H, W), float32, of one latent (e, D, h, w): not yet nested."""
     with autocast(generator.device, settings.precision):
         image, mask = generator.autoencoder.decode_volumes(latent[None], settings.slices_per_batch)
-    levels = channels_to_levels(mask[0].float().cpu(), generator.contract["regions"])
-    return image[0].float().cpu().numpy(), levels.numpy()
+    return image[0].float().cpu().numpy(), mask[0].float().cpu().numpy()
+
+
+def cut_to_brain(image: np.ndarray, levels: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image (M, D, H, W) and levels (D, H, W) with nothing outside of the brain, where the image is exactly -1."""
+    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
+    return image, np.where(brain, levels, 0).astype(np.uint8)
 
 
 def _decoded_case(
@@ -214,6 +226,5 @@ def _decoded_case(
     verdict = judge(levels, brain, spacing_mm, generator.features, contract["brain_volume_ml"], gate)
     if verdict.reasons:
         return Refusal(number, attempt, verdict.reasons, verdict.measured, attempt >= settings.max_redraws)
-    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
     requested = dict(zip(generator.features.names, features.tolist(), strict=True))
-    return Case(number, attempt + 1, requested, verdict.measured, image, np.where(brain, levels, 0).astype(np.uint8))
+    return Case(number, attempt + 1, requested, verdict.measured, *cut_to_brain(image, levels, brain))

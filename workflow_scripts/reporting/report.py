@@ -23,7 +23,7 @@ import jinja2
 from .answer import answer
 from .blocks import Run, Section
 from .headline import headline
-from .sections import cohort, cost, images, provenance, segmentation, systems, viewer
+from .sections import cohort, control, cost, images, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,6 +38,9 @@ FILES = {
     "ratio-figure": "Dice against ratio, PNG or SVG",
     "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
     "viewer": "volumes for the viewer, of pack_viewer",
+    "control": "control.csv",
+    "masks": "masks.csv",
+    "sweeps": "one tumour that grows and moves, of every system and n_real, PNG",
     "fid": "fid.tsv of every system and n_real",
     "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
     "synthetic-rejected": "draws that the gate refused, of every system and n_real",
@@ -50,6 +53,8 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     viewer.viewer,
     images.fid,
     images.reconstruction,
+    control.control,
+    control.masks,
     systems.compute,
     cost.cost,
     cohort.gate,
