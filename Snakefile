@@ -15,6 +15,7 @@ include: "rules/generator.smk"
 include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/memorisation.smk"
 include: "rules/reporting.smk"
 
 
@@ -71,6 +72,7 @@ rule evaluation:
     input:
         all_arms("dice.tsv"),
         expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation.tsv", n_real=N_REAL, system=SYSTEMS),
 
 
 rule tables:
@@ -78,4 +80,5 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

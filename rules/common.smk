@@ -117,6 +117,20 @@ def space_options(wildcards):
     return " ".join(f"--{kind} {shlex.quote(folder)}" for kind, folder in folders.items())
 
 
+def copy_gate_files(wildcards):
+    """The training set that the release gate compares with, where copies of training cases are refused."""
+    if config["memorisation"]["action"] != "refuse":
+        return []
+    return [f"{RUN}/n_real~{wildcards.n_real}/memorisation/reference.{kind}" for kind in ("json", "safetensors")]
+
+
+def copy_gate_options(wildcards, input):
+    if not input.copies:
+        return ""
+    rate = config["memorisation"]["false_positive_rate"]
+    return f"--refuse-copies {shlex.quote(str(Path(input.copies[0]).parent))} --false-positive-rate {rate}"
+
+
 def data_root(wildcards):
     return DATA_ROOT
 

@@ -123,8 +123,10 @@ rule make_report:
         table=f"{RUN}/tables/augmentation_ratio.csv",
         compute=f"{RUN}/tables/compute.csv",
         systems=f"{RUN}/tables/systems.csv",
+        memorisation=f"{RUN}/tables/memorisation.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+        pair_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         refused=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
@@ -148,7 +150,8 @@ rule make_report:
     shell:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
-        " --systems {input.systems:q} --compute {input.compute:q}"
-        " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
+        " --systems {input.systems:q} --compute {input.compute:q} --memorisation {input.memorisation:q}"
+        " --figures {input.ratio_figure:q} {input.case_figures:q} {input.pair_figures:q}"
+        " --fid {input.fid:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .memorisation_table import memorisation_section
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -129,7 +130,8 @@ def gate_rows(rejected: Sequence[tuple[str, pd.DataFrame]], made: Sequence[tuple
     counts = {label: len(table) for label, table in made}
     rows = []
     for label, table in rejected:
-        kinds = table.reason.str.replace(_NUMBER, "…", regex=True)
+        kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
+        kinds = kinds.str.replace(_NUMBER, "…", regex=True)
         reasons = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         rows.append(
             {
@@ -180,6 +182,7 @@ def render(
     config: dict,
     systems: pd.DataFrame | None = None,
     compute: pd.DataFrame | None = None,
+    memorisation: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
@@ -192,7 +195,8 @@ def render(
         answer=answer(table),
         caption=[sentence for sentence in caption(table, simulated) if sentence != SIMULATED],
         sections=ratio_sections(table),
-        system_tables=system_sections(systems, compute),
+        system_tables=system_sections(systems, compute)
+        + ([] if memorisation is None else [memorisation_section(memorisation)]),
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
         fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
         reconstruction=reconstruction_rows(labelled(reconstruction)),
