@@ -23,6 +23,7 @@ include: "rules/generator.smk"
 include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/memorisation.smk"
 include: "rules/reporting.smk"
 
 
@@ -82,7 +83,7 @@ rule evaluation:
             f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
             n_real=N_REAL,
             system=SYSTEMS,
-            file=["fid", "control", "masks"],
+            file=["fid", "control", "masks", "memorisation"],
         ),
 
 
@@ -94,4 +95,5 @@ rule tables:
         multiext(f"{RUN}/tables/cost", ".csv", ".md"),
         multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -146,6 +146,20 @@ def space_options(wildcards):
     return " ".join(f"--{kind} {shlex.quote(folder)}" for kind, folder in folders.items())
 
 
+def copy_gate_files(wildcards):
+    """The training set that the release gate compares with, where copies of training cases are refused."""
+    if config["memorisation"]["action"] != "refuse":
+        return []
+    return [f"{RUN}/n_real~{wildcards.n_real}/memorisation/reference.{kind}" for kind in ("json", "safetensors")]
+
+
+def copy_gate_options(wildcards, input):
+    if not input.copies:
+        return ""
+    rate = config["memorisation"]["false_positive_rate"]
+    return f"--refuse-copies {shlex.quote(str(Path(input.copies[0]).parent))} --false-positive-rate {rate}"
+
+
 def data_root(wildcards):
     return DATA_ROOT
 
@@ -206,6 +220,8 @@ def input_options(wildcards, input):
     named = {name: input.get(name) for name in input.keys()}
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())
+
+
 SWEEP_FIGURES = (
     of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png")
     if config["evaluation"]["control"]["sweep_steps"]

@@ -280,6 +280,8 @@ rule make_report:
         viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
         control=f"{RUN}/tables/control.csv",
         masks=f"{RUN}/tables/masks.csv",
+        memorisation=f"{RUN}/tables/memorisation.csv",
+        pairs=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
         sweeps=SWEEP_FIGURES,
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +125,7 @@ def synthesise(
     settings: SynthesisSettings,
     requests: Mapping[int, Mapping[str, float]] | None = None,
     extrapolate: bool = False,
+    inspect: Callable[[np.ndarray], Sequence[str]] | None = None,
 ) -> Iterator[Case | Refusal]:
     """Make the cases of these numbers; refused draws come out as well, the last one of a case marked so.
 
@@ -134,6 +135,7 @@ def synthesise(
     ----------
     requests : number -> requested features, all or some; the others are drawn
     extrapolate : the gate does not look at the training range of the features
+    inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
     """
     requests = requests or {}
     gate = settings.gate | ({"feature_tolerance": math.inf} if extrapolate else {})
@@ -153,7 +155,7 @@ def synthesise(
         latents = sample_latents(generator, np.stack(drawn), sources, settings)
         again = []
         for (number, attempt), features, latent in zip(batch, drawn, latents, strict=True):
-            made = _decoded_case(generator, number, attempt, features, latent, settings, gate)
+            made = _decoded_case(generator, number, attempt, features, latent, settings, gate, inspect)
             if isinstance(made, Refusal) and not made.last:
                 again.append((number, attempt + 1))
             yield made
@@ -218,13 +220,16 @@ def _decoded_case(
     latent: Tensor,
     settings: SynthesisSettings,
     gate: dict,
+    inspect: Callable[[np.ndarray], Sequence[str]] | None,
 ) -> Case | Refusal:
     image, levels = decode(generator, latent, settings)
     brain = brain_mask(image)
     contract = generator.contract
     spacing_mm = contract["grid"]["spacing_mm"]
     verdict = judge(levels, brain, spacing_mm, generator.features, contract["brain_volume_ml"], gate)
-    if verdict.reasons:
-        return Refusal(number, attempt, verdict.reasons, verdict.measured, attempt >= settings.max_redraws)
+    image, levels = cut_to_brain(image, levels, brain)
+    reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
+    if reasons:
+        return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)
     requested = dict(zip(generator.features.names, features.tolist(), strict=True))
-    return Case(number, attempt + 1, requested, verdict.measured, *cut_to_brain(image, levels, brain))
+    return Case(number, attempt + 1, requested, verdict.measured, image, levels)

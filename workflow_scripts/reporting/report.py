@@ -23,7 +23,7 @@ import jinja2
 from .answer import answer
 from .blocks import Run, Section
 from .headline import headline
-from .sections import cohort, control, cost, images, provenance, segmentation, systems, viewer
+from .sections import cohort, control, cost, images, memorisation, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,6 +40,8 @@ FILES = {
     "viewer": "volumes for the viewer, of pack_viewer",
     "control": "control.csv",
     "masks": "masks.csv",
+    "memorisation": "memorisation.csv",
+    "pairs": "synthetic cases beside their nearest training cases, of every system and n_real, PNG",
     "sweeps": "one tumour that grows and moves, of every system and n_real, PNG",
     "fid": "fid.tsv of every system and n_real",
     "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
@@ -55,6 +57,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     images.reconstruction,
     control.control,
     control.masks,
+    memorisation.memorisation,
     systems.compute,
     cost.cost,
     cohort.gate,
