@@ -57,6 +57,7 @@ rule evaluate_images:
 
 rule measure_cost:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
