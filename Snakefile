@@ -79,4 +79,5 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        decoder_tables(".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

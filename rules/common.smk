@@ -96,6 +96,17 @@ def attached_depth_decoder(wildcards):
     return [f"{folder}/{file}" for file in files]
 
 
+def depth_decoders(file):
+    """A file of every depth decoder of the study."""
+    names = sorted({config["system"][system]["autoencoder"]["name"] for system in DEPTH_DECODED})
+    return expand(f"{N}/autoencoder/{{name}}/depth_decoder/{file}", n_real=N_REAL, name=names)
+
+
+def decoder_tables(*suffixes):
+    """The tables of the depth decoder; none where no system has one."""
+    return [f"{RUN}/tables/depth_decoder{suffix}" for suffix in suffixes] if DEPTH_DECODED else []
+
+
 def generator_block(wildcards):
     system = config["system"][wildcards.system]
     parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}

@@ -80,3 +80,33 @@ rule measure_cost:
     shell:
         "python -m workflow_scripts.measure_cost --config {params.config:q} --model {params.model:q}"
         " --n-real {wildcards.n_real} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule compare_decoders:
+    input:
+        attached_depth_decoder,
+        splits=COHORT["splits"],
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=cost_block,
+        model=subpath(input.contract, parent=True),
+        volumes=VOLUMES,
+        code=code("compare_decoders"),
+    shell:
+        "python -m workflow_scripts.compare_decoders --config {params.config:q} --model {params.model:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"

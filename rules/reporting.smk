@@ -62,6 +62,36 @@ rule make_system_tables:
         " --fid {input.fid:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
+rule make_decoder_table:
+    input:
+        quality=depth_decoders("reconstruction.tsv"),
+        costs=depth_decoders("cost.tsv"),
+        synthetic=expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
+        ),
+    output:
+        csv=f"{RUN}/tables/depth_decoder.csv",
+        md=f"{RUN}/tables/depth_decoder.md",
+        tex=f"{RUN}/tables/depth_decoder.tex",
+    log:
+        f"{RUN}/logs/make_decoder_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_decoder_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_decoder_table"),
+    shell:
+        "python -m workflow_scripts.make_decoder_table --quality {input.quality:q} --costs {input.costs:q}"
+        " --synthetic {input.synthetic:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_figures:
     input:
         dice=all_arms("dice.tsv"),
@@ -123,6 +153,7 @@ rule make_report:
         table=f"{RUN}/tables/augmentation_ratio.csv",
         compute=f"{RUN}/tables/compute.csv",
         systems=f"{RUN}/tables/systems.csv",
+        decoders=decoder_tables(".csv"),
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
@@ -148,7 +179,7 @@ rule make_report:
     shell:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
-        " --systems {input.systems:q} --compute {input.compute:q}"
+        " --systems {input.systems:q} --compute {input.compute:q} --decoders {input.decoders:q}"
         " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

@@ -15,7 +15,7 @@ SHARED = {
     "cohort/splits.json": "the lists of ids themselves",
 }
 # The only stages that may look at more than one subset: they come after all training.
-GATHER = {"make_tables", "make_system_tables", "make_figures", "make_report"}
+GATHER = {"make_tables", "make_system_tables", "make_decoder_table", "make_figures", "make_report"}
 BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
 NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 
@@ -66,7 +66,15 @@ def test_nothing_that_trains_reads_a_score_a_prediction_or_an_evaluation(jobs):
 
 def test_no_generator_stage_reads_a_segmenter(jobs):
     for rule, inputs, _ in jobs:
-        if rule in ("train_autoencoder", "extract_latents", "measure_tumours", "train_generator", "synthesize"):
+        if rule in (
+            "train_autoencoder",
+            "extract_latents",
+            "measure_tumours",
+            "train_depth_decoder",
+            "train_generator",
+            "attach_depth_decoder",
+            "synthesize",
+        ):
             assert not [path for path in inputs if "/segmentation/" in path], rule
 
 

@@ -19,6 +19,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", type=Path, required=True, help="augmentation_ratio.csv")
     parser.add_argument("--systems", type=Path, help="systems.csv")
     parser.add_argument("--compute", type=Path, help="compute.csv")
+    parser.add_argument(
+        "--decoders", nargs="*", default=[], help="depth_decoder.csv, where a system decodes along depth"
+    )
     parser.add_argument("--figures", nargs="*", default=[], help="PNG or SVG files, in the order to show them")
     parser.add_argument("--fid", nargs="*", default=[], help="fid.tsv of every system and n_real")
     parser.add_argument("--synthetic-rejected", nargs="*", default=[], help="draws that the gate refused, per system")
@@ -43,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         config=args.config,
         systems=args.systems and read_mixed_csv(args.systems),
         compute=args.compute and read_mixed_csv(args.compute),
+        decoders=read_mixed_csv(args.decoders[0]) if args.decoders else None,
     )
     write_text(args.out, text)
 

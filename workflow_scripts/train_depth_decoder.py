@@ -104,7 +104,19 @@ def main(argv: list[str] | None = None) -> None:
     for decoder in decoders.values():
         decoder.eval().requires_grad_(False).to(default_device())
     spec = {key: config[key] for key in SPEC}
-    _measure(decoders, store, held_out, contract, std, config["latent_noise"], spec, seed, settings.precision, args.out)
+    _measure(
+        decoders,
+        store,
+        held_out,
+        args.n_real,
+        contract,
+        std,
+        config["latent_noise"],
+        spec,
+        seed,
+        settings.precision,
+        args.out,
+    )
     same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
     save_model(
         args.out,
@@ -129,22 +141,24 @@ def _millions(module) -> float:
 
 
 def _measure(
-    decoders, store, case_ids, contract, std, noise: float, spec: dict, seed: int, precision: str, out: Path
+    decoders,
+    store,
+    case_ids,
+    n_real: int,
+    contract,
+    std,
+    noise: float,
+    spec: dict,
+    seed: int,
+    precision: str,
+    out: Path,
 ) -> None:
     """reconstruction.tsv, cost.tsv and reconstruction.png of both decoders, on the validation cases."""
     import pandas as pd
     from matplotlib.image import imsave
 
     from workflow_scripts.base.files import write_tsv
-    from workflow_scripts.evaluation.decoders import (
-        COLUMNS,
-        SLICES_PER_BATCH,
-        coronal_strip,
-        cost_rows,
-        decode,
-        decoder_rows,
-        jittered,
-    )  # fmt: skip
+    from workflow_scripts.evaluation import decoders as comparison
     from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device
 
@@ -152,21 +166,24 @@ def _measure(
     for number, case_id in enumerate(case_ids):
         x = stack_channels(store.image(case_id), store.levels(case_id), contract["regions"])  # (M+R, D, H, W)
         with autocast(default_device(), precision):
-            encoded = decoders["slice"].encode_volumes(x[None], SLICES_PER_BATCH)[0]  # (e, D, h, w)
+            encoded = decoders["slice"].encode_volumes(x[None], comparison.SLICES_PER_BATCH)[0]  # (e, D, h, w)
         pictures = [x[: len(names[0])]]
         for level in dict.fromkeys((0.0, float(noise))):
-            z = jittered(encoded, std, level, seed, "jitter", case_id)
-            made = {name: decode(decoder, z, precision) for name, decoder in decoders.items()}
-            rows += decoder_rows(case_id, made, x, level, *names)
+            z = comparison.jittered(encoded, std, level, seed, "jitter", case_id)
+            made = {name: comparison.decode(decoder, z, precision) for name, decoder in decoders.items()}
+            rows += comparison.decoder_rows(case_id, made, x, level, *names)
             pictures += [image for image, _ in made.values()]
         if number == 0:
             with atomic(out / "reconstruction.png") as temporary:
-                picture = coronal_strip(pictures, x[len(names[0])] > 0)
+                picture = comparison.coronal_strip(pictures, x[len(names[0])] > 0)
                 imsave(temporary, picture, cmap="gray", vmin=0, vmax=255, metadata={"Software": None})
-            cost = pd.DataFrame(cost_rows(decoders, encoded, contract, spec, precision))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_tsv(out / "reconstruction.tsv", table)
-    write_tsv(out / "cost.tsv", cost)
+            cost = pd.DataFrame(comparison.cost_rows(decoders, encoded, contract, spec, precision))
+    table, of = (
+        pd.DataFrame(rows, columns=list(comparison.COLUMNS)),
+        {"n_real": n_real, "autoencoder": contract["name"]},
+    )
+    write_tsv(out / "reconstruction.tsv", table.assign(**of))
+    write_tsv(out / "cost.tsv", cost.assign(**of))
     means = table.groupby(["latent_noise", "metric", "plane", "decoder"], sort=False)["value"].mean().unstack()
     for (level, metric, plane), value in means.iterrows():
         log.info(

@@ -103,3 +103,22 @@ def coronal_strip(images: list[Tensor], tumour: Tensor) -> np.ndarray:
     index = int(tumour.sum(dim=(0, 2)).argmax())
     rows = [torch.cat(list(image[:, :, index].flip(1)), dim=1) for image in images]  # (D, M W)
     return ((torch.cat(rows) + 1.0) * 127.5).round().clamp(0, 255).byte().numpy()
+
+
+GRADIENTS = {"axial slices": 0, "rows": 1, "columns": 2}
+"""Direction in which neighbouring voxels are compared -> axis of a volume (D, H, W)."""
+
+
+def gradient_rows(image: Tensor, brain: Tensor, modalities: list[str]) -> list[dict]:
+    """Mean absolute difference between neighbouring voxels of the brain, per modality and direction, in intensities.
+
+    image (M, D, H, W) in [-1, 1]; brain (D, H, W) booleans
+    """
+    rows = []
+    for direction, axis in GRADIENTS.items():
+        gradients = reconstruction.through_plane_gradient(image.movedim(axis + 1, 1), brain.movedim(axis, 0))
+        rows += [
+            {"channel": name, "between": direction, "value": float(value)}
+            for name, value in zip(modalities, gradients, strict=True)
+        ]
+    return rows

@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .decoder_table import TITLE, decoder_notes, readable_decoders
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -69,8 +70,10 @@ def ratio_sections(table: pd.DataFrame) -> list[dict]:
     return sections
 
 
-def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) -> list[dict]:
-    """The comparison and the costs of the systems, readable, each with its notes; those that are given."""
+def system_sections(
+    systems: pd.DataFrame | None, compute: pd.DataFrame | None, decoders: pd.DataFrame | None = None
+) -> list[dict]:
+    """Comparison and costs of the systems, and their decoders, readable, each with its notes; those that are given."""
     sections = []
     if systems is not None:
         parts = [(f"Dice gain at {systems.ratio.iloc[0]:g}x", readable_comparison(systems))]
@@ -79,6 +82,9 @@ def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) 
     if compute is not None:
         parts = [("This run", readable_costs(compute)), ("The paper's settings", readable_published(compute))]
         sections.append({"id": "compute", "title": "Their cost", "parts": parts, "notes": compute_notes(compute)})
+    if decoders is not None:
+        parts, notes = readable_decoders(decoders), decoder_notes(decoders)
+        sections.append({"id": "decoders", "title": TITLE, "parts": parts, "notes": notes})
     return sections
 
 
@@ -180,6 +186,7 @@ def render(
     config: dict,
     systems: pd.DataFrame | None = None,
     compute: pd.DataFrame | None = None,
+    decoders: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
@@ -192,7 +199,7 @@ def render(
         answer=answer(table),
         caption=[sentence for sentence in caption(table, simulated) if sentence != SIMULATED],
         sections=ratio_sections(table),
-        system_tables=system_sections(systems, compute),
+        system_tables=system_sections(systems, compute, decoders),
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
         fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
         reconstruction=reconstruction_rows(labelled(reconstruction)),
