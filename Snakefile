@@ -64,6 +64,7 @@ rule latents:
 rule generator:
     input:
         expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
+        expand(f"{N}/generator/{{system}}/depth_decoder/model.json", n_real=N_REAL, system=DEPTH_DECODED),
 
 
 rule synthetic:
@@ -96,4 +97,5 @@ rule tables:
         multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
+        decoder_tables(".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

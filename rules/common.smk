@@ -28,6 +28,7 @@ ARM = f"{N}/segmentation/{{arm}}/seed~{{seed}}"
 SYSTEMS = config["systems"]
 N_REAL = config["splits"]["n_real"]
 AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["system"].values() if system["autoencoder"]})
+DEPTH_DECODED = [name for name, system in config["system"].items() if system.get("depth_decoder")]
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
@@ -83,6 +84,35 @@ def latents_block(wildcards):
     return block(**system_of_autoencoder(wildcards.name)["latents"])
 
 
+def depth_decoder_block(wildcards):
+    return block(**system_of_autoencoder(wildcards.name)["depth_decoder"], seed=config["training_seed"])
+
+
+def depth_decoder_of(wildcards):
+    """The depth decoder that a generator's folder takes in."""
+    name = config["system"][wildcards.system]["autoencoder"]["name"]
+    folder = f"{RUN}/n_real~{wildcards.n_real}/autoencoder/{name}/depth_decoder"
+    return {"weights": f"{folder}/model.safetensors", "contract": f"{folder}/model.json"}
+
+
+def attached_depth_decoder(wildcards):
+    """The depth decoder in a generator's folder; none for a system that decodes without."""
+    folder = f"{RUN}/n_real~{wildcards.n_real}/generator/{wildcards.system}/depth_decoder"
+    files = ("model.safetensors", "model.json") if wildcards.system in DEPTH_DECODED else ()
+    return [f"{folder}/{file}" for file in files]
+
+
+def depth_decoders(file):
+    """A file of every depth decoder of the study."""
+    names = sorted({config["system"][system]["autoencoder"]["name"] for system in DEPTH_DECODED})
+    return expand(f"{N}/autoencoder/{{name}}/depth_decoder/{file}", n_real=N_REAL, name=names)
+
+
+def decoder_tables(*suffixes):
+    """The tables of the depth decoder; none where no system has one."""
+    return [f"{RUN}/tables/depth_decoder{suffix}" for suffix in suffixes] if DEPTH_DECODED else []
+
+
 def generator_block(wildcards):
     system = config["system"][wildcards.system]
     parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}
@@ -101,14 +131,14 @@ def generator_devices(wildcards):
 def synthesis_block(wildcards):
     settings = {key: value for key, value in config["synthesis"].items() if key != "block_size"}
     sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**settings, **sampler)
+    return block(**settings, **sampler, depth_decoder=wildcards.system in DEPTH_DECODED)
 
 
 def sampling(wildcards):
     """How a system is sampled, and nothing of the gate."""
     synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
     sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return synthesis | sampler
+    return synthesis | sampler | {"depth_decoder": wildcards.system in DEPTH_DECODED}
 
 
 def cost_block(wildcards):

@@ -57,6 +57,7 @@ rule evaluate_images:
 
 rule measure_cost:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
@@ -136,6 +137,7 @@ rule measure_reference_masks:
 
 rule evaluate_control:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
         held_out=rules.measure_held_out.output.tumours,
@@ -190,3 +192,33 @@ rule evaluate_masks:
         " --features {input.features:q} --tables {input.tables:q} --control {input.control:q}"
         " {params.reference} {input.reference:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
         " --out {output.masks:q} 2>&1 | tee {log:q}"
+
+
+rule compare_decoders:
+    input:
+        attached_depth_decoder,
+        splits=COHORT["splits"],
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=cost_block,
+        model=subpath(input.contract, parent=True),
+        volumes=VOLUMES,
+        code=code("compare_decoders"),
+    shell:
+        "python -m workflow_scripts.compare_decoders --config {params.config:q} --model {params.model:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"

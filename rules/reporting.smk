@@ -240,6 +240,7 @@ rule make_control_tables:
 
 rule figure_control_sweep:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
@@ -267,6 +268,36 @@ rule figure_control_sweep:
         " --threads {threads} 2>&1 | tee {log:q}"
 
 
+rule make_decoder_table:
+    input:
+        quality=depth_decoders("reconstruction.tsv"),
+        costs=depth_decoders("cost.tsv"),
+        synthetic=expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
+        ),
+    output:
+        csv=f"{RUN}/tables/depth_decoder.csv",
+        md=f"{RUN}/tables/depth_decoder.md",
+        tex=f"{RUN}/tables/depth_decoder.tex",
+    log:
+        f"{RUN}/logs/make_decoder_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_decoder_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_decoder_table"),
+    shell:
+        "python -m workflow_scripts.make_decoder_table --quality {input.quality:q} --costs {input.costs:q}"
+        " --synthetic {input.synthetic:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -278,6 +309,7 @@ rule make_report:
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
         viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
+        decoders=decoder_tables(".csv"),
         control=f"{RUN}/tables/control.csv",
         masks=f"{RUN}/tables/masks.csv",
         memorisation=f"{RUN}/tables/memorisation.csv",

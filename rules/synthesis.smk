@@ -3,6 +3,7 @@
 
 rule synthesize:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
         copies=copy_gate_files,

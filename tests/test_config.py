@@ -64,7 +64,7 @@ def test_every_key_is_documented(keys):
 
 
 def test_no_key_is_documented_that_does_not_exist():
-    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", *SYSTEMS}
+    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", "depth_decoder", *SYSTEMS}
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
@@ -173,6 +173,14 @@ def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_the
     assert system["slice_ldm_2d"]["denoiser"]["channels"] == [64, 128, 256, 512], "its own scale is 1"
 
 
+def test_a_depth_decoder_goes_with_its_autoencoder_and_null_takes_it_away_from_all():
+    both = ["slice_ldm", "slice_ldm_2d"]
+    system = resolve(with_override(systems=both))["system"]
+    assert system["slice_ldm_2d"]["depth_decoder"] == system["slice_ldm"]["depth_decoder"] == SYSTEM["depth_decoder"]
+    off = resolve(with_override(systems=both, system_settings={"slice_ldm": {"depth_decoder": None}}))["system"]
+    assert [off[name]["depth_decoder"] for name in both] == [None, None]
+
+
 def test_scale_multiplies_every_width_and_nothing_else():
     settings = {"ldm_3d": {"scale": 0.1}, "lsgan_3d": {"scale": 0.25}}
     system = resolve(with_override(systems=list(SYSTEMS), system_settings=settings))["system"]
@@ -229,6 +237,12 @@ def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
     [
         ("ldm_3d", {"autoencoder": {"kind": "vae_4d"}}, ["autoencoder.kind is 'vae_4d'", "slice_vae, vae_3d"]),
         ("ldm_3d", {"autoencoder": {"position": "mm"}}, ["unknown key 'position' under 'autoencoder'"]),
+        ("slice_ldm_2d", {"depth_decoder": None}, ["shares the autoencoder of slice_ldm, and so its depth_decoder"]),
+        ("slice_ldm", {"depth_decoder": {"levels": [1, 5]}}, ["go beyond 4 levels", "levels: [1]"]),
+        ("slice_ldm", {"depth_decoder": {"levels": "any"}}, ["depth_decoder.levels is 'any'", "must be one of all"]),
+        ("slice_ldm", {"depth_decoder": {"kernel_size": 4}}, ["kernel_size must be odd", "kernel_size: 5"]),
+        ("slice_ldm", {"depth_decoder": {"slab_slices": 500}}, ["more than the 144 slices", "slab_slices: 144"]),
+        ("ldm_3d", {"depth_decoder": SYSTEM["depth_decoder"]}, ["kind slice_vae alone", "depth_decoder: null"]),
         ("ldm_3d", {"autoencoder": {"patch_size": [48, 100, 96]}}, ["patch_size", "[48, 104, 96]"]),
         ("ldm_3d", {"autoencoder": {"patch_size": [48, 96, 400]}}, ["larger than", "[48, 96, 192]"]),
         ("slice_ldm_2d", {"autoencoder": {"latent_channels": 3}}, ["shares the autoencoder of slice_ldm", "latent_c"]),

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.reporting.tables import read_mixed_csv
+
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
@@ -36,6 +38,14 @@ def test_the_table_has_every_region_and_arm(results):
     assert set(table["control"]) == {"none", "no_augmentation", "oversampled"}
     for suffix in (".md", ".tex"):
         assert "whole" in (results / "tables/augmentation_ratio").with_suffix(suffix).read_text()
+
+
+def test_decoding_along_depth_is_compared_with_slice_by_slice(results):
+    table = read_mixed_csv(results / "tables/depth_decoder.csv")
+    assert set(table["decoder"]) == {"slice", "depth"}
+    assert {"validation cases", "synthetic cases", "cost of a volume"} == set(table["part"])
+    assert pd.read_csv(results / "n_real~4/synthetic/slice_ldm/cases.tsv", sep="\t")["along_depth"].all()
+    assert "along depth" in (results / "report.html").read_text()
 
 
 def test_the_report_says_that_the_cohort_is_simulated(results):
@@ -90,7 +100,10 @@ def test_a_second_run_does_nothing(project):
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
-        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
+        (
+            "evaluation={cost: {volumes: 2}}",
+            {"measure_cost", "make_system_tables", "compare_decoders", "make_decoder_table", "make_report"},
+        ),
         ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
@@ -140,6 +153,15 @@ def test_a_sampler_key_reruns_synthesis_and_no_training_of_a_generator(project):
     assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
 
 
+def test_a_depth_decoder_key_reruns_its_training_and_synthesis_and_no_generator(project):
+    jobs = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: {through_plane: 2.0}}}")
+    assert jobs["train_depth_decoder"] == jobs["attach_depth_decoder"] == 1 and jobs["synthesize"] == 2
+    assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
+    off = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: null}}")
+    assert off["synthesize"] == 2
+    assert not {"train_depth_decoder", "attach_depth_decoder", "train_autoencoder", "train_generator"} & set(off)
+
+
 def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     splits = json.loads((results / "cohort/splits.json").read_text())
     train = set(splits["train"]["4"])
@@ -147,7 +169,8 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     assert len(train) == 4
     assert not train & held_out
     study = results / "n_real~4"
-    for model in ("autoencoder/slice_vae", "generator/slice_ldm"):
+    depth = ("autoencoder/slice_vae/depth_decoder", "generator/slice_ldm/depth_decoder")
+    for model in ("autoencoder/slice_vae", "generator/slice_ldm", *depth):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
     assert set(pd.read_csv(study / "features.tsv", sep="\t")["case_id"]) == train
     pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")

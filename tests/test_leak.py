@@ -17,7 +17,14 @@ SHARED = {
     "evaluation/reference_masks.tsv": "tumours of patients outside of the study, for evaluation",
 }
 # The only stages that may look at more than one subset: they come after all training.
-GATHER = {"make_tables", "make_system_tables", "make_control_tables", "make_figures", "make_report"}
+GATHER = {
+    "make_tables",
+    "make_system_tables",
+    "make_decoder_table",
+    "make_control_tables",
+    "make_figures",
+    "make_report",
+}
 # Made once for all subsets, from patients that none of them holds.
 HELD_OUT = {"measure_held_out", "measure_reference_masks"}
 BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
@@ -77,7 +84,15 @@ def test_held_out_tumours_are_read_by_evaluations_that_nothing_trains_on(jobs):
 
 def test_no_generator_stage_reads_a_segmenter(jobs):
     for rule, inputs, _ in jobs:
-        if rule in ("train_autoencoder", "extract_latents", "measure_tumours", "train_generator", "synthesize"):
+        if rule in (
+            "train_autoencoder",
+            "extract_latents",
+            "measure_tumours",
+            "train_depth_decoder",
+            "train_generator",
+            "attach_depth_decoder",
+            "synthesize",
+        ):
             assert not [path for path in inputs if "/segmentation/" in path], rule
 
 

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UserError(f"evaluation.control: `requests: {count}` must be a whole number of at least 1")
     settings = SynthesisSettings.from_config(config)
-    generator = load_generator(args.model, default_device())
+    generator = load_generator(args.model, default_device(), settings.depth_decoder)
     contract, names = generator.contract, list(generator.features.names)
     requests = _requests(args.held_out, names, contract, count, settings.seed)
     rows = []

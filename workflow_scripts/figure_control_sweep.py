@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
         raise UserError(f"evaluation.control: `sweep_steps: {steps}` must be a whole number of at least 2 to draw them")
     settings = SynthesisSettings.from_config(config)
-    generator = load_generator(args.model, default_device())
+    generator = load_generator(args.model, default_device(), settings.depth_decoder)
     contract, features = generator.contract, generator.features
     if modality not in contract["modalities"]:
         known = ", ".join(contract["modalities"])

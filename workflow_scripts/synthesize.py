@@ -6,8 +6,9 @@
 tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
 centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tc_fraction,
 et_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an earlier call
-ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. With
---refuse-copies FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
+ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A depth decoder in
+the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies FOLDER, made by
+memorisation_reference, the gate refuses copies of training cases as well.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     settings = SynthesisSettings.from_config(args.config)
     device = default_device()
-    generator = load_generator(args.model, device)
+    generator = load_generator(args.model, device, settings.depth_decoder)
+    along_depth = generator.decoder is not generator.autoencoder
     contract, names = generator.contract, generator.features.names
     gate = None
     if args.refuse_copies is not None:
@@ -80,11 +82,12 @@ def main(argv: list[str] | None = None) -> None:
     rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
     sampler = settings.sampler
     log.info(
-        "%s: %d cases of %s voxels, %s, on %s",
+        "%s: %d cases of %s voxels, %s%s, on %s",
         contract["name"],
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
         "in one pass" if contract["diffusion"] is None else f"{sampler['name']} with {sampler['steps']} steps",
+        ", decoded along depth" if along_depth else "",
         describe(device, resolve_precision(settings.precision, device)),
     )
     affine, cases, refusals = grid_affine(contract["grid"]), [], []
@@ -96,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
                 continue
             case_id = f"{settings.case_prefix}-{made.number:05d}-000"
             write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"])
-            cases.append(_case_row(case_id, made, names))
+            cases.append(_case_row(case_id, made, names) | {"along_depth": along_depth})
             bar.update(1, refused=len(refusals))
     # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
     failed = rejected.with_suffix(".failed.tsv")
@@ -127,7 +130,7 @@ def _case_table(rows: list[dict], names):
     import pandas as pd
 
     features = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
-    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *features]).sort_values("number")
+    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *features, "along_depth"]).sort_values("number")
 
 
 def _refusal_table(refusals: list, names):

@@ -23,7 +23,7 @@ import jinja2
 from .answer import answer
 from .blocks import Run, Section
 from .headline import headline
-from .sections import cohort, control, cost, images, memorisation, provenance, segmentation, systems, viewer
+from .sections import cohort, control, cost, decoders, images, memorisation, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,6 +38,7 @@ FILES = {
     "ratio-figure": "Dice against ratio, PNG or SVG",
     "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
     "viewer": "volumes for the viewer, of pack_viewer",
+    "decoders": "depth_decoder.csv, where a system decodes along depth",
     "control": "control.csv",
     "masks": "masks.csv",
     "memorisation": "memorisation.csv",
@@ -55,6 +56,7 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     viewer.viewer,
     images.fid,
     images.reconstruction,
+    decoders.decoders,
     control.control,
     control.masks,
     memorisation.memorisation,
