@@ -70,7 +70,7 @@ rule segmentation:
 rule evaluation:
     input:
         all_arms("dice.tsv"),
-        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv", n_real=N_REAL, system=SYSTEMS),
 
 
 rule tables:
@@ -78,4 +78,5 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/images", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -31,7 +31,7 @@ rule make_tables:
 rule make_system_tables:
     input:
         ratios=f"{RUN}/tables/augmentation_ratio.csv",
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
         costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
     output:
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
@@ -59,7 +59,33 @@ rule make_system_tables:
         code=code("make_system_tables"),
     shell:
         "python -m workflow_scripts.make_system_tables --config {params.config:q} --ratios {input.ratios:q}"
-        " --fid {input.fid:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+        " --images {input.images:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule make_image_tables:
+    input:
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
+    output:
+        csv=f"{RUN}/tables/images.csv",
+        md=f"{RUN}/tables/images.md",
+        tex=f"{RUN}/tables/images.tex",
+    log:
+        f"{RUN}/logs/make_image_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_image_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_image_tables"),
+    shell:
+        "python -m workflow_scripts.make_image_tables --images {input.images:q} --out-stem {params.stem:q}"
+        " {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_figures:
@@ -125,7 +151,7 @@ rule make_report:
         systems=f"{RUN}/tables/systems.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        images=f"{RUN}/tables/images.csv",
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         refused=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
@@ -149,6 +175,6 @@ rule make_report:
         "python -m workflow_scripts.make_report --config {params.config:q} --cases {input.cases:q}"
         " --splits {input.splits:q} --rejected {input.rejected:q} --table {input.table:q}"
         " --systems {input.systems:q} --compute {input.compute:q}"
-        " --figures {input.ratio_figure:q} {input.case_figures:q} --fid {input.fid:q} --synthetic {input.synthetic:q}"
+        " --figures {input.ratio_figure:q} {input.case_figures:q} --images {input.images:q} --synthetic {input.synthetic:q}"
         " --synthetic-rejected {input.refused:q} --reconstruction {input.reconstruction:q} {params.simulated}"
         " --out {output.html:q} 2>&1 | tee {log:q}"

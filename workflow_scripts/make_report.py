@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--systems", type=Path, help="systems.csv")
     parser.add_argument("--compute", type=Path, help="compute.csv")
     parser.add_argument("--figures", nargs="*", default=[], help="PNG or SVG files, in the order to show them")
-    parser.add_argument("--fid", nargs="*", default=[], help="fid.tsv of every system and n_real")
+    parser.add_argument("--images", type=Path, help="images.csv")
     parser.add_argument("--synthetic-rejected", nargs="*", default=[], help="draws that the gate refused, per system")
     parser.add_argument("--synthetic", nargs="*", default=[], help="cases.tsv of the synthetic cases, per system")
     parser.add_argument("--reconstruction", nargs="*", default=[], help="reconstruction.tsv of every autoencoder")
@@ -32,7 +32,6 @@ def main(argv: list[str] | None = None) -> None:
     text = render(
         table=read_ratio_table(args.table),
         figures=args.figures,
-        fid=args.fid,
         synthetic_rejected=args.synthetic_rejected,
         synthetic_cases=args.synthetic,
         reconstruction=args.reconstruction,
@@ -43,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         config=args.config,
         systems=args.systems and read_mixed_csv(args.systems),
         compute=args.compute and read_mixed_csv(args.compute),
+        images=args.images and read_mixed_csv(args.images),
     )
     write_text(args.out, text)
 

@@ -46,7 +46,11 @@ def _check_sense(config: dict) -> None:
     if modality not in config["modalities"]:
         what = f"evaluation.figures.modality {modality!r} is not among modalities"
         fail(["evaluation", "figures", "modality"], config["modalities"][0], what)
-    check_weights(config["evaluation"]["images"], ["evaluation", "images"], "weights", "sha256")
+    images = config["evaluation"]["images"]
+    if images["network"] != "efficientnet_lite0" and images["weights"] == "package":
+        what = f"evaluation.images.network {images['network']} is not packaged: evaluation.images.weights must name its file"
+        fail(["evaluation", "images", "weights"], f"/weights/{images['network']}.pth", what)
+    check_weights(images, ["evaluation", "images"], "weights", "sha256")
 
 
 def resolve(config: dict) -> dict:

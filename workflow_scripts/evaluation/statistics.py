@@ -51,22 +51,28 @@ def best_coverage(n_cases: int) -> float:
     return 1.0 - 2.0 ** (1 - n_cases)
 
 
-def bootstrap_interval(
-    values: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """Expanded-percentile bootstrap interval of the mean of `values`, shape (cases,).
+def expanded_tail(n_cases: int, confidence: float) -> float:
+    """The quantile at which a percentile bootstrap interval of `n_cases` values begins (and from 1 on, ends).
 
     The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
-    normal instead of t quantiles. The tails are moved so that it would be right for normal data
-    (Hesterberg 2015, The American Statistician 69:371, section 4.2). None with fewer than two cases.
+    normal instead of t quantiles. The tails are moved so that it would be right for the mean of normal data
+    (Hesterberg 2015, The American Statistician 69:371, section 4.2).
     """
     from scipy.stats import t
 
+    return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
+
+
+def bootstrap_interval(
+    values: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """Bootstrap interval of the mean of `values`, shape (cases,): percentiles at `expanded_tail`. None with fewer
+    than two cases."""
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if n < 2:
         return None
-    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * t.ppf(0.5 + confidence / 2, n - 1))
+    tail = expanded_tail(n, confidence)
     means = rng.multinomial(n, np.full(n, 1.0 / n), size=samples) @ values / n
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)

@@ -18,6 +18,7 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from .answer import answer
+from .image_tables import image_notes, image_parts
 from .system_tables import (
     comparison_notes,
     compute_notes,
@@ -82,33 +83,9 @@ def system_sections(systems: pd.DataFrame | None, compute: pd.DataFrame | None) 
     return sections
 
 
-def fid_rows(fid: pd.DataFrame) -> list[dict]:
-    """FID of a system beside the floor of the same plane, with n. Raises UserError where one of them is missing."""
-    rows = []
-    for (n_real, system, plane), part in fid.groupby(["n_real", "system", "plane"], sort=False):
-        found = {row.comparison: row for row in part.itertuples()}
-        if set(found) != {"synthetic", "floor"}:
-            raise UserError(
-                f"fid.tsv of {system}, n_real={n_real}: {plane} has {sorted(found)}, not synthetic and floor"
-            )
-        own, floor = found["synthetic"], found["floor"]
-        rows.append(
-            {
-                "n_real": n_real,
-                "system": system,
-                "plane": plane,
-                "synthetic": number(own.fid, 1),
-                "floor": number(floor.fid, 1),
-                "n_cases": own.n_cases,
-                "n_slices": own.n_slices,
-                "network": own.feature_network,
-                "biased": own.n_slices < own.feature_dimension,
-                "dimension": own.feature_dimension,
-                "slice_size": own.slice_size,
-                "sha256": own.weights_sha256,
-            }
-        )
-    return rows
+def image_section(images: pd.DataFrame | None) -> dict:
+    """The image metrics, readable, with their notes; {} where they were not measured."""
+    return {} if images is None else {"parts": image_parts(images), "notes": image_notes(images)}
 
 
 def reconstruction_rows(tables: Sequence[tuple[str, pd.DataFrame]]) -> list[dict]:
@@ -169,7 +146,6 @@ def labelled(files: Sequence[str | Path]) -> list[tuple[str, pd.DataFrame]]:
 def render(
     table: pd.DataFrame,
     figures: Sequence[str | Path],
-    fid: Sequence[str | Path],
     synthetic_rejected: Sequence[str | Path],
     synthetic_cases: Sequence[str | Path],
     reconstruction: Sequence[str | Path],
@@ -180,13 +156,13 @@ def render(
     config: dict,
     systems: pd.DataFrame | None = None,
     compute: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
 ) -> str:
     """The HTML text. `table` as of ``read_ratio_table``; cases and rejected as of the cohort's files."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    fid_tables = [read_tsv(file) for file in fid]
     return environment.get_template("report.html.jinja").render(
         simulated=SIMULATED if simulated else "",
         answer=answer(table),
@@ -194,7 +170,7 @@ def render(
         sections=ratio_sections(table),
         system_tables=system_sections(systems, compute),
         figures=[{"name": Path(file).stem.replace("_", " "), "uri": data_uri(file)} for file in figures],
-        fid=fid_rows(pd.concat(fid_tables, ignore_index=True)) if fid_tables else [],
+        images=image_section(images),
         reconstruction=reconstruction_rows(labelled(reconstruction)),
         gate=gate_rows(labelled(synthetic_rejected), labelled(synthetic_cases)),
         n_cases=len(cases),
