@@ -5,7 +5,7 @@ neighbour in the set.
 
 - precision: share of the synthetic cases within the real manifold; recall: share of the real cases within the synthetic
   manifold (Kynkäänniemi et al. 2019, arXiv:1904.06991)
-- density: in how many real balls a synthetic case lies, over k; 1 for the same distribution, more where it crowds
+- density: in how many real balls a synthetic case lies, over k; about 1 for the same distribution, and may be above 1
 - coverage: share of the real balls that hold a synthetic case (density and coverage: Naeem et al. 2020, arXiv:2002.09797)
 """
 
