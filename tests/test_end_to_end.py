@@ -12,6 +12,7 @@ import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
+IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -50,9 +51,16 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("override", "rules"),
     [
-        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
+        (
+            "evaluation={tables: {seed: 5}}",
+            {"make_tables", "make_figures", *IMAGE_TABLES},
+        ),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "make_report"}),
-        ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
+        (
+            "evaluation={images: {batch_size: 7}}",
+            {"extract_real_features", "extract_synthetic_features", *IMAGE_TABLES},
+        ),
+        ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
         ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
         ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
         (

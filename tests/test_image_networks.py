@@ -119,7 +119,7 @@ def test_radimagenet_in_its_authors_layout_and_in_torchvisions(tmp_path, layout)
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         expected = resnet_forward(weights, 2 * x - 1, (1, 2, 2, 2), (1, 1, 1, 1), stride_at=2)
-        torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize(("depth", "blocks", "features"), [(10, (1, 1, 1, 1), 512), (50, (3, 4, 6, 3), 2048)])

@@ -13,9 +13,18 @@ from workflow import ROOT, copy_project, snakemake
 SHARED = {
     "cohort/cases.tsv": "paths of all cases; a stage takes those of its subset from splits.json",
     "cohort/splits.json": "the lists of ids themselves",
+    "evaluation/image_features.tsv": "features of real cases by a network that was never trained here: to evaluate alone",
+    "evaluation/image_pairs.tsv": "likeness of held-out cases: to evaluate alone",
 }
 # The only stages that may look at more than one subset: they come after all training.
-GATHER = {"make_tables", "make_system_tables", "make_figures", "make_report"}
+GATHER = {
+    "make_tables",
+    "make_image_tables",
+    "make_system_tables",
+    "make_figures",
+    "make_report",
+    "extract_real_features",
+}
 BEFORE_SPLITS = {"demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"}
 NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 
@@ -92,4 +101,4 @@ def test_only_prediction_and_image_metrics_ask_for_the_test_split():
         names = {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
         if "test_ids" in names or '"test"' in file.read_text():
             asking.add(file.stem)
-    assert asking == {"predict_segmentation", "evaluate_images", "split_cohort"}
+    assert asking == {"predict_segmentation", "extract_image_features", "evaluate_images", "split_cohort"}

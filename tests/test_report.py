@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from study_files import study
 
-from workflow_scripts import make_figures, make_report, make_tables
+from workflow_scripts import make_figures, make_image_tables, make_report, make_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_json, write_tsv
+from workflow_scripts.evaluation.image_metrics import COLUMNS
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -44,19 +45,40 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def fid_table(n_slices):
+def images_table(n_samples):
+    """Rows of images.tsv as evaluate_images writes them; its values made up."""
+    values = {"fid": (61.25, 23.5), "kid": (0.01234, -0.0005), "mmd": (0.2, 0.01), "precision": (0.5, 0.75)}
+    values |= {"gradient_ratio": (1.5, 1.25), "ms_ssim": (0.9, 0.8)}
     rows = []
-    for plane in ("axial", "sagittal", "coronal", "joint"):
-        for comparison, fid in (("synthetic", 61.25), ("floor", 23.5)):
-            rows.append(
-                {
-                    **{"n_real": 20, "system": "slice_ldm", "plane": plane, "comparison": comparison, "fid": fid},
-                    **{"n_slices": n_slices, "n_reference_slices": n_slices, "n_images": 4 * n_slices, "n_cases": 3},
-                    **{"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64},
-                    **{"weights_sha256": "abcdef0123456789" * 4},
-                }
-            )
-    return pd.DataFrame(rows)
+    for metric, pair in values.items():
+        alone = metric in ("gradient_ratio", "ms_ssim")
+        kinds = ("synthetic", "real" if alone else "floor")
+        for plane in ("volume",) if alone else ("axial", "sagittal", "coronal", "joint"):
+            for modality in ("t1n", "all") if metric in ("fid", "kid") and plane != "joint" else ("all",):
+                for comparison, value in zip(kinds, pair, strict=True):
+                    row = dict.fromkeys(COLUMNS) | {"metric": metric, "plane": plane, "modality": modality}
+                    row |= {
+                        "comparison": comparison,
+                        "value": value,
+                        "n_cases": 3,
+                        "n_samples": 3,
+                        "note": "5 neighbours",
+                    }
+                    row |= {"n_slices": n_samples // 4, "n_samples": n_samples} if metric == "fid" else {}
+                    rows.append(row | ({} if metric == "fid" else {"lower": value - 0.001, "upper": value + 0.002}))
+    about = {"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64}
+    about |= {
+        "weights_sha256": "abcdef0123456789" * 4,
+        "confidence": 0.95,
+        "bootstrap_samples": 2000,
+        "modalities": "t1n",
+    }
+    return pd.DataFrame(rows).assign(n_real=20, system="slice_ldm", **about)
+
+
+def write_images(folder, table):
+    write_tsv(folder / "images.tsv", table)
+    make_image_tables.main(["--images", str(folder / "images.tsv"), "--out-stem", str(folder / "tables/images")])
 
 
 @pytest.fixture
@@ -88,7 +110,7 @@ def run(tmp_path):
     write_tsv(synthetic / "cases.tsv", made)
     write_tsv(synthetic / "rejected.tsv", refused)
     write_tsv(tmp_path / "n_real~20/autoencoder/slice_vae/reconstruction.tsv", pd.DataFrame(psnr))
-    write_tsv(tmp_path / "fid.tsv", fid_table(100))
+    write_images(tmp_path, images_table(400))
     return SimpleNamespace(folder=tmp_path, figure=figure, synthetic=synthetic)
 
 
@@ -97,7 +119,7 @@ def report(run, *options):
     make_report.main(
         [
             *("--table", str(folder / "tables/augmentation_ratio.csv"), "--figures", str(run.figure)),
-            *("--fid", str(folder / "fid.tsv"), "--synthetic", str(run.synthetic / "cases.tsv")),
+            *("--images", str(folder / "tables/images.csv"), "--synthetic", str(run.synthetic / "cases.tsv")),
             *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
             *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),
             *("--cases", str(folder / "cohort/cases.tsv"), "--rejected", str(folder / "cohort/rejected.tsv")),
@@ -154,13 +176,19 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     assert "the tumour has 0.31 ml" in page.text, "each draw with its own numbers"
 
 
-def test_fid_stands_beside_its_floor_with_n(run):
+def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):
     text = Page(report(run)).text
-    assert "axial 61.2 23.5 3 100" in text
-    assert "joint 61.2 23.5 3 100" in text
-    assert "fewer slices than the 1280 features" in text
-    write_tsv(run.folder / "fid.tsv", fid_table(5000))
-    assert "fewer slices than" not in Page(report(run)).text
+    assert "slice_ldm 20 FID lower 61.2 23.5 3 400 slice images" in text
+    assert "KID x 1000 lower 12.34 [11.34, 14.34] -0.50 [-1.50, 1.50] 3 3 cases" in text
+    assert "precision higher 0.50 [0.50, 0.50] 0.75 [0.75, 0.75]" in text
+    assert "slice_ldm 20 axial t1n 61.2 (23.5) 12.34 (-0.50)" in text
+    assert "through-plane gradient ratio near real 1.500 [1.499, 1.502] 1.250" in text
+    assert "fewer slice images than the 1280 features" in text
+    assert "EfficientNet-Lite0 (ImageNet) (SHA-256 of the weights abcdef012345)" in text
+    write_images(run.folder, images_table(20000))
+    assert "fewer slice images than" not in Page(report(run)).text
+    for suffix in (".md", ".tex"):
+        assert "MS-SSIM of pairs" in (run.folder / "tables/images").with_suffix(suffix).read_text()
 
 
 def test_reconstruction_config_and_versions_are_there(run):
@@ -195,10 +223,17 @@ def test_a_missing_figure_is_named(run):
         report(run)
 
 
-def test_a_distance_without_its_floor_is_refused(run):
-    write_tsv(run.folder / "fid.tsv", fid_table(100).query("comparison == 'synthetic'"))
-    with pytest.raises(UserError, match=r"axial has .*synthetic.* not synthetic and floor"):
-        report(run)
+def test_a_value_without_that_of_real_cases_is_refused(run):
+    with pytest.raises(UserError, match=r"images\.tsv of slice_ldm, n_real=20: fid axial t1n has .*synthetic.*not"):
+        write_images(run.folder, images_table(400).query("comparison == 'synthetic'"))
+
+
+def test_what_was_not_measured_is_said_in_the_image_table(run):
+    table = images_table(400)
+    write_images(run.folder, table[table.metric.isin(("fid", "kid"))].assign(lower=None, upper=None))
+    text = (run.folder / "tables/images.md").read_text()
+    assert "12.34" in text and "[" not in text.split("## All planes")[1].split("## By")[0]
+    assert "by balls around cases (not measured)" in text
 
 
 def test_parts_that_were_not_made_are_not_measured(run):
