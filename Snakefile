@@ -84,7 +84,7 @@ rule evaluation:
             f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
             n_real=N_REAL,
             system=SYSTEMS,
-            file=["fid", "control", "masks", "memorisation"],
+            file=["images", "control", "masks", "memorisation"],
         ),
 
 
@@ -98,4 +98,5 @@ rule tables:
         multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
         decoder_tables(".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/images", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -39,6 +39,7 @@ COHORT = {
     "splits": f"{RUN}/cohort/splits.json",
 }
 VOLUMES = f"{RUN}/cohort/volumes"
+IMAGE_FEATURES = {key: value for key, value in config["evaluation"]["images"].items() if key != "neighbours"}
 PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 

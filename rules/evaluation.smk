@@ -26,12 +26,74 @@ rule score_segmentation:
         " --arm {input.arm:q} --cases {input.cases:q} --out {output.dice:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
-rule evaluate_images:
+rule extract_real_features:
     input:
         **COHORT,
+    output:
+        cases=f"{RUN}/evaluation/image_features.tsv",
+        pairs=f"{RUN}/evaluation/image_pairs.tsv",
+    log:
+        f"{RUN}/logs/extract_real_features.log",
+    benchmark:
+        f"{RUN}/benchmarks/extract_real_features.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="12h",
+        gpu=1,
+    params:
+        config=block(**IMAGE_FEATURES),
+        volumes=VOLUMES,
+        features=f"{STATE}/image_features",
+        code=code("extract_image_features"),
+    shell:
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --features {params.features:q}"
+        " --out {output.cases:q} --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule extract_synthetic_features:
+    input:
+        cases=COHORT["cases"],
         tables=synthetic_blocks,
     output:
-        fid=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv",
+        cases=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_features.tsv",
+        pairs=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_pairs.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/extract_synthetic_features/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/extract_synthetic_features/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="12h",
+        gpu=1,
+    params:
+        config=block(**IMAGE_FEATURES),
+        volumes=VOLUMES,
+        synthetic=f"{N}/synthetic/{{system}}",
+        features=f"{STATE}/image_features",
+        code=code("extract_image_features"),
+    shell:
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
+        " --volumes {params.volumes:q} --synthetic {params.synthetic:q} --tables {input.tables:q}"
+        " --system {wildcards.system:q} --features {params.features:q} --out {output.cases:q}"
+        " --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule evaluate_images:
+    input:
+        splits=COHORT["splits"],
+        real=rules.extract_real_features.output.cases,
+        real_pairs=rules.extract_real_features.output.pairs,
+        synthetic=rules.extract_synthetic_features.output.cases,
+        synthetic_pairs=rules.extract_synthetic_features.output.pairs,
+    output:
+        images=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/evaluate_images/{{system}}.log",
     benchmark:
@@ -42,17 +104,19 @@ rule evaluate_images:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="4h",
-        gpu=1,
     params:
-        config=block(**config["evaluation"]["images"]),
-        volumes=VOLUMES,
-        synthetic=f"{N}/synthetic/{{system}}",
+        config=block(
+            neighbours=config["evaluation"]["images"]["neighbours"],
+            intervals=config["evaluation"]["tables"],
+        ),
+        features=f"{STATE}/image_features",
         code=code("evaluate_images"),
     shell:
-        "python -m workflow_scripts.evaluate_images --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
-        " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
-        " --out {output.fid:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.evaluate_images --config {params.config:q} --splits {input.splits:q}"
+        " --real {input.real:q} --real-pairs {input.real_pairs:q} --synthetic {input.synthetic:q}"
+        " --synthetic-pairs {input.synthetic_pairs:q} --features {params.features:q}"
+        " --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.images:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule measure_cost:

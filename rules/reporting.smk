@@ -36,7 +36,7 @@ rule make_tables:
 rule make_system_tables:
     input:
         ratios=f"{RUN}/tables/augmentation_ratio.csv",
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
         costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
     output:
         multiext(f"{RUN}/tables/compute", ".md", ".tex"),
@@ -76,7 +76,33 @@ rule make_system_tables:
         code=code("make_system_tables"),
     shell:
         "python -m workflow_scripts.make_system_tables --config {params.config:q} --ratios {input.ratios:q}"
-        " --fid {input.fid:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+        " --images {input.images:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule make_image_tables:
+    input:
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
+    output:
+        csv=f"{RUN}/tables/images.csv",
+        md=f"{RUN}/tables/images.md",
+        tex=f"{RUN}/tables/images.tex",
+    log:
+        f"{RUN}/logs/make_image_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_image_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_image_tables"),
+    shell:
+        "python -m workflow_scripts.make_image_tables --images {input.images:q} --out-stem {params.stem:q}"
+        " {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_figures:
@@ -287,7 +313,7 @@ rule make_decoder_table:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="30m",
     params:
         stem=subpath(output.csv, strip_suffix=".csv"),
@@ -315,7 +341,7 @@ rule make_report:
         memorisation=f"{RUN}/tables/memorisation.csv",
         pairs=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
         sweeps=SWEEP_FIGURES,
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        images=f"{RUN}/tables/images.csv",
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),

@@ -10,25 +10,47 @@ import numpy as np
 import pandas as pd
 from study_files import study
 
-from workflow_scripts import make_figures, make_report, make_tables, pack_viewer
+from workflow_scripts import make_figures, make_image_tables, make_report, make_tables, pack_viewer
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.evaluation.image_metrics import COLUMNS
 
 
-def fid_table(n_slices: int) -> pd.DataFrame:
+def images_table(n_samples):
+    """Rows of images.tsv as evaluate_images writes them; its values made up."""
+    values = {"fid": (61.25, 23.5), "kid": (0.01234, -0.0005), "mmd": (0.2, 0.01), "precision": (0.5, 0.75)}
+    values |= {"gradient_ratio": (1.5, 1.25), "ms_ssim": (0.9, 0.8)}
     rows = []
-    for plane in ("axial", "sagittal", "coronal", "joint"):
-        for comparison, fid in (("synthetic", 61.25), ("floor", 23.5)):
-            rows.append(
-                {
-                    **{"n_real": 20, "system": "slice_ldm", "plane": plane, "comparison": comparison, "fid": fid},
-                    **{"n_slices": n_slices, "n_reference_slices": n_slices, "n_images": 4 * n_slices, "n_cases": 3},
-                    **{"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64},
-                    **{"weights_sha256": "abcdef0123456789" * 4},
-                }
-            )
-    return pd.DataFrame(rows)
+    for metric, pair in values.items():
+        alone = metric in ("gradient_ratio", "ms_ssim")
+        kinds = ("synthetic", "real" if alone else "floor")
+        for plane in ("volume",) if alone else ("axial", "sagittal", "coronal", "joint"):
+            for modality in ("t1n", "all") if metric in ("fid", "kid") and plane != "joint" else ("all",):
+                for comparison, value in zip(kinds, pair, strict=True):
+                    row = dict.fromkeys(COLUMNS) | {"metric": metric, "plane": plane, "modality": modality}
+                    row |= {
+                        "comparison": comparison,
+                        "value": value,
+                        "n_cases": 3,
+                        "n_samples": 3,
+                        "note": "5 neighbours",
+                    }
+                    row |= {"n_slices": n_samples // 4, "n_samples": n_samples} if metric == "fid" else {}
+                    rows.append(row | ({} if metric == "fid" else {"lower": value - 0.001, "upper": value + 0.002}))
+    about = {"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64}
+    about |= {
+        "weights_sha256": "abcdef0123456789" * 4,
+        "confidence": 0.95,
+        "bootstrap_samples": 2000,
+        "modalities": "t1n",
+    }
+    return pd.DataFrame(rows).assign(n_real=20, system="slice_ldm", **about)
+
+
+def write_images(folder, table):
+    write_tsv(folder / "images.tsv", table)
+    make_image_tables.main(["--images", str(folder / "images.tsv"), "--out-stem", str(folder / "tables/images")])
 
 
 def small_run(folder: Path) -> SimpleNamespace:
@@ -54,7 +76,7 @@ def small_run(folder: Path) -> SimpleNamespace:
     write_tsv(synthetic / "cases.tsv", made)
     write_tsv(synthetic / "rejected.tsv", refused)
     write_tsv(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv", pd.DataFrame(psnr))
-    write_tsv(folder / "fid.tsv", fid_table(100))
+    write_images(folder, images_table(400))
     return SimpleNamespace(folder=folder, figure=figure, synthetic=synthetic)
 
 
@@ -65,7 +87,7 @@ def write_report(run: SimpleNamespace, *options: str) -> Path:
     make_report.main(
         [
             *("--table", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
-            *("--fid", str(folder / "fid.tsv"), "--synthetic", str(run.synthetic / "cases.tsv")),
+            *("--images", str(folder / "tables/images.csv"), "--synthetic", str(run.synthetic / "cases.tsv")),
             *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
             *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),
             *("--cases", str(folder / "cohort/cases.tsv"), "--rejected", str(folder / "cohort/rejected.tsv")),

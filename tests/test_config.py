@@ -139,6 +139,14 @@ MISTAKES = {
         ["'/no/such.pth', which is no file"],
     ),
     "weights without checksum": ({"evaluation": {"images": {"weights": __file__}}}, ["sha256 must hold the checksum"]),
+    "network without weights": (
+        {"evaluation": {"images": {"network": "inception_v3"}}},
+        ["inception_v3 is not packaged", "weights: /weights/inception_v3.pth"],
+    ),
+    "unknown network": (
+        {"evaluation": {"images": {"network": "vgg"}}},
+        ["evaluation.images.network is 'vgg'", "radimagenet_resnet50", "network: efficientnet_lite0"],
+    ),
     "comparison at a ratio without arm": (
         {"evaluation": {"comparison_ratio": 3}},
         ["comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"],

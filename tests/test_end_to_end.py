@@ -14,6 +14,7 @@ from workflow import ROOT, copy_project, planned, snakemake
 from workflow_scripts.reporting.tables import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
+IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -89,7 +90,7 @@ def test_a_second_run_does_nothing(project):
     [
         (
             "evaluation={tables: {seed: 5}}",
-            {"make_tables", "make_system_tables", "make_control_tables", "make_figures", "make_report"},
+            {"make_tables", "make_control_tables", "make_figures", *IMAGE_TABLES},
         ),
         (
             "evaluation={control: {requests: 1}}",
@@ -99,7 +100,11 @@ def test_a_second_run_does_nothing(project):
         ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
-        ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
+        (
+            "evaluation={images: {batch_size: 7}}",
+            {"extract_real_features", "extract_synthetic_features", *IMAGE_TABLES},
+        ),
+        ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
         (
             "evaluation={cost: {volumes: 2}}",
             {"measure_cost", "make_system_tables", "compare_decoders", "make_decoder_table", "make_report"},

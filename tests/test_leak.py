@@ -15,11 +15,15 @@ SHARED = {
     "cohort/splits.json": "the lists of ids themselves",
     "evaluation/held_out_tumours.tsv": "tumours of validation and test patients, for evaluation; see the test below",
     "evaluation/reference_masks.tsv": "tumours of patients outside of the study, for evaluation",
+    "evaluation/image_features.tsv": "features of real cases by a network that was never trained here: to evaluate alone",
+    "evaluation/image_pairs.tsv": "likeness of held-out cases: to evaluate alone",
 }
 # The only stages that may look at more than one subset: they come after all training.
 GATHER = {
     "make_tables",
+    "make_image_tables",
     "make_system_tables",
+    "extract_real_features",
     "make_decoder_table",
     "make_control_tables",
     "make_figures",
@@ -118,4 +122,11 @@ def test_only_prediction_and_evaluation_ask_for_the_test_split():
         names = {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
         if "test_ids" in names or '"test"' in file.read_text():
             asking.add(file.stem)
-    assert asking == {"predict_segmentation", "evaluate_images", "measure_held_out", "split_cohort"}
+    asking_expected = {
+        "predict_segmentation",
+        "extract_image_features",
+        "evaluate_images",
+        "measure_held_out",
+        "split_cohort",
+    }
+    assert asking == asking_expected

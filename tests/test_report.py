@@ -6,11 +6,10 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from report_files import fid_table, small_run, write_report
+from report_files import images_table, small_run, write_images, write_report
 
 from workflow_scripts import make_report
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import write_tsv
 from workflow_scripts.reporting.headline import headline
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -139,13 +138,19 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     assert "the tumour has 0.31 ml" in page.text, "each draw with its own numbers"
 
 
-def test_fid_stands_beside_its_floor_with_n(run):
+def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):
     text = Page(report(run)).text
-    assert "axial 20 61.2 23.5 3 100" in text
-    assert "joint 20 61.2 23.5 3 100" in text
-    assert "fewer slices than the 1280 features" in text
-    write_tsv(run.folder / "fid.tsv", fid_table(5000))
-    assert "fewer slices than" not in Page(report(run)).text
+    assert "slice_ldm 20 FID lower 61.2 23.5 3 400 slice images" in text
+    assert "KID x 1000 lower 12.34 [11.34, 14.34] -0.50 [-1.50, 1.50] 3 3 cases" in text
+    assert "precision higher 0.50 [0.50, 0.50] 0.75 [0.75, 0.75]" in text
+    assert "slice_ldm 20 axial t1n 61.2 (23.5) 12.34 (-0.50)" in text
+    assert "through-plane gradient ratio near real 1.500 [1.499, 1.502] 1.250" in text
+    assert "fewer slice images than the 1280 features" in text
+    assert "EfficientNet-Lite0 (ImageNet) (SHA-256 of the weights abcdef012345)" in text
+    write_images(run.folder, images_table(20000))
+    assert "fewer slice images than" not in Page(report(run)).text
+    for suffix in (".md", ".tex"):
+        assert "MS-SSIM of pairs" in (run.folder / "tables/images").with_suffix(suffix).read_text()
 
 
 def test_reconstruction_config_and_versions_are_there(run):
@@ -200,10 +205,17 @@ def test_a_missing_figure_is_named(run):
         report(run)
 
 
-def test_a_distance_without_its_floor_is_refused(run):
-    write_tsv(run.folder / "fid.tsv", fid_table(100).query("comparison == 'synthetic'"))
-    with pytest.raises(UserError, match=r"axial has .*synthetic.* not synthetic and floor"):
-        report(run)
+def test_a_value_without_that_of_real_cases_is_refused(run):
+    with pytest.raises(UserError, match=r"images\.tsv of slice_ldm, n_real=20: fid axial t1n has .*synthetic.*not"):
+        write_images(run.folder, images_table(400).query("comparison == 'synthetic'"))
+
+
+def test_what_was_not_measured_is_said_in_the_image_table(run):
+    table = images_table(400)
+    write_images(run.folder, table[table.metric.isin(("fid", "kid"))].assign(lower=None, upper=None))
+    text = (run.folder / "tables/images.md").read_text()
+    assert "12.34" in text and "[" not in text.split("## All planes")[1].split("## By")[0]
+    assert "by balls around cases (not measured)" in text
 
 
 def test_parts_that_were_not_made_are_not_measured(run):

@@ -53,7 +53,11 @@ def _check_sense(config: dict) -> None:
     if masks is not None and not Path(masks).is_dir():
         what = f"evaluation.masks.reference_root {masks!r} is no folder that can be read"
         fail(["evaluation", "masks", "reference_root"], "/data/masks", what)
-    check_weights(config["evaluation"]["images"], ["evaluation", "images"], "weights", "sha256")
+    images = config["evaluation"]["images"]
+    if images["network"] != "efficientnet_lite0" and images["weights"] == "package":
+        what = f"evaluation.images.network {images['network']} is not packaged: evaluation.images.weights must name its file"
+        fail(["evaluation", "images", "weights"], f"/weights/{images['network']}.pth", what)
+    check_weights(images, ["evaluation", "images"], "weights", "sha256")
 
 
 def resolve(config: dict) -> dict:

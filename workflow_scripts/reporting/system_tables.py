@@ -149,7 +149,7 @@ def comparison_table(
     Parameters
     ----------
     ratios : as of ``read_ratio_table``
-    fid : rows of fid.tsv of all systems
+    fid : Fréchet distances of all systems, as of ``fid_rows``
     compute : of `compute_table`
     labels : system -> what it is
     ratio : synthetic cases for each real one; None: 1 where there is such an arm, else the smallest there is
