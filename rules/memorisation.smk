@@ -111,7 +111,7 @@ rule figure_memorisation:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], modalities=config["modalities"]),
@@ -140,7 +140,7 @@ rule make_memorisation_table:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
         config=block(confidence=config["evaluation"]["tables"]["confidence"]),
