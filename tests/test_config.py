@@ -222,6 +222,8 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
     assert set(resolve(both)["system"]) == {"one", "two"}
     with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
         resolve(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
+    with pytest.raises(UserError, match="or its depth_decoder"):
+        resolve(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
 
 
 @pytest.mark.parametrize(

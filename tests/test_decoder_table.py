@@ -53,7 +53,7 @@ def arguments(tmp_path):
 def test_the_numbers_are_means_over_modalities_and_cases(tmp_path, arguments):
     make_decoder_table.main(arguments)
     table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv")
-    found = table.set_index(["part", "of", "decoder", "quantity"]).value
+    found = table.set_index(["part", "of", "decoder", "quantity"]).value.sort_index()
     for decoder, value in (("slice", 0.4), ("depth", 0.2)):
         for noise in ("as encoded", "with noise of 0.2 SD"):
             own = found["validation cases", f"slice_vae, latents {noise}", decoder]
@@ -63,6 +63,7 @@ def test_the_numbers_are_means_over_modalities_and_cases(tmp_path, arguments):
         own = found["synthetic cases", "slice_ldm", decoder]
         assert own["between axial slices, x real"] == pytest.approx(value / 0.25)
         assert own["within axial slices, x real"] == pytest.approx(0.8)
+        assert own["between by within"] == pytest.approx(value / 0.25 / 0.8)
     assert found.xs("depth", level="decoder").xs("parameters", level="quantity").item() == pytest.approx(5.0)
     assert table.n_real.unique().tolist() == [20]
 

@@ -65,9 +65,8 @@ def load_systems(names: list[str], settings: dict, image_size: list[int]) -> dic
         owner, twin = autoencoders.setdefault(autoencoder["name"], (name, own_parts))
         if twin != own_parts:
             raise UserError(
-                f"config: systems {owner} and {name} share the autoencoder {autoencoder['name']!r}, but set it, or its "
-                f"depth_decoder, differently: "
-                f"give one of them another autoencoder name, or write `autoencoder: {owner}` in {name}.yaml"
+                f"config: systems {owner} and {name} share the autoencoder {autoencoder['name']!r}, but set it differently, "
+                f"or its depth_decoder: give one of them another autoencoder name, or write `autoencoder: {owner}` in {name}.yaml"
             )
     return systems
 

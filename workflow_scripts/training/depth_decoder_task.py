@@ -20,7 +20,7 @@ DEPTH_DECODER = {
     "kernel_size": 3,
     "slice_layers": "trained",
     "slab_slices": 8,
-    "latent_noise": 0.1,
+    "latent_noise": 0.5,
     "through_plane": 1.0,
     "training": None,
 }
