@@ -148,11 +148,11 @@ def masks(system="slice_ldm", n_real=20, floor=0.2):
     rows = []
     for comparison, distance in (("synthetic", 0.55), ("floor", floor)):
         for feature, test in (("volume_ml", "Kolmogorov-Smirnov"), ("all features", "energy distance, permutations")):
-            rows.append({"comparison": comparison, "reference": "held-out", "feature": feature, "test": test,
+            rows.append({"comparison": comparison, "reference": "held-out", "feature": feature, "method": test,
                          "statistic": distance, "p": 0.0001, "n": 20, "n_reference": 10})  # fmt: skip
             if feature == "volume_ml":
                 rows[-1] |= {"p_holm": 0.02, "mean": 30.0, "sd": 5.0, "reference_mean": 40.0, "reference_sd": 8.0}
-    rows += [{"comparison": "ungated", "reference": "held-out", "feature": name, "test": "none", "mean": 0.25,
+    rows += [{"comparison": "ungated", "reference": "held-out", "feature": name, "method": "none", "mean": 0.25,
               "sd": 0.1, "reference_mean": 0.0, "reference_sd": 0.0, "n": 10, "n_reference": 10}
              for name in VALIDITY]  # fmt: skip
     return pd.DataFrame(rows).assign(n_real=n_real, system=system, permutations=1999)

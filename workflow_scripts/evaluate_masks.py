@@ -15,7 +15,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 
 COLUMNS = (
-    *("n_real", "system", "comparison", "reference", "feature", "test", "statistic", "p", "p_holm"),
+    *("n_real", "system", "comparison", "reference", "feature", "method", "statistic", "p", "p_holm"),
     *("n", "n_reference", "mean", "sd", "reference_mean", "reference_sd", "permutations"),
 )
 

@@ -46,7 +46,7 @@ def shape_rows(
 
     Returns
     -------
-    Rows: feature, test, statistic, p, p_holm (over the features; empty for the test over all), n, n_reference, mean,
+    Rows: feature, method, statistic, p, p_holm (over the features; empty for the test over all), n, n_reference, mean,
     sd, reference_mean, reference_sd. With fewer than `LEAST` masks on a side the tests are left out: None.
     """
     rows = []
@@ -54,7 +54,7 @@ def shape_rows(
     for feature in features:
         one, other = masks[feature].to_numpy(np.float64), reference[feature].to_numpy(np.float64)
         statistic, p = kolmogorov_smirnov(one, other) if enough else (None, None)
-        rows.append({"feature": feature, "test": KS, "statistic": statistic, "p": p, **_moments(one, other)})
+        rows.append({"feature": feature, "method": KS, "statistic": statistic, "p": p, **_moments(one, other)})
     adjusted = holm([row["p"] for row in rows]) if enough else [None] * len(rows)
     for row, p in zip(rows, adjusted, strict=True):
         row["p_holm"] = p
@@ -63,7 +63,7 @@ def shape_rows(
         samples = (table[list(features)].to_numpy(np.float64) for table in (masks, reference))
         statistic, p = energy_test(*samples, permutations, numpy_rng(*rng_keys))
     counts = {"n": len(masks), "n_reference": len(reference)}
-    return [*rows, {"feature": ALL_FEATURES, "test": ENERGY, "statistic": statistic, "p": p, **counts}]
+    return [*rows, {"feature": ALL_FEATURES, "method": ENERGY, "statistic": statistic, "p": p, **counts}]
 
 
 def validity_rows(masks: pd.DataFrame, reference: pd.DataFrame) -> list[dict]:
@@ -78,7 +78,7 @@ def validity_rows(masks: pd.DataFrame, reference: pd.DataFrame) -> list[dict]:
     for name in VALIDITY:
         tables = (table if name == "empty" else table[table["empty"] == 0] for table in (masks, reference))
         one, other = (table[name].to_numpy(np.float64) for table in tables)
-        rows.append({"feature": name, "test": NO_TEST, **_moments(one, other)})
+        rows.append({"feature": name, "method": NO_TEST, **_moments(one, other)})
     return rows
 
 

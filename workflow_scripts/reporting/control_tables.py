@@ -159,7 +159,7 @@ def readable_shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         for row in part[part.comparison == "synthetic"].itertuples():
             base = floor[row.feature]
             digits = _DIGITS.get(_unit(row.feature), 2)
-            spread = row.test == KS
+            spread = row.method == KS
             rows.append(
                 {
                     "feature": FEATURE_NAMES[row.feature],
