@@ -188,7 +188,7 @@ def all_arms(file):
 
 def measured_rules():
     """Names of the rules so far that have a benchmark, in the order of the rule files."""
-    return [rule.name for rule in workflow.rules if rule.benchmark]
+    return [known.name for known in workflow.rules if known.benchmark]
 
 
 def of_all_systems(pattern):

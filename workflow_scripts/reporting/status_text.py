@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .job_log import error_of, progress_of, tail
-from .job_states import CUT_OFF, DONE, FAILED_JOB, QUEUED, RUNNING, STATES, JobState, Study, seconds_in_state
+from .job_states import CUT_OFF, DONE, FAILED_JOB, QUEUED, RUNNING, STATES, WAITING, JobState, Study, seconds_in_state
 
 SILENT_SECONDS = 600.0
 MOST = 12  # jobs listed of a kind
@@ -135,7 +135,9 @@ def verdict(study: Study) -> str:
         )
     if counts[FAILED_JOB]:
         return "Nothing is running. Mend what failed, then start it again by the same command: what is done stays."
-    return "Nothing is running." if study.run else "No run of this study has been started here yet."
+    if study.run is None:
+        return "No run of this study has been started here yet."
+    return f"Nothing is running, {counts[WAITING]} jobs wait: start it again by the same command."
 
 
 def status_text(folder: str, study: Study, workdir: Path, now: datetime, colour: bool) -> str:
