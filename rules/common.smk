@@ -196,7 +196,7 @@ def of_all_systems(pattern):
 
 
 def input_options(wildcards, input):
-    """Every named input of a rule as an option of its program: --synthetic-rejected a.tsv b.tsv."""
+    """Named inputs as options of the program, such as --synthetic-rejected a.tsv b.tsv."""
     named = {name: input.get(name) for name in input.keys()}
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())
