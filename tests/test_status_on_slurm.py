@@ -10,7 +10,7 @@ import small_cases
 import yaml
 from cluster_study import Running, ask_slurm, jobs, wait_for, write_profile
 from test_status import stages, status
-from workflow import ROOT, copy_project
+from workflow import ROOT, copy_project, snakemake
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
@@ -62,6 +62,7 @@ def test_a_training_that_runs_is_queued_again_and_is_cancelled(slurm, tmp_path):
         assert stages(text)["train_autoencoder"]["cut off"] == 1
         assert status(project).returncode == 1
 
+        assert snakemake(project, "--unlock").returncode == 0
         running = Running(project, *options)
         job = running.job_of("train_autoencoder")
         ask_slurm("scancel", job)
