@@ -239,7 +239,7 @@ def all_arms(file):
 
 def measured_rules():
     """Names of the rules so far that have a benchmark, in the order of the rule files."""
-    return [rule.name for rule in workflow.rules if rule.benchmark]
+    return [known.name for known in workflow.rules if known.benchmark]
 
 
 def of_all_systems(pattern):
@@ -247,7 +247,7 @@ def of_all_systems(pattern):
 
 
 def input_options(wildcards, input):
-    """Every named input as an option of the program, e.g. --synthetic-rejected a.tsv b.tsv."""
+    """Named inputs as options of the program, such as --synthetic-rejected a.tsv b.tsv."""
     named = {name: input.get(name) for name in input.keys()}
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())

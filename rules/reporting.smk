@@ -196,7 +196,7 @@ rule make_cost_table:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
-        run=RUN,
+        run=subpath(output.csv, ancestor=2),
         stages=measured_rules(),
         stem=subpath(output.csv, strip_suffix=".csv"),
         code=code("make_cost_table"),

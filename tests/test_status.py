@@ -142,7 +142,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
     assert stages(done.stdout)["train_autoencoder"]["failed"] == stages(done.stdout)["all stages"]["failed"] == 1
     assert f"n_real~4/train_autoencoder/slice_vae  ({LOG})\n      ended by SIGKILL\n" in done.stdout
     assert "left, loss" in done.stdout, "the last that it wrote"
-    assert "Nothing is running. Mend what failed" in done.stdout
+    assert "Nothing is running. What is done stays: mend what failed, then start it again" in done.stdout
 
     with Run(project, *OPTIONS) as run:
         run.wait_for("goes on from the checkpoint")
@@ -162,7 +162,9 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
     table = stages(done.stdout)
     assert table["train_autoencoder"] == {"done": 0, "running": 0, "waiting": 0, "failed": 0, "cut off": 1, "jobs": 1}
     assert table["preprocess"]["done"] == 2
-    assert "was cut off. Start it again by the same command" in done.stdout
+    assert "unlock the folder (`snakemake --unlock`), then start it again by the same command" in done.stdout
+    assert snakemake(project, "--unlock").returncode == 0
+    assert "last checkpoint: start it again by the same command" in status(project).stdout
 
 
 def test_another_study_of_the_same_folder_is_told_by_its_own_config(project):
@@ -206,4 +208,4 @@ def test_a_broken_case_is_told_in_the_sentence_of_its_program(tmp_path):
     done = status(project)
     assert done.returncode == 0
     assert stages(done.stdout)["preprocess"]["done"] == 2
-    assert "Nothing is running." in done.stdout
+    assert re.search(r"Nothing is running, \d+ jobs wait: start it again", done.stdout)

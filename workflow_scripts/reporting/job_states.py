@@ -18,6 +18,7 @@ from .run_log import FAILED, STARTED, LoggedJob, RunLog
 DONE, RUNNING, QUEUED, WAITING, FAILED_JOB, CUT_OFF = "done", "running", "queued", "waiting", "failed", "cut off"
 STATES = (DONE, RUNNING, QUEUED, WAITING, FAILED_JOB, CUT_OFF)
 FRESH_SECONDS = 600.0
+LOCKS = Path(".snakemake/locks")
 _PENDING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 
 
@@ -50,11 +51,12 @@ class JobState:
 
 @dataclass(frozen=True)
 class Study:
-    """The state of a study: its jobs, the newest run that concerns them, and whether that run goes on."""
+    """The state of a study: its jobs, the newest run that concerns them, whether it goes on, and whether one locks the folder."""
 
     jobs: list[JobState]
     run: RunLog | None
     alive: bool
+    locked: bool = False
 
 
 def look_around(ask_slurm: bool) -> Machine:
@@ -129,7 +131,8 @@ def study_state(planned: Sequence[PlannedJob], runs: Sequence[RunLog], machine: 
             hope = number > 0 and any(alive[:number])
             state = _state(job, logged, alive[number], hope, machine, workdir)
         states.append(JobState(job, state, logged))
-    return Study(states, runs[0] if runs else None, any(alive))
+    locked = any((workdir / LOCKS).glob("*.lock"))
+    return Study(states, runs[0] if runs else None, any(alive), locked)
 
 
 def _state(job: PlannedJob, logged: LoggedJob, alive: bool, hope: bool, machine: Machine, workdir: Path) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .job_log import error_of, progress_of, tail
-from .job_states import CUT_OFF, DONE, FAILED_JOB, QUEUED, RUNNING, STATES, JobState, Study, seconds_in_state
+from .job_states import CUT_OFF, DONE, FAILED_JOB, QUEUED, RUNNING, STATES, WAITING, JobState, Study, seconds_in_state
 
 SILENT_SECONDS = 600.0
 MOST = 12  # jobs listed of a kind
@@ -126,16 +126,17 @@ def verdict(study: Study) -> str:
     host = f" on {study.run.host}" if study.run and study.run.host else ""
     if study.alive:
         return f"Snakemake has been at work{begun}{host}."
+    again = f"{'unlock the folder (`snakemake --unlock`), then ' * study.locked}start it again by the same command"
     if counts[RUNNING] or counts[QUEUED]:
-        return f"The Snakemake that ran{begun}{host} is gone, but jobs of it are still there. Start it again when they have ended."
+        return f"The Snakemake that ran{begun}{host} is gone, but jobs of it are still there. When they have ended, {again}."
     if counts[CUT_OFF]:
-        return (
-            f"The run{begun}{host} was cut off. Start it again by the same command: what is done stays, and trainings "
-            "go on from their last checkpoint."
-        )
+        kept = "What is done stays, and trainings go on from their last checkpoint"
+        return f"The run{begun}{host} was cut off. {kept}: {again}."
     if counts[FAILED_JOB]:
-        return "Nothing is running. Mend what failed, then start it again by the same command: what is done stays."
-    return "Nothing is running." if study.run else "No run of this study has been started here yet."
+        return f"Nothing is running. What is done stays: mend what failed, then {again}."
+    if study.run is None:
+        return "No run of this study has been started here yet."
+    return f"Nothing is running, {counts[WAITING]} jobs wait: {again}."
 
 
 def status_text(folder: str, study: Study, workdir: Path, now: datetime, colour: bool) -> str:
