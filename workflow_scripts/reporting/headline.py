@@ -40,7 +40,7 @@ def headline(table: pd.DataFrame) -> list[str]:
 
     mixes = {n_real: [] for n_real in real}
     for arm, row in rows:
-        if not arm.is_real_only and not arm.synthetic_only:
+        if not (arm.is_real_only or arm.is_control or arm.synthetic_only):
             mixes[arm.n_real].append((arm, row))
     best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
     if not best:
