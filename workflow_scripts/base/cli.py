@@ -79,7 +79,7 @@ def run_program(main: Callable[[], None]) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.captureWarnings(True)
     warnings.simplefilter("ignore", FutureWarning)  # of libraries among themselves: nothing a user could mend
-    for noisy in ("matplotlib", "fontTools", "PIL"):
+    for noisy in ("matplotlib", "fontTools", "PIL", "numexpr"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main()
