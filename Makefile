@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo demo-all test test-slow slurm-test slurm-test-faults lint format install clean-demo
+.PHONY: demo demo-all status test test-slow slurm-test slurm-test-faults lint format install clean-demo
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
 	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
@@ -16,6 +16,10 @@ demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with th
 demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tables that compare them
 	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
 	@echo; cat results/demo_all/tables/systems.md; echo; cat results/demo_all/tables/compute.md
+
+# Works beside a running Snakemake. CONFIG names the files that Snakemake was given, the last run's where left out.
+status:  ## how far a study is: jobs of each stage, time left, and why what failed did
+	@$(BIN)/python -m workflow_scripts.status $(if $(CONFIG),--configfile $(CONFIG))
 
 # Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes

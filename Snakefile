@@ -8,13 +8,22 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
+
+
+container: config["container"]  # read with --sdm apptainer alone
+
+
 include: "rules/cohort.smk"
 include: "rules/autoencoder.smk"
 include: "rules/generator.smk"
 include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/memorisation.smk"
 include: "rules/reporting.smk"
 
 
@@ -55,6 +64,7 @@ rule latents:
 rule generator:
     input:
         expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
+        expand(f"{N}/generator/{{system}}/depth_decoder/model.json", n_real=N_REAL, system=DEPTH_DECODED),
 
 
 rule synthetic:
@@ -70,7 +80,12 @@ rule segmentation:
 rule evaluation:
     input:
         all_arms("dice.tsv"),
-        expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv", n_real=N_REAL, system=SYSTEMS),
+        expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
+            n_real=N_REAL,
+            system=SYSTEMS,
+            file=["images", "control", "masks", "memorisation"],
+        ),
 
 
 rule tables:
@@ -78,4 +93,10 @@ rule tables:
         f"{RUN}/tables/augmentation_ratio.csv",
         multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
         multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/cost", ".csv", ".md"),
+        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
+        decoder_tables(".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/images", ".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

@@ -1,4 +1,5 @@
-# The autoencoder of a system, and the latents of the training cases. Systems that name the same autoencoder share both.
+# The autoencoder of a system, the latents of the training cases, and the decoder along depth. Systems that name the same
+# autoencoder share all of them.
 
 
 rule train_autoencoder:
@@ -62,4 +63,43 @@ rule extract_latents:
         "python -m workflow_scripts.extract_latents --config {params.config:q}"
         " --autoencoder {params.autoencoder:q} --cases {input.cases:q} --splits {input.splits:q}"
         " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {params.out:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule train_depth_decoder:
+    input:
+        splits=COHORT["splits"],
+        weights=rules.train_autoencoder.output.weights,
+        contract=rules.train_autoencoder.output.contract,
+        latents=rules.extract_latents.output.latents,
+        scale=rules.extract_latents.output.scale,
+    output:
+        weights=f"{N}/autoencoder/{{name}}/depth_decoder/model.safetensors",
+        contract=f"{N}/autoencoder/{{name}}/depth_decoder/model.json",
+        loss=f"{N}/autoencoder/{{name}}/depth_decoder/loss.csv",
+        reconstruction=f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.tsv",
+        cost=f"{N}/autoencoder/{{name}}/depth_decoder/cost.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/train_depth_decoder/{{name}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/train_depth_decoder/{{name}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime="24h",
+        gpu=1,
+    params:
+        config=depth_decoder_block,
+        autoencoder=subpath(input.contract, parent=True),
+        latents=subpath(input.scale, parent=True),
+        out=subpath(output.contract, parent=True),
+        volumes=VOLUMES,
+        state=STATE,
+        code=code("train_depth_decoder"),
+    shell:
+        "python -m workflow_scripts.train_depth_decoder --config {params.config:q}"
+        " --autoencoder {params.autoencoder:q} --latents {params.latents:q} --splits {input.splits:q}"
+        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {params.out:q} --state {params.state:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

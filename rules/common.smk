@@ -5,16 +5,19 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))
-from workflow_scripts.base.arms import blocks_for, synthetic_count
+from workflow_scripts.base.arms import REAL_ONLY, arm_folders, arm_of_folder, blocks_for, synthetic_count
 from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.environment import use_project
+from workflow_scripts.base.environment import check_image, use_project
 from workflow_scripts.base.provenance import code_digest
 
 try:
     config = resolve(config)
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        check_image(config["container"])
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -25,15 +28,18 @@ ARM = f"{N}/segmentation/{{arm}}/seed~{{seed}}"
 SYSTEMS = config["systems"]
 N_REAL = config["splits"]["n_real"]
 AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["system"].values() if system["autoencoder"]})
+DEPTH_DECODED = [name for name, system in config["system"].items() if system.get("depth_decoder")]
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
+REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 SIMULATED_FLAG = "--simulated" if SIMULATED else ""
 COHORT = {
     "cases": f"{RUN}/cohort/cases.tsv",
     "splits": f"{RUN}/cohort/splits.json",
 }
 VOLUMES = f"{RUN}/cohort/volumes"
+IMAGE_FEATURES = {key: value for key, value in config["evaluation"]["images"].items() if key != "neighbours"}
 PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 
@@ -44,7 +50,7 @@ wildcard_constraints:
     seed=r"\d+",
     name=r"[^/]+",
     system=r"[^/]+",
-    arm=r"real|[^/]+/(ratio|synthetic_only)~[^/]+",
+    arm=r"real(_no_augmentation|_with_augmentation|_oversampled~\d+)?|[^/]+/(ratio|synthetic_only)~[^/]+",
 
 
 # The Snakefile is parsed in every job, so this holds on a cluster too.
@@ -79,6 +85,35 @@ def latents_block(wildcards):
     return block(**system_of_autoencoder(wildcards.name)["latents"])
 
 
+def depth_decoder_block(wildcards):
+    return block(**system_of_autoencoder(wildcards.name)["depth_decoder"], seed=config["training_seed"])
+
+
+def depth_decoder_of(wildcards):
+    """The depth decoder that a generator's folder takes in."""
+    name = config["system"][wildcards.system]["autoencoder"]["name"]
+    folder = f"{RUN}/n_real~{wildcards.n_real}/autoencoder/{name}/depth_decoder"
+    return {"weights": f"{folder}/model.safetensors", "contract": f"{folder}/model.json"}
+
+
+def attached_depth_decoder(wildcards):
+    """The depth decoder in a generator's folder; none for a system that decodes without."""
+    folder = f"{RUN}/n_real~{wildcards.n_real}/generator/{wildcards.system}/depth_decoder"
+    files = ("model.safetensors", "model.json") if wildcards.system in DEPTH_DECODED else ()
+    return [f"{folder}/{file}" for file in files]
+
+
+def depth_decoders(file):
+    """A file of every depth decoder of the study."""
+    names = sorted({config["system"][system]["autoencoder"]["name"] for system in DEPTH_DECODED})
+    return expand(f"{N}/autoencoder/{{name}}/depth_decoder/{file}", n_real=N_REAL, name=names)
+
+
+def decoder_tables(*suffixes):
+    """The tables of the depth decoder; none where no system has one."""
+    return [f"{RUN}/tables/depth_decoder{suffix}" for suffix in suffixes] if DEPTH_DECODED else []
+
+
 def generator_block(wildcards):
     system = config["system"][wildcards.system]
     parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}
@@ -97,14 +132,28 @@ def generator_devices(wildcards):
 def synthesis_block(wildcards):
     settings = {key: value for key, value in config["synthesis"].items() if key != "block_size"}
     sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**settings, **sampler)
+    return block(**settings, **sampler, depth_decoder=wildcards.system in DEPTH_DECODED)
+
+
+def sampling(wildcards):
+    """How a system is sampled, and nothing of the gate."""
+    synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
+    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
+    return synthesis | sampler | {"depth_decoder": wildcards.system in DEPTH_DECODED}
 
 
 def cost_block(wildcards):
-    """The sampling of a system as its cost is measured: what decides the cost, and nothing of the gate."""
-    synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
-    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**config["evaluation"]["cost"], **synthesis, **sampler)
+    return block(**config["evaluation"]["cost"], **sampling(wildcards))
+
+
+def control_block(wildcards):
+    return block(requests=config["evaluation"]["control"]["requests"], **sampling(wildcards))
+
+
+def sweep_block(wildcards):
+    modality = config["evaluation"]["figures"]["modality"]
+    steps = config["evaluation"]["control"]["sweep_steps"]
+    return block(sweep_steps=steps, modality=modality, **sampling(wildcards))
 
 
 def space_of(wildcards):
@@ -126,6 +175,20 @@ def space_files(wildcards):
 def space_options(wildcards):
     folders = space_of(wildcards) or {"volumes": VOLUMES}
     return " ".join(f"--{kind} {shlex.quote(folder)}" for kind, folder in folders.items())
+
+
+def copy_gate_files(wildcards):
+    """The training set that the release gate compares with, where copies of training cases are refused."""
+    if config["memorisation"]["action"] != "refuse":
+        return []
+    return [f"{RUN}/n_real~{wildcards.n_real}/memorisation/reference.{kind}" for kind in ("json", "safetensors")]
+
+
+def copy_gate_options(wildcards, input):
+    if not input.copies:
+        return ""
+    rate = config["memorisation"]["false_positive_rate"]
+    return f"--refuse-copies {shlex.quote(str(Path(input.copies[0]).parent))} --false-positive-rate {rate}"
 
 
 def data_root(wildcards):
@@ -153,34 +216,30 @@ def rejected_of_blocks(wildcards):
     return [path.replace(".tsv", ".rejected.tsv") for path in all_synthetic_blocks(wildcards)]
 
 
-def arm_parts(wildcards):
-    """(system, "ratio" or "synthetic_only", ratio) of an arm's folder name; the real-only arm has no system."""
-    if wildcards.arm == "real":
-        return "none", "ratio", "0"
-    system, kind = wildcards.arm.split("/")
-    return system, *kind.split("~")
-
-
 def arm_options(wildcards):
-    system, kind, ratio = arm_parts(wildcards)
-    only = " --synthetic-only" if kind == "synthetic_only" else ""
-    return f"--n-real {wildcards.n_real} --system {shlex.quote(system)} --ratio {ratio}{only} --seed {wildcards.seed}"
+    arm = arm_of_folder(wildcards.arm)
+    only = " --synthetic-only" if arm.synthetic_only else ""
+    parts = f"--system {shlex.quote(arm.system)} --ratio {arm.ratio:g}{only} --control {arm.control}"
+    return f"--n-real {wildcards.n_real} {parts} --seed {wildcards.seed}"
 
 
 def arm_pool(wildcards):
     """Tables of the synthetic cases, preprocessed for nnU-Net, that an arm draws on."""
-    system, _, ratio = arm_parts(wildcards)
-    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{system}", wildcards.n_real, ratio)
+    arm = arm_of_folder(wildcards.arm)
+    if arm.system == REAL_ONLY:
+        return []
+    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{arm.system}", wildcards.n_real, arm.ratio)
 
 
 def all_arms(file):
     """A file of every arm of the study."""
-    segmentation = config["segmentation"]
-    names = ["real"]
-    for system in SYSTEMS:
-        names += [f"{system}/ratio~{ratio:g}" for ratio in segmentation["ratios"] if ratio > 0]
-        names += [f"{system}/synthetic_only~{ratio:g}" for ratio in segmentation["synthetic_only_ratios"]]
-    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=names, seed=segmentation["seeds"])
+    arms = arm_folders(config["segmentation"], SYSTEMS)
+    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=arms, seed=config["segmentation"]["seeds"])
+
+
+def measured_rules():
+    """Names of the rules so far that have a benchmark, in the order of the rule files."""
+    return [known.name for known in workflow.rules if known.benchmark]
 
 
 def of_all_systems(pattern):
@@ -188,7 +247,14 @@ def of_all_systems(pattern):
 
 
 def input_options(wildcards, input):
-    """Every named input of a rule as an option of its program: --synthetic-rejected a.tsv b.tsv."""
+    """Named inputs as options of the program, such as --synthetic-rejected a.tsv b.tsv."""
     named = {name: input.get(name) for name in input.keys()}
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())
+
+
+SWEEP_FIGURES = (
+    of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png")
+    if config["evaluation"]["control"]["sweep_steps"]
+    else []
+)

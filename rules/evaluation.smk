@@ -26,12 +26,74 @@ rule score_segmentation:
         " --arm {input.arm:q} --cases {input.cases:q} --out {output.dice:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
-rule evaluate_images:
+rule extract_real_features:
     input:
         **COHORT,
+    output:
+        cases=f"{RUN}/evaluation/image_features.tsv",
+        pairs=f"{RUN}/evaluation/image_pairs.tsv",
+    log:
+        f"{RUN}/logs/extract_real_features.log",
+    benchmark:
+        f"{RUN}/benchmarks/extract_real_features.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="12h",
+        gpu=1,
+    params:
+        config=block(**IMAGE_FEATURES),
+        volumes=VOLUMES,
+        features=f"{STATE}/image_features",
+        code=code("extract_image_features"),
+    shell:
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --features {params.features:q}"
+        " --out {output.cases:q} --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule extract_synthetic_features:
+    input:
+        cases=COHORT["cases"],
         tables=synthetic_blocks,
     output:
-        fid=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv",
+        cases=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_features.tsv",
+        pairs=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_pairs.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/extract_synthetic_features/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/extract_synthetic_features/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="12h",
+        gpu=1,
+    params:
+        config=block(**IMAGE_FEATURES),
+        volumes=VOLUMES,
+        synthetic=f"{N}/synthetic/{{system}}",
+        features=f"{STATE}/image_features",
+        code=code("extract_image_features"),
+    shell:
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
+        " --volumes {params.volumes:q} --synthetic {params.synthetic:q} --tables {input.tables:q}"
+        " --system {wildcards.system:q} --features {params.features:q} --out {output.cases:q}"
+        " --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule evaluate_images:
+    input:
+        splits=COHORT["splits"],
+        real=rules.extract_real_features.output.cases,
+        real_pairs=rules.extract_real_features.output.pairs,
+        synthetic=rules.extract_synthetic_features.output.cases,
+        synthetic_pairs=rules.extract_synthetic_features.output.pairs,
+    output:
+        images=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/evaluate_images/{{system}}.log",
     benchmark:
@@ -42,21 +104,24 @@ rule evaluate_images:
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime="4h",
-        gpu=1,
     params:
-        config=block(**config["evaluation"]["images"]),
-        volumes=VOLUMES,
-        synthetic=f"{N}/synthetic/{{system}}",
+        config=block(
+            neighbours=config["evaluation"]["images"]["neighbours"],
+            intervals=config["evaluation"]["tables"],
+        ),
+        features=f"{STATE}/image_features",
         code=code("evaluate_images"),
     shell:
-        "python -m workflow_scripts.evaluate_images --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
-        " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
-        " --out {output.fid:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.evaluate_images --config {params.config:q} --splits {input.splits:q}"
+        " --real {input.real:q} --real-pairs {input.real_pairs:q} --synthetic {input.synthetic:q}"
+        " --synthetic-pairs {input.synthetic_pairs:q} --features {params.features:q}"
+        " --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.images:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule measure_cost:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
@@ -79,3 +144,145 @@ rule measure_cost:
     shell:
         "python -m workflow_scripts.measure_cost --config {params.config:q} --model {params.model:q}"
         " --n-real {wildcards.n_real} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule measure_held_out:
+    input:
+        **COHORT,
+    output:
+        tumours=f"{RUN}/evaluation/held_out_tumours.tsv",
+    log:
+        f"{RUN}/logs/measure_held_out.log",
+    benchmark:
+        f"{RUN}/benchmarks/measure_held_out.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(regions=config["regions"]),
+        volumes=VOLUMES,
+        code=code("measure_held_out"),
+    shell:
+        "python -m workflow_scripts.measure_held_out --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --out {output.tumours:q} 2>&1 | tee {log:q}"
+
+
+rule measure_reference_masks:
+    input:
+        splits=COHORT["splits"],
+    output:
+        tumours=f"{RUN}/evaluation/reference_masks.tsv",
+        rejected=f"{RUN}/evaluation/reference_masks.rejected.tsv",
+    log:
+        f"{RUN}/logs/measure_reference_masks.log",
+    benchmark:
+        f"{RUN}/benchmarks/measure_reference_masks.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="4h",
+    params:
+        config=block(
+            regions=config["regions"],
+            spacing_mm=config["preprocessing"]["spacing_mm"],
+            on_bad_case=config["on_bad_case"],
+        ),
+        root=REFERENCE_ROOT,
+        code=code("measure_reference_masks"),
+    shell:
+        "python -m workflow_scripts.measure_reference_masks --config {params.config:q} --splits {input.splits:q}"
+        " --root {params.root:q} --out {output.tumours:q} --rejected {output.rejected:q} 2>&1 | tee {log:q}"
+
+
+rule evaluate_control:
+    input:
+        attached_depth_decoder,
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+        held_out=rules.measure_held_out.output.tumours,
+    output:
+        control=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/evaluate_control/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_control/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="4h",
+        gpu=1,
+    params:
+        config=control_block,
+        model=subpath(input.contract, parent=True),
+        code=code("evaluate_control"),
+    shell:
+        "python -m workflow_scripts.evaluate_control --config {params.config:q} --model {params.model:q}"
+        " --held-out {input.held_out:q} --n-real {wildcards.n_real} --out {output.control:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
+
+
+rule evaluate_masks:
+    input:
+        held_out=rules.measure_held_out.output.tumours,
+        features=rules.measure_tumours.output.features,
+        tables=synthetic_blocks,
+        control=rules.evaluate_control.output.control,
+        reference=rules.measure_reference_masks.output.tumours if REFERENCE_ROOT else [],
+    output:
+        masks=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/evaluate_masks/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_masks/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(permutations=config["evaluation"]["masks"]["permutations"]),
+        reference="--reference" if REFERENCE_ROOT else "",
+        code=code("evaluate_masks"),
+    shell:
+        "python -m workflow_scripts.evaluate_masks --config {params.config:q} --held-out {input.held_out:q}"
+        " --features {input.features:q} --tables {input.tables:q} --control {input.control:q}"
+        " {params.reference} {input.reference:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
+        " --out {output.masks:q} 2>&1 | tee {log:q}"
+
+
+rule compare_decoders:
+    input:
+        attached_depth_decoder,
+        splits=COHORT["splits"],
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=cost_block,
+        model=subpath(input.contract, parent=True),
+        volumes=VOLUMES,
+        code=code("compare_decoders"),
+    shell:
+        "python -m workflow_scripts.compare_decoders --config {params.config:q} --model {params.model:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"

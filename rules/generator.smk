@@ -55,3 +55,30 @@ rule train_generator:
     shell:
         "{resources.launcher} python -m workflow_scripts.train_generator --config {params.config:q} --features {input.features:q}"
         " {params.space} --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule attach_depth_decoder:
+    input:
+        unpack(depth_decoder_of),
+        generator_weights=rules.train_generator.output.weights,
+        generator=rules.train_generator.output.contract,
+    output:
+        weights=f"{N}/generator/{{system}}/depth_decoder/model.safetensors",
+        contract=f"{N}/generator/{{system}}/depth_decoder/model.json",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/attach_depth_decoder/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/attach_depth_decoder/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="30m",
+    params:
+        depth_decoder=subpath(input.contract, parent=True),
+        model=subpath(input.generator, parent=True),
+        code=code("attach_depth_decoder"),
+    shell:
+        "python -m workflow_scripts.attach_depth_decoder --depth-decoder {params.depth_decoder:q}"
+        " --model {params.model:q} 2>&1 | tee {log:q}"

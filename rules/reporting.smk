@@ -5,7 +5,12 @@ rule make_tables:
     input:
         dice=all_arms("dice.tsv"),
     output:
-        csv=f"{RUN}/tables/augmentation_ratio.csv",
+        csv=report(
+            f"{RUN}/tables/augmentation_ratio.csv",
+            caption="report/ratio_table.rst",
+            category="Tables",
+            labels={"table": "segmentation by augmentation ratio"},
+        ),
         md=f"{RUN}/tables/augmentation_ratio.md",
         tex=f"{RUN}/tables/augmentation_ratio.tex",
     log:
@@ -31,11 +36,23 @@ rule make_tables:
 rule make_system_tables:
     input:
         ratios=f"{RUN}/tables/augmentation_ratio.csv",
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
         costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
     output:
-        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/compute", ".md", ".tex"),
+        multiext(f"{RUN}/tables/systems", ".md", ".tex"),
+        compute=report(
+            f"{RUN}/tables/compute.csv",
+            caption="report/compute.rst",
+            category="Tables",
+            labels={"table": "cost of the systems"},
+        ),
+        systems=report(
+            f"{RUN}/tables/systems.csv",
+            caption="report/systems.rst",
+            category="Tables",
+            labels={"table": "the systems compared"},
+        ),
     log:
         f"{RUN}/logs/make_system_tables.log",
     benchmark:
@@ -59,7 +76,33 @@ rule make_system_tables:
         code=code("make_system_tables"),
     shell:
         "python -m workflow_scripts.make_system_tables --config {params.config:q} --ratios {input.ratios:q}"
-        " --fid {input.fid:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+        " --images {input.images:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule make_image_tables:
+    input:
+        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
+    output:
+        csv=f"{RUN}/tables/images.csv",
+        md=f"{RUN}/tables/images.md",
+        tex=f"{RUN}/tables/images.tex",
+    log:
+        f"{RUN}/logs/make_image_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_image_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_image_tables"),
+    shell:
+        "python -m workflow_scripts.make_image_tables --images {input.images:q} --out-stem {params.stem:q}"
+        " {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_figures:
@@ -67,7 +110,12 @@ rule make_figures:
         dice=all_arms("dice.tsv"),
         table=f"{RUN}/tables/augmentation_ratio.csv",
     output:
-        png=f"{RUN}/figures/dice_vs_ratio.png",
+        png=report(
+            f"{RUN}/figures/dice_vs_ratio.png",
+            caption="report/ratio_figure.rst",
+            category="Figures",
+            labels={"figure": "Dice against augmentation ratio", "system": "all", "real patients": "all"},
+        ),
     log:
         f"{RUN}/logs/make_figures.log",
     benchmark:
@@ -92,7 +140,16 @@ rule figure_cases:
         **COHORT,
         tables=synthetic_blocks,
     output:
-        png=f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+        png=report(
+            f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
+            caption="report/case_figure.rst",
+            category="Figures",
+            labels={
+                "figure": "real and synthetic cases",
+                "system": "{system}",
+                "real patients": "{n_real}",
+            },
+        ),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
     benchmark:
@@ -116,6 +173,157 @@ rule figure_cases:
         " {params.simulated} 2>&1 | tee {log:q}"
 
 
+# Benchmark files are side products: as inputs, a lost one would run its job again. So the last outputs of all branches
+# are the inputs here, that the table is made when nothing runs any more but itself and the report.
+rule make_cost_table:
+    input:
+        f"{RUN}/tables/augmentation_ratio.csv",
+        f"{RUN}/tables/systems.csv",
+        f"{RUN}/figures/dice_vs_ratio.png",
+        of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+        of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
+    output:
+        csv=f"{RUN}/tables/cost.csv",
+        md=f"{RUN}/tables/cost.md",
+    log:
+        f"{RUN}/logs/make_cost_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_cost_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        run=subpath(output.csv, ancestor=2),
+        stages=measured_rules(),
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        code=code("make_cost_table"),
+    shell:
+        "python -m workflow_scripts.make_cost_table --run {params.run:q} --stages {params.stages:q}"
+        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+
+
+rule pack_viewer:
+    input:
+        **COHORT,
+        tables=expand(f"{N}/synthetic/{{system}}/cases.tsv", system=SYSTEMS, allow_missing=True),
+    output:
+        volumes=f"{RUN}/figures/n_real~{{n_real}}/viewer.json",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pack_viewer.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pack_viewer.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="1h",
+    params:
+        config=block(
+            **config["evaluation"]["report"],
+            cases=config["evaluation"]["figures"]["cases"],
+            modalities=config["modalities"],
+            regions=config["regions"],
+        ),
+        volumes=VOLUMES,
+        simulated=SIMULATED_FLAG,
+        code=code("pack_viewer"),
+    shell:
+        "python -m workflow_scripts.pack_viewer --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule make_control_tables:
+    input:
+        control=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv"),
+        masks=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv"),
+    output:
+        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
+    log:
+        f"{RUN}/logs/make_control_tables.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_control_tables.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["tables"]),
+        out=subpath(output[0], parent=True),
+        simulated=SIMULATED_FLAG,
+        code=code("make_control_tables"),
+    shell:
+        "python -m workflow_scripts.make_control_tables --config {params.config:q} --control {input.control:q}"
+        " --masks {input.masks:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule figure_control_sweep:
+    input:
+        attached_depth_decoder,
+        weights=rules.train_generator.output.weights,
+        contract=rules.train_generator.output.contract,
+    output:
+        png=f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png",
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control_sweep.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/figure_control_sweep/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_control_sweep/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime="1h",
+        gpu=1,
+    params:
+        config=sweep_block,
+        model=subpath(input.contract, parent=True),
+        simulated=SIMULATED_FLAG,
+        code=code("figure_control_sweep"),
+    shell:
+        "python -m workflow_scripts.figure_control_sweep --config {params.config:q} --model {params.model:q}"
+        " --n-real {wildcards.n_real} --out {output.png:q} --table {output.table:q} {params.simulated}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule make_decoder_table:
+    input:
+        quality=depth_decoders("reconstruction.tsv"),
+        costs=depth_decoders("cost.tsv"),
+        synthetic=expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
+        ),
+    output:
+        csv=f"{RUN}/tables/depth_decoder.csv",
+        md=f"{RUN}/tables/depth_decoder.md",
+        tex=f"{RUN}/tables/depth_decoder.tex",
+    log:
+        f"{RUN}/logs/make_decoder_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_decoder_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="30m",
+    params:
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_decoder_table"),
+    shell:
+        "python -m workflow_scripts.make_decoder_table --quality {input.quality:q} --costs {input.costs:q}"
+        " --synthetic {input.synthetic:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
@@ -123,14 +331,27 @@ rule make_report:
         table=f"{RUN}/tables/augmentation_ratio.csv",
         systems=f"{RUN}/tables/systems.csv",
         compute=f"{RUN}/tables/compute.csv",
+        cost=f"{RUN}/tables/cost.csv",
         ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
         case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
-        fid=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/fid.tsv"),
+        viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
+        decoders=decoder_tables(".csv"),
+        control=f"{RUN}/tables/control.csv",
+        masks=f"{RUN}/tables/masks.csv",
+        memorisation=f"{RUN}/tables/memorisation.csv",
+        pairs=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
+        sweeps=SWEEP_FIGURES,
+        images=f"{RUN}/tables/images.csv",
         synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
         synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
         reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
     output:
-        html=f"{RUN}/report.html",
+        html=report(
+            f"{RUN}/report.html",
+            caption="report/report.rst",
+            category="Answer",
+            labels={"page": "report.html"},
+        ),
     log:
         f"{RUN}/logs/make_report.log",
     benchmark:

@@ -3,8 +3,10 @@
 
 rule synthesize:
     input:
+        attached_depth_decoder,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
+        copies=copy_gate_files,
     output:
         table=f"{N}/synthetic/{{system}}/blocks/{{block}}.tsv",
         rejected=f"{N}/synthetic/{{system}}/blocks/{{block}}.rejected.tsv",
@@ -24,11 +26,13 @@ rule synthesize:
         model=subpath(input.contract, parent=True),
         block_size=config["synthesis"]["block_size"],
         out=subpath(output.table, ancestor=2),
+        copies=copy_gate_options,
         code=code("synthesize"),
     shell:
         "python -m workflow_scripts.synthesize --config {params.config:q} --model {params.model:q}"
         " --block {wildcards.block} --block-size {params.block_size} --out {params.out:q}"
-        " --table {output.table:q} --rejected {output.rejected:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --table {output.table:q} --rejected {output.rejected:q} {params.copies}"
+        " --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule gather_synthetic:

@@ -13,8 +13,17 @@ from pathlib import Path
 
 import yaml
 
-GPU_JOBS = ("train_autoencoder", "extract_latents", "train_generator", "synthesize", "measure_cost", "evaluate_images")
-GPU_JOBS += ("train_segmentation", "predict_segmentation")
+GPU_JOBS = (
+    "train_autoencoder",
+    "extract_latents",
+    "train_depth_decoder",
+    "train_generator",
+    "synthesize",
+    "measure_cost",
+)
+GPU_JOBS += ("train_segmentation", "predict_segmentation", "extract_real_features", "extract_synthetic_features")
+GPU_JOBS += ("evaluate_control", "figure_control_sweep", "compare_decoders", "calibrate_memorisation")
+GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
 SMALL = {"mem_mb": 900, "runtime": 30}  # four share a submission, on nodes that say they have 4,000 MB
 LARGE = {"mem_mb": 2000, "runtime": 30}

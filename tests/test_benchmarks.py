@@ -1,4 +1,4 @@
-"""The benchmark of the networks runs, compares networks of equal cost, and says where it ran."""
+"""The benchmarks run, compare what is comparable, and say where they ran and what they did not measure."""
 
 import json
 import subprocess
@@ -37,3 +37,18 @@ def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
         assert theirs["gmacs"] == pytest.approx(ours["gmacs"], rel=0.2), "widths come in steps"
         assert ours["train_seconds"] > 0 and theirs["forward_seconds"] > 0
     assert "times MONAI's speed in training" in done.stdout
+
+
+def test_image_metrics_are_timed_and_what_is_extrapolated_says_so(tmp_path):
+    out = tmp_path / "images.json"
+    options = ["--size", "16", "24", "24", "--cases", "3", "--many", "50", "--threads", "1", "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.images", *options], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(out.read_text())
+    assert "EXTRAPOLATED, not measured: 50 synthetic against 50 real volumes" in done.stdout
+    per_volume = found["feature_seconds_per_volume"] + found["gradient_seconds_per_volume"]
+    assert found["extrapolated_hours"]["features"] == pytest.approx(100 * per_volume / 3600)
+    assert found["peak_mib"] >= found["peak_mib_features"] > 50
+    assert found["slices_per_volume"] > 30 and found["ms_ssim_seconds_per_pair"] > 0

@@ -57,6 +57,14 @@ def test_a_volume_costs_its_sampling_and_its_decoding(name):
     assert cost["calls"] == (1 if name == "lsgan_3d" else SHIPPED[name]["sampler"]["steps"])
 
 
+def test_decoding_along_depth_costs_a_little_more_and_the_paper_is_without():
+    system = SHIPPED["slice_ldm"]
+    one, two = (system_cost(each, 4, 3, [48, 64, 64], 11) for each in (system | {"depth_decoder": None}, system))
+    assert 1.0 < two["decode_flop"] / one["decode_flop"] < 1.5
+    assert 0 < two["autoencoder_parameters"] - one["autoencoder_parameters"] < 0.2 * one["autoencoder_parameters"]
+    assert two["encode_flop"] == one["encode_flop"] and two["sampling_flop"] == one["sampling_flop"]
+
+
 def test_guidance_calls_the_network_twice_a_step():
     system = SHIPPED["ldm_3d_reduced"]
     guided = system | {"sampler": system["sampler"] | {"guidance": 3.0}}
@@ -75,9 +83,11 @@ def arguments(tmp_path):
     make_tables.main(["--dice", *dice, "--out-stem", str(tmp_path / "augmentation_ratio")])
     fid, costs = [], []
     for index, name in enumerate(NAMES):
-        rows = [{"plane": plane, "comparison": kind, "fid": 100.0 * (index + 1) + 10 * (kind == "floor"), "n_cases": 5}
+        rows = [{"metric": metric, "plane": plane, "modality": modality, "comparison": kind, "n_cases": 5,
+                 "value": 100.0 * (index + 1) + 10 * (kind == "floor") if (metric, modality) == ("fid", "all") else -1.0}
+                for metric, modality in (("kid", "all"), ("fid", "all"), ("fid", "t1n"))
                 for plane in ("axial", "joint") for kind in ("synthetic", "floor")]  # fmt: skip
-        fid.append(tmp_path / f"{name}.fid.tsv")
+        fid.append(tmp_path / f"{name}.images.tsv")
         write_tsv(fid[-1], pd.DataFrame(rows).assign(n_real=20, system=name))
         cost = {"system": name, "n_real": 20, "seconds_per_volume": 1.25 + index, "peak_memory_mib": 900.0,
                 "memory_of": "process", "device": "CPU with 2 threads, fp32", "volumes": 3, "grid": "48x64x64",
@@ -88,7 +98,7 @@ def arguments(tmp_path):
     systems = load_systems(list(NAMES), {name: {"scale": 0.1} for name in NAMES}, size)
     config = {"systems": systems, "modalities": ["t1n", "t2f"], "regions": ["whole_tumor"], "size": size}
     config |= {"comparison_ratio": None}
-    return config, ["--ratios", str(tmp_path / "augmentation_ratio.csv"), "--fid", *map(str, fid), "--costs",
+    return config, ["--ratios", str(tmp_path / "augmentation_ratio.csv"), "--images", *map(str, fid), "--costs",
                     *map(str, costs), "--out", str(tmp_path / "tables")]  # fmt: skip
 
 

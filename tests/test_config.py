@@ -64,7 +64,7 @@ def test_every_key_is_documented(keys):
 
 
 def test_no_key_is_documented_that_does_not_exist():
-    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", *SYSTEMS}
+    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", "depth_decoder", *SYSTEMS}
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
@@ -100,6 +100,7 @@ MISTAKES = {
     "wrong type": ({"segmentation": {"epochs": "ten"}}, ["segmentation.epochs is 'ten'", "integer", "epochs: null"]),
     "negative ratio": ({"segmentation": {"ratios": [0, -1]}}, ["segmentation.ratios", "-1", "at least 0"]),
     "no real-only arm": ({"segmentation": {"ratios": [1, 2]}}, ["must hold 0", "ratios: [0, 1, 2]"]),
+    "half a copy": ({"segmentation": {"controls": {"oversampled_ratios": [0.5]}}}, ["oversampled_ratios", "0.5"]),
     "ratio of no case": (
         {"segmentation": {"ratios": [0, 0.01, 1]}},
         ["not one synthetic case for 20", "ratios: [0, 1]"],
@@ -115,6 +116,14 @@ MISTAKES = {
         ["unknown key 'step' under 'sampler'", "Did you mean 'steps'"],
     ),
     "settings of an absent system": ({"system_settings": {"other": {}}}, ["names 'other'", "not among systems"]),
+    "a sweep of one": (
+        {"evaluation": {"control": {"sweep_steps": 1}}},
+        ["sweep_steps is 1", "two volumes a row", "sweep_steps: 5"],
+    ),
+    "missing folder of masks": (
+        {"evaluation": {"masks": {"reference_root": "/no/such/folder"}}},
+        ["reference_root '/no/such/folder' is no folder", "reference_root: /data/masks"],
+    ),
     "impossible demo split": ({"splits": {"test": 5000}}, ["5120 patients", "cases: 5120"]),
     "falling n_real": ({"splits": {"n_real": [50, 20]}}, ["must rise", "n_real: [20, 50]"]),
     "no validation": ({"splits": {"val": 0}}, ["splits.val is 0", "at least 1", "val: 20"]),
@@ -130,6 +139,14 @@ MISTAKES = {
         ["'/no/such.pth', which is no file"],
     ),
     "weights without checksum": ({"evaluation": {"images": {"weights": __file__}}}, ["sha256 must hold the checksum"]),
+    "network without weights": (
+        {"evaluation": {"images": {"network": "inception_v3"}}},
+        ["inception_v3 is not packaged", "weights: /weights/inception_v3.pth"],
+    ),
+    "unknown network": (
+        {"evaluation": {"images": {"network": "vgg"}}},
+        ["evaluation.images.network is 'vgg'", "radimagenet_resnet50", "network: efficientnet_lite0"],
+    ),
     "comparison at a ratio without arm": (
         {"evaluation": {"comparison_ratio": 3}},
         ["comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"],
@@ -162,6 +179,14 @@ def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_the
     assert system["slice_ldm_2d"]["autoencoder"]["latent_channels"] == 3
     assert system["slice_ldm_2d"]["autoencoder"]["channels"] == [64, 128, 256, 256]
     assert system["slice_ldm_2d"]["denoiser"]["channels"] == [64, 128, 256, 512], "its own scale is 1"
+
+
+def test_a_depth_decoder_goes_with_its_autoencoder_and_null_takes_it_away_from_all():
+    both = ["slice_ldm", "slice_ldm_2d"]
+    system = resolve(with_override(systems=both))["system"]
+    assert system["slice_ldm_2d"]["depth_decoder"] == system["slice_ldm"]["depth_decoder"] == SYSTEM["depth_decoder"]
+    off = resolve(with_override(systems=both, system_settings={"slice_ldm": {"depth_decoder": None}}))["system"]
+    assert [off[name]["depth_decoder"] for name in both] == [None, None]
 
 
 def test_scale_multiplies_every_width_and_nothing_else():
@@ -197,6 +222,8 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
     assert set(resolve(both)["system"]) == {"one", "two"}
     with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
         resolve(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
+    with pytest.raises(UserError, match="or its depth_decoder"):
+        resolve(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
 
 
 @pytest.mark.parametrize(
@@ -220,6 +247,12 @@ def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
     [
         ("ldm_3d", {"autoencoder": {"kind": "vae_4d"}}, ["autoencoder.kind is 'vae_4d'", "slice_vae, vae_3d"]),
         ("ldm_3d", {"autoencoder": {"position": "mm"}}, ["unknown key 'position' under 'autoencoder'"]),
+        ("slice_ldm_2d", {"depth_decoder": None}, ["shares the autoencoder of slice_ldm, and so its depth_decoder"]),
+        ("slice_ldm", {"depth_decoder": {"levels": [1, 5]}}, ["go beyond 4 levels", "levels: [1]"]),
+        ("slice_ldm", {"depth_decoder": {"levels": "any"}}, ["depth_decoder.levels is 'any'", "must be one of all"]),
+        ("slice_ldm", {"depth_decoder": {"kernel_size": 4}}, ["kernel_size must be odd", "kernel_size: 5"]),
+        ("slice_ldm", {"depth_decoder": {"slab_slices": 500}}, ["more than the 144 slices", "slab_slices: 144"]),
+        ("ldm_3d", {"depth_decoder": SYSTEM["depth_decoder"]}, ["kind slice_vae alone", "depth_decoder: null"]),
         ("ldm_3d", {"autoencoder": {"patch_size": [48, 100, 96]}}, ["patch_size", "[48, 104, 96]"]),
         ("ldm_3d", {"autoencoder": {"patch_size": [48, 96, 400]}}, ["larger than", "[48, 96, 192]"]),
         ("slice_ldm_2d", {"autoencoder": {"latent_channels": 3}}, ["shares the autoencoder of slice_ldm", "latent_c"]),

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.reporting.tables import read_mixed_csv
+
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
+IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -32,13 +35,48 @@ def results(project) -> Path:
 def test_the_table_has_every_region_and_arm(results):
     table = pd.read_csv(results / "tables/augmentation_ratio.csv")
     assert set(table["region"]) == {"whole_tumor", "tumor_core", "enhancing_tumor"}
-    assert len(table) == 3 * 3, "real only, ratio 1 and synthetic only, for each region"
+    assert len(table) == 3 * 5, "real only, two controls, ratio 1 and synthetic only, for each region"
+    assert set(table["control"]) == {"none", "no_augmentation", "oversampled"}
     for suffix in (".md", ".tex"):
         assert "whole" in (results / "tables/augmentation_ratio").with_suffix(suffix).read_text()
 
 
+def test_decoding_along_depth_is_compared_with_slice_by_slice(results):
+    table = read_mixed_csv(results / "tables/depth_decoder.csv")
+    assert set(table["decoder"]) == {"slice", "depth"}
+    assert {"validation cases", "synthetic cases", "cost of a volume"} == set(table["part"])
+    assert pd.read_csv(results / "n_real~4/synthetic/slice_ldm/cases.tsv", sep="\t")["along_depth"].all()
+    assert "along depth" in (results / "report.html").read_text()
+
+
 def test_the_report_says_that_the_cohort_is_simulated(results):
     assert "simulat" in (results / "report.html").read_text().lower()
+
+
+def test_the_cost_table_counts_every_job_of_the_run(results):
+    table = pd.read_csv(results / "tables/cost.csv").set_index("stage")
+    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == 3
+    assert table.loc["synthesize", "jobs"] == table.loc["preprocess", "jobs"] == 2
+    assert not {"make_cost_table", "make_report"} & set(table.index)
+    files = [
+        path for path in (results / "benchmarks").rglob("*.tsv") if path.stem not in ("make_cost_table", "make_report")
+    ]
+    assert table.loc["all stages", "jobs"] == len(files)
+    seconds = sum(pd.read_csv(path, sep="\t")["s"].sum() for path in files)
+    assert table.loc["all stages", "wall_hours"] == pytest.approx(seconds / 3600, abs=1e-6)
+    assert "What the run cost" in (results / "report.html").read_text()
+
+
+def test_control_and_masks_have_a_row_a_feature(results):
+    control = pd.read_csv(results / "tables/control.csv")
+    assert (control.query("requests == 'all'").groupby("feature").size() == 1).all() and control.feature.nunique() == 12
+    held_out = json.loads((results / "cohort/splits.json").read_text())
+    assert set(control.n_requests) == {len(held_out["test"]) + len(held_out["val"])}
+    masks = pd.read_csv(results / "tables/masks.csv")
+    assert set(masks.comparison) == {"synthetic", "floor", "ungated"}
+    assert (results / "figures/n_real~4/control_sweep_slice_ldm.png").stat().st_size > 10_000
+    report = (results / "report.html").read_text()
+    assert 'id="control"' in report and 'id="masks"' in report and "control sweep slice ldm" in report
 
 
 def test_a_second_run_does_nothing(project):
@@ -50,10 +88,27 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("override", "rules"),
     [
-        ("evaluation={tables: {seed: 5}}", {"make_tables", "make_system_tables", "make_figures", "make_report"}),
-        ("evaluation={figures: {cases: 1}}", {"figure_cases", "make_report"}),
-        ("evaluation={images: {batch_size: 7}}", {"evaluate_images", "make_system_tables", "make_report"}),
-        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
+        (
+            "evaluation={tables: {seed: 5}}",
+            {"make_tables", "make_control_tables", "make_figures", *IMAGE_TABLES},
+        ),
+        (
+            "evaluation={control: {requests: 1}}",
+            {"evaluate_control", "evaluate_masks", "make_control_tables", "make_report"},
+        ),
+        ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
+        ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
+        ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
+        ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
+        (
+            "evaluation={images: {batch_size: 7}}",
+            {"extract_real_features", "extract_synthetic_features", *IMAGE_TABLES},
+        ),
+        ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
+        (
+            "evaluation={cost: {volumes: 2}}",
+            {"measure_cost", "make_system_tables", "compare_decoders", "make_decoder_table", "make_report"},
+        ),
         ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
@@ -62,13 +117,13 @@ def test_a_second_run_does_nothing(project):
     ],
 )
 def test_an_evaluation_key_reruns_evaluation_alone(project, override, rules):
-    assert set(planned(project, *TINY, "--config", override)) == rules
+    assert set(planned(project, *TINY, "--config", override)) == {*rules, "make_cost_table"}
 
 
 def test_a_new_ratio_trains_its_arm_alone(project):
     assert planned(project, *TINY, "--config", "segmentation={ratios: [0, 0.5, 1]}") == {
         **dict.fromkeys(("train_segmentation", "predict_segmentation", "score_segmentation"), 1),
-        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_report"), 1),
+        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_cost_table", "make_report"), 1),
     }
 
 
@@ -103,6 +158,15 @@ def test_a_sampler_key_reruns_synthesis_and_no_training_of_a_generator(project):
     assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
 
 
+def test_a_depth_decoder_key_reruns_its_training_and_synthesis_and_no_generator(project):
+    jobs = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: {through_plane: 2.0}}}")
+    assert jobs["train_depth_decoder"] == jobs["attach_depth_decoder"] == 1 and jobs["synthesize"] == 2
+    assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
+    off = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: null}}")
+    assert off["synthesize"] == 2
+    assert not {"train_depth_decoder", "attach_depth_decoder", "train_autoencoder", "train_generator"} & set(off)
+
+
 def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     splits = json.loads((results / "cohort/splits.json").read_text())
     train = set(splits["train"]["4"])
@@ -110,13 +174,16 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     assert len(train) == 4
     assert not train & held_out
     study = results / "n_real~4"
-    for model in ("autoencoder/slice_vae", "generator/slice_ldm"):
+    depth = ("autoencoder/slice_vae/depth_decoder", "generator/slice_ldm/depth_decoder")
+    for model in ("autoencoder/slice_vae", "generator/slice_ldm", *depth):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
     assert set(pd.read_csv(study / "features.tsv", sep="\t")["case_id"]) == train
     pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")
     assert set(pool.loc[pool["split"] == "train", "case_id"]) == train
     assert set(pool["case_id"]) == train | set(splits["val"])
-    for file in sorted((study / "segmentation").glob("**/arm.json")):
+    files = sorted((study / "segmentation").glob("**/arm.json"))
+    assert len(files) == 5
+    for file in files:
         arm = json.loads(file.read_text())
         assert set(arm["real_ids"]) == (set() if arm["synthetic_only"] else train)
         assert set(arm["val_ids"]) == set(splits["val"])

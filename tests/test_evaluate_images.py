@@ -1,17 +1,19 @@
-"""The Fréchet distance program: its floor, the same n on both sides, and what it refuses."""
+"""The image metrics of a system: their floor, the same n on both sides, what is kept, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import ndimage
+from safetensors.numpy import load_file
+from scipy import linalg, ndimage
 
+from workflow_scripts import evaluate_images, extract_image_features
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluate_images import main
 
 
 def write_synthetic(cohort, name, case_ids, change=lambda image: image):
@@ -40,71 +42,184 @@ def cohort(tmp_path_factory, preprocessed_cohort):
     return folder
 
 
-def evaluate(cohort, out, name, n_real=2, **config):
-    main(
+DISTANCES = ("fid", "kid", "mmd", "precision", "recall", "density", "coverage")
+
+
+def extract(cohort, out, name=None, **config):
+    """Features of the real cases, or of a synthetic set; options of evaluate_images that name them."""
+    kind = "synthetic" if name else "real"
+    made = ["--synthetic", str(cohort / name), "--tables", str(cohort / name / "blocks/0.tsv")] if name else []
+    extract_image_features.main(
         [
-            *("--cases", str(cohort / "cases.tsv"), "--splits", str(cohort / "splits.json")),
-            *("--volumes", str(cohort / "volumes"), "--synthetic", str(cohort / name)),
-            *("--tables", str(cohort / name / "blocks/0.tsv"), "--n-real", str(n_real), "--system", "slice_ldm"),
-            *("--out", str(out), "--threads", "1", "--config", json.dumps(config)),
+            *("--cases", str(cohort / "cases.tsv"), "--volumes", str(cohort / "volumes"), "--threads", "1"),
+            *(made or ["--splits", str(cohort / "splits.json")]),
+            *("--system", "slice_ldm", "--features", str(out / "features"), "--config", json.dumps(config)),
+            *("--out", str(out / f"{kind}.tsv"), "--pairs", str(out / f"{kind}_pairs.tsv")),
         ]
     )
-    return read_tsv(out).set_index(["plane", "comparison"])
+
+
+def compare(cohort, out, n_real=2, **config):
+    small = {"intervals": {"bootstrap_samples": 200, "confidence": 0.9, "seed": 0}}
+    evaluate_images.main(
+        [
+            *("--splits", str(cohort / "splits.json"), "--features", str(out / "features")),
+            *("--real", str(out / "real.tsv"), "--real-pairs", str(out / "real_pairs.tsv")),
+            *("--synthetic", str(out / "synthetic.tsv"), "--synthetic-pairs", str(out / "synthetic_pairs.tsv")),
+            *("--n-real", str(n_real), "--system", "slice_ldm", "--threads", "1"),
+            *("--out", str(out / "images.tsv"), "--config", json.dumps(small | config)),
+        ]
+    )
+    return read_tsv(out / "images.tsv")
+
+
+def evaluate(cohort, out, name, n_real=2, **config):
+    extract(cohort, out, **config)
+    extract(cohort, out, name, **config)
+    return compare(cohort, out, n_real)
+
+
+def fid(table):
+    return table[(table.metric == "fid") & (table.modality == "all")].set_index(["plane", "comparison"])
 
 
 def test_copies_of_the_training_cases_reach_the_floor_and_blurred_cases_do_not(cohort, tmp_path):
-    copies = evaluate(cohort, tmp_path / "copies.tsv", "copies", planes=["axial"])
-    assert copies.fid["axial", "synthetic"] == pytest.approx(copies.fid["axial", "floor"], rel=0.01)
-    blurred = evaluate(cohort, tmp_path / "blurred.tsv", "blurred", planes=["axial"])
-    assert blurred.fid["axial", "floor"] == pytest.approx(copies.fid["axial", "floor"], rel=0.05)
-    assert blurred.fid["axial", "synthetic"] > 1.3 * blurred.fid["axial", "floor"]
+    copies = (
+        evaluate(cohort, tmp_path / "copies", "copies", planes=["axial"])
+        .set_index(["metric", "modality", "comparison"])
+        .sort_index()
+    )
+    for metric in DISTANCES:  # copies went through int16: not bit by bit
+        values = copies.value[metric, "all"]
+        assert values["synthetic"] == pytest.approx(values["floor"], rel=0.02, abs=1e-3), metric
+    blurred = evaluate(cohort, tmp_path / "blurred", "blurred", planes=["axial"])
+    blurred = blurred.set_index(["metric", "modality", "comparison"])
+    assert blurred.value["fid", "all", "floor"] == pytest.approx(copies.value["fid", "all", "floor"], rel=1e-6)
+    for metric in ("fid", "kid", "mmd"):
+        assert blurred.value[metric, "all", "synthetic"] > 1.3 * blurred.value[metric, "all", "floor"], metric
+    ratio = blurred.value["gradient_ratio", "all"]
+    assert ratio["synthetic"] != pytest.approx(ratio["real"], rel=0.1), "blurring by two voxels, thick slices"
+    assert blurred.value["ms_ssim", "all", "synthetic"] > copies.value["ms_ssim", "all", "synthetic"], (
+        "alike without detail"
+    )
 
 
-def test_every_plane_and_all_joint_say_their_n(cohort, tmp_path):
-    table = evaluate(cohort, tmp_path / "fid.tsv", "blurred", planes=["axial", "coronal"], min_brain_fraction=0.2)
-    assert list(table.index.unique("plane")) == ["axial", "coronal", "joint"]
-    assert set(table.n_cases) == {2}
-    assert (table.n_slices.xs("synthetic", level=1) == table.n_slices.xs("floor", level=1)).all()
-    assert table.n_slices["joint", "floor"] == table.n_slices["axial", "floor"] + table.n_slices["coronal", "floor"]
-    assert (table.n_images == 4 * table.n_slices).all()
-    assert set(table.feature_dimension) == {1280}
-    assert set(table.slice_size) == {64}
+def test_every_plane_and_modality_says_its_n(cohort, tmp_path):
+    table = evaluate(cohort, tmp_path, "blurred", planes=["axial", "coronal"], min_brain_fraction=0.2)
+    distances = table[table.metric.isin(DISTANCES)]
+    assert list(distances.plane.unique()) == ["axial", "coronal", "joint"]
+    names = ["t1n", "t1c", "t2w", "t2f"]
+    assert set(distances[distances.modality != "all"].metric) == {"fid", "kid"}
+    assert set(distances[distances.plane == "axial"].modality) == {*names, "all"}
+    assert set(distances.n_cases) == set(distances.n_reference_cases) == {2}
+    found = fid(table)
+    assert (found.n_slices.xs("synthetic", level=1) == found.n_slices.xs("floor", level=1)).all()
+    assert found.n_slices["joint", "floor"] == found.n_slices["axial", "floor"] + found.n_slices["coronal", "floor"]
+    assert (found.n_samples == 4 * found.n_slices).all()
+    assert (table[(table.metric == "fid") & (table.modality == "t1c")].eval("n_samples == n_slices")).all()
+    assert (found.value > 0).all()
+    assert set(table.feature_dimension) == {1280} and set(table.slice_size) == {64}
     assert set(table.feature_network) == {"EfficientNet-Lite0 (ImageNet)"}
     assert all(len(digest) == 64 for digest in table.weights_sha256)
-    assert (table.fid > 0).all()
+    of_one_set = table[table.metric.isin(("ms_ssim", "gradient_ratio"))]
+    assert set(of_one_set.comparison) == {"synthetic", "real"} and set(of_one_set.plane) == {"volume"}
+    assert set(table[table.metric == "ms_ssim"].n_samples) == {1}, "two cases make one pair"
+    assert set(table[table.metric == "ms_ssim"].note) == {"1 of 5 scales, window of 11 voxels"}
+    assert set(table[table.metric == "coverage"].note) == {"1 neighbours"}, "as many as two cases allow"
+    assert not table.value.isna().any()
 
 
-def test_the_same_bytes_again_whatever_the_batch_size(cohort, tmp_path):
+def test_the_same_bytes_again_whatever_was_kept_and_about_the_same_whatever_the_batch(cohort, tmp_path):
     settings = {"planes": ["axial"], "min_brain_fraction": 0.3}
-    first = evaluate(cohort, tmp_path / "a.tsv", "blurred", **settings)
-    evaluate(cohort, tmp_path / "b.tsv", "blurred", **settings)
-    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
-    other = evaluate(cohort, tmp_path / "c.tsv", "blurred", **settings, batch_size=3)
-    np.testing.assert_allclose(other.fid, first.fid, rtol=1e-3)
+    first = evaluate(cohort, tmp_path / "a", "blurred", **settings)
+    evaluate(cohort, tmp_path / "b", "blurred", **settings)
+    before = (tmp_path / "a/images.tsv").read_bytes()
+    assert before == (tmp_path / "b/images.tsv").read_bytes()
+    again = evaluate(cohort, tmp_path / "a", "blurred", **settings, batch_size=3)  # kept features are not made again
+    assert again.equals(first)
+    other = evaluate(cohort, tmp_path / "c", "blurred", **settings, batch_size=3)
+    np.testing.assert_allclose(fid(other).value, fid(first).value, rtol=5e-3)
+
+
+def test_real_features_are_computed_once_and_a_changed_image_again(cohort, tmp_path, monkeypatch):
+    seen = []
+    original = extract_image_features.case_features
+    monkeypatch.setattr(extract_image_features, "case_features", lambda *args: seen.append(1) or original(*args))
+    extract(cohort, tmp_path, planes=["axial"])
+    assert len(seen) == 4, "validation, test and two training cases; not the two that no set holds"
+    extract(cohort, tmp_path, planes=["axial"])
+    assert len(seen) == 4
+    copy = tmp_path / "changed"
+    shutil.copytree(cohort, copy)
+    store, case_id = VolumeStore(copy / "volumes"), read_tsv(tmp_path / "real.tsv").case_id[0]
+    store.save(case_id, np.array(store.image(case_id)) * np.float16(0.999), store.levels(case_id), store.meta(case_id))
+    extract(copy, tmp_path, planes=["axial"])
+    assert len(seen) == 5
+    extract(cohort, tmp_path, planes=["axial"], min_brain_fraction=0.2)
+    assert len(seen) == 9, "other slices are other features"
+
+
+def test_the_distances_are_those_of_all_features_at_once(cohort, tmp_path):
+    """FID and KID again from the kept features, by NumPy and SciPy alone."""
+    table = evaluate(cohort, tmp_path, "blurred", planes=["axial"]).set_index(["metric", "modality", "comparison"])
+    splits = json.loads((cohort / "splits.json").read_text())
+    (folder,) = (tmp_path / "features").iterdir()
+    (made,) = [path for path in folder.iterdir() if path.name != "real"]
+    reference = [folder / f"real/{case}.safetensors" for case in splits["val"] + splits["test"]]
+    sets = [[load_file(file)["axial"].astype(float) for file in files] for files in (sorted(made.iterdir()), reference)]
+    x, y = (np.concatenate([case.reshape(-1, 1280) for case in cases]) for cases in sets)
+    assert table.n_samples["fid", "all", "synthetic"] == len(x), "the floor has as many slices: none is left out"
+    cov_x, cov_y = np.cov(x.T), np.cov(y.T)
+    roots = np.sqrt(np.clip(linalg.eigvals(cov_x @ cov_y).real, 0, None))
+    expected = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum() + np.trace(cov_x + cov_y) - 2 * roots.sum()
+    assert table.value["fid", "all", "synthetic"] == pytest.approx(expected, rel=1e-3)
+    (a, b), (c, d) = (np.array([case.mean(axis=1).ravel() for case in cases]) for cases in sets)
+    kernel = lambda p, q: (p @ q / len(p) + 1) ** 3  # noqa: E731
+    expected = kernel(a, b) + kernel(c, d) - (kernel(a, c) + kernel(a, d) + kernel(b, c) + kernel(b, d)) / 2
+    assert table.value["kid", "all", "synthetic"] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"planes": ["oblique"]}, "planes must be some of axial, coronal, sagittal"),
-        ({"min_brain_fraction": 0.99}, "0 axial slices with enough brain"),
+        ({"min_brain_fraction": 0.99}, "has no axial slice with enough brain"),
         ({"n_real": 7}, "no train subset of 7 patients"),
         ({"weights": "nowhere.pth"}, "no weights file nowhere.pth"),
+        ({"network": "vgg"}, "network must be one of efficientnet_lite0, inception_v3"),
+        ({"network": "inception_v3"}, "inception_v3 is not packaged"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_words(cohort, tmp_path, change, words):
     with pytest.raises(UserError, match=words):
-        evaluate(cohort, tmp_path / "fid.tsv", "copies", **{"planes": ["axial"], **change})
-    assert not (tmp_path / "fid.tsv").exists()
+        evaluate(cohort, tmp_path, "copies", **{"planes": ["axial"], **change})
+    assert not (tmp_path / "images.tsv").exists()
 
 
 def test_no_case_or_a_case_of_another_grid_is_refused(cohort, tmp_path):
     write_tsv(cohort / "none/blocks/0.tsv", pd.DataFrame(columns=["case_id", "number", "attempts"]))
     with pytest.raises(UserError, match="there is no synthetic case to compare"):
-        evaluate(cohort, tmp_path / "fid.tsv", "none")
+        evaluate(cohort, tmp_path, "none", planes=["axial"])
     small = np.zeros((4, 8, 8, 8), np.float32)
     names = ["t1n", "t1c", "t2w", "t2f"]
     write_case(cohort / "other/X-1", "X-1", small, np.zeros((8, 8, 8), np.uint8), np.eye(4), names)
     write_tsv(cohort / "other/blocks/0.tsv", pd.DataFrame([{"case_id": "X-1", "number": 0, "attempts": 1}]))
     with pytest.raises(UserError, match=r"synthetic case X-1 has shape \(4, 8, 8, 8\)"):
-        evaluate(cohort, tmp_path / "fid.tsv", "other")
+        extract(cohort, tmp_path, "other", planes=["axial"])
+    (cohort / "other/X-1/X-1-t1c.nii.gz").unlink()
+    with pytest.raises(UserError, match="missing image of synthetic case X-1"):
+        extract(cohort, tmp_path, "other", planes=["axial"])
+
+
+def test_features_by_different_settings_are_not_compared(cohort, tmp_path):
+    extract(cohort, tmp_path, planes=["axial"])
+    extract(cohort, tmp_path, "copies", planes=["axial"], min_brain_fraction=0.3)
+    with pytest.raises(UserError, match="real and synthetic image features differ in settings_digest"):
+        compare(cohort, tmp_path)
+
+
+def test_kept_features_that_are_gone_are_asked_for(cohort, tmp_path):
+    evaluate(cohort, tmp_path, "copies", planes=["axial"])
+    shutil.rmtree(tmp_path / "features")
+    with pytest.raises(UserError, match="snakemake -R extract_real_features extract_synthetic_features"):
+        compare(cohort, tmp_path)

@@ -6,14 +6,16 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from study_files import MIXES, study
+from report_files import add_synthetic
+from study_files import CONTROLS, MIXES, study
 
 from workflow_scripts import figure_cases, make_figures, make_tables
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv, write_json, write_tsv
-from workflow_scripts.cohort.nifti import write_case
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.evaluation.arms import read_scores
 from workflow_scripts.reporting.case_figure import largest_slices, view
+from workflow_scripts.reporting.ratio_figure import dice_limits, dice_vs_ratio
+from workflow_scripts.reporting.tables import read_ratio_table
 
 
 def pixels(path):
@@ -60,6 +62,54 @@ def test_one_case_one_seed_and_one_region_still_make_a_figure(tmp_path):
     assert pixels(ratio_figure(tmp_path, files)).std() > 0.01
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [
+        (0.0, 0.0, (-0.005, 0.105)),
+        (1.0, 1.0, (0.895, 1.005)),
+        (0.5, 0.5, (0.445, 0.555)),
+        (0.02, 0.03, (-0.005, 0.105)),
+        (0.2, 0.8, (0.17, 0.83)),
+        (-0.1, 0.5, (-0.13, 0.53)),  # an interval may reach beyond
+    ],
+)
+def test_the_dice_axis_has_a_length_and_stays_near_0_to_1(low, high, ends):
+    assert dice_limits(low, high) == pytest.approx(ends)
+
+
+def test_where_every_score_is_zero_the_axis_still_shows_dice(tmp_path):
+    files = study(tmp_path, mixes=(*MIXES, *CONTROLS))
+    for file in files:
+        scores = read_tsv(file)
+        write_tsv(file, scores.assign(dice=scores.dice.where(scores.region != "enhancing_tumor", 0.0)))
+    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    figure = dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv"))
+    limits = [axes.get_ylim() for axes in figure.axes]
+    assert limits[2] == pytest.approx((-0.005, 0.105))
+    assert limits[0][0] > 0.3 and limits[0][1] < 1.1, "the other regions keep their own scale"
+
+
+def test_controls_have_their_places_and_names(tmp_path):
+    files = study(tmp_path, mixes=(*MIXES, *CONTROLS))
+    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    figure = dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv"))
+    axis = figure.axes[0].xaxis
+    labels = {
+        x: label.get_text().replace("\n", " ")
+        for x, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+    }
+    assert [labels[x] for x in sorted(labels)] == [
+        "0 real only",
+        "1",
+        "2",
+        "1 synth. only",
+        "real no augm.",
+        "real listed 2x",
+    ]
+    assert "control, real cases alone: mean over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "control" not in ratio_figure(tmp_path, study(tmp_path), suffix=".svg").read_text()
+
+
 def test_a_table_of_other_arms_is_refused(tmp_path, scores):
     table = pd.read_csv(tmp_path / "ratio.csv", dtype=str, keep_default_na=False)
     table[table.arm != "real + 2x synthetic"].to_csv(tmp_path / "ratio.csv", index=False)
@@ -91,18 +141,7 @@ def test_the_slices_shown_are_those_with_the_most_tumour():
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory, preprocessed_cohort):
     """A cohort of small cases with splits, and "synthetic" cases made of two of them."""
-    folder = preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5)
-    ids = list(read_tsv(folder / "cases.tsv").case_id)
-    write_json(folder / "splits.json", {"seed": 0, "test": ids[:1], "val": ids[1:2], "train": {"3": ids[2:]}})
-    store, rows = VolumeStore(folder / "volumes"), []
-    for number, case_id in enumerate(ids[:2]):
-        name, meta = f"SliceAug-{number:05d}-000", store.meta(case_id)
-        image, levels = np.array(store.image(case_id), dtype=np.float32), np.array(store.levels(case_id))
-        where = folder / "synthetic" / name
-        write_case(where, name, image, levels, np.array(meta["affine"]), meta["modalities"])
-        rows.append({"case_id": name, "number": number, "attempts": 1})
-    write_tsv(folder / "synthetic/blocks/0.tsv", pd.DataFrame(rows))
-    return folder
+    return add_synthetic(preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5))
 
 
 def case_figure(cohort, out, *options, **config):

@@ -1,18 +1,13 @@
-"""Slices as a feature network sees them: which, how large, in which values, and gathered to which statistics."""
+"""Slices as a feature network sees them: which, how large, in which values, and kept for every comparison."""
 
 import numpy as np
 import pytest
 import torch
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.evaluation.image_features import (
-    brain_slices,
-    draw_slices,
-    find_slices,
-    fitting_slice_size,
-    plane_statistics,
-    slice_images,
-)
+from workflow_scripts.evaluation.feature_files import FeatureFiles, settings_digest
+from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices, gather, groups
+from workflow_scripts.evaluation.image_features import brain_slices, case_features, fitting_slice_size, slice_images
 
 PLANES = ["axial", "sagittal", "coronal"]
 
@@ -73,47 +68,133 @@ def test_a_draw_of_slices_is_seeded_ordered_and_without_repeats():
     assert draw_slices(slices, 99, np.random.default_rng(0)) == slices
 
 
-def colour_means(pictures):
+class Quarters(torch.nn.Module):
     """A tiny feature network: mean brightness of the four quarters of the grey image."""
-    grey = pictures[:, 0].reshape(len(pictures), 2, pictures.shape[2] // 2, 2, pictures.shape[3] // 2)
-    return grey.mean(dim=(2, 4)).reshape(len(pictures), 4)
+
+    spatial_dims = 2
+
+    def forward(self, pictures):
+        grey = pictures[:, 0].reshape(len(pictures), 2, pictures.shape[2] // 2, 2, pictures.shape[3] // 2)
+        return grey.mean(dim=(2, 4)).reshape(len(pictures), 4)
 
 
-def test_statistics_are_those_of_all_slices_at_once_whatever_the_batch():
-    volumes = {f"case{seed}": volume(seed=seed) for seed in range(3)}
-    slices = find_slices(volumes.__getitem__, list(volumes), PLANES, 0.05)
-    assert {plane: len(found) for plane, found in slices.items()} == {"axial": 18, "sagittal": 18, "coronal": 24}
-    counted = []
-    results = [
-        plane_statistics(
-            colour_means, volumes.__getitem__, list(volumes), slices, (2.0, 1.0, 1.0), batch, progress=counted.append
-        )
-        for batch in (1, 4, 100)
-    ]
-    assert sum(counted) == 3 * 2 * 60
-    for plane in PLANES:
-        images = torch.cat(
-            [
-                slice_images(volumes[case_id], plane, np.array([index]), (2.0, 1.0, 1.0))
-                for case_id, index in slices[plane]
-            ]
-        )
-        features = colour_means(images).double().numpy()
-        for result in results:
-            assert result[plane].count == len(features)
-            np.testing.assert_allclose(result[plane].mean, features.mean(axis=0), rtol=1e-6)
-            np.testing.assert_allclose(result[plane].covariance(), np.cov(features.T), rtol=1e-4, atol=1e-9)
+class Volumes(torch.nn.Module):
+    """A tiny network of volumes: mean and largest value."""
+
+    spatial_dims = 3
+
+    def forward(self, x):
+        assert x.shape[1] == 1
+        return torch.stack([x.mean(dim=(1, 2, 3, 4)), x.amax(dim=(1, 2, 3, 4))], dim=1)
 
 
-def test_only_the_slices_asked_for_are_seen():
-    volumes = {"a": volume(seed=1), "b": volume(seed=2)}
-    slices = {"axial": [("a", 3), ("b", 4), ("b", 5)], "coronal": [("a", 5), ("a", 6)]}
-    result = plane_statistics(colour_means, volumes.__getitem__, ["a", "b"], slices, (1, 1, 1), 8)
-    assert {plane: statistics.count for plane, statistics in result.items()} == {"axial": 6, "coronal": 4}
+def features_of(image, batch_size=4, network=None, planes=PLANES):
+    return case_features(network or Quarters(), image, planes, (2.0, 1.0, 1.0), 0.05, batch_size)
 
 
-def test_a_plane_without_brain_is_an_error_in_words():
-    empty = {"a": np.full((1, 8, 8, 8), -1.0, dtype=np.float16)}
-    slices = find_slices(empty.__getitem__, ["a"], ["axial"], 0.05)
-    with pytest.raises(UserError, match="0 axial slices with enough brain in 1 cases"):
-        plane_statistics(colour_means, empty.__getitem__, ["a"], slices, (1, 1, 1), 8)
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_every_slice_with_brain_has_its_features_whatever_the_batch(batch_size):
+    image = volume()
+    found = features_of(image, batch_size)
+    assert {plane: x.shape for plane, x in found.items()} == {
+        "axial": (2, 6, 4), "sagittal": (2, 6, 4), "coronal": (2, 8, 4)
+    }  # fmt: skip
+    for plane, features in found.items():
+        pictures = slice_images(image, plane, brain_slices(image, plane, 0.05), (2.0, 1.0, 1.0))
+        expected = Quarters()(pictures).reshape(-1, 2, 4).swapaxes(0, 1).numpy()
+        np.testing.assert_allclose(features, expected, rtol=1e-3)
+
+
+def test_a_network_of_volumes_sees_each_modality_whole():
+    image = volume()
+    found = features_of(image, network=Volumes())
+    assert list(found) == ["volume"] and found["volume"].shape == (2, 1, 2)
+    expected = (image.astype(np.float32) + 1) / 2
+    np.testing.assert_allclose(found["volume"][:, 0, 0], expected.mean(axis=(1, 2, 3)), rtol=1e-3)
+    np.testing.assert_allclose(found["volume"][:, 0, 1], expected.max(axis=(1, 2, 3)), rtol=1e-3)
+
+
+def test_features_that_are_not_finite_are_refused():
+    class Broken(Quarters):
+        def forward(self, pictures):
+            return super().forward(pictures) * float("nan")
+
+    with pytest.raises(UserError, match="NaN or infinity"):
+        features_of(volume(), network=Broken())
+
+
+def keep(folder, seeds, kind="real"):
+    files = FeatureFiles(folder, "0123", kind)
+    for seed in seeds:
+        files.write(f"case{seed}", f"source{seed}", features_of(volume(seed=seed)))
+    return files
+
+
+def test_features_are_kept_until_their_source_changes(tmp_path):
+    files = keep(tmp_path, [1])
+    assert files.read_counts("case1", "source1") == {"dimension": 4, "axial": 6, "sagittal": 6, "coronal": 8}
+    assert files.read_counts("case1", "another source") is None
+    assert files.read_counts("case2", "source2") is None
+    np.testing.assert_array_equal(files.read("case1", "coronal", 1), features_of(volume(seed=1))["coronal"][1])
+    files.path("case1").write_bytes(b"torn")
+    assert files.read_counts("case1", "source1") is None
+    with pytest.raises(UserError, match="image features of case case1 cannot be read"):
+        files.read("case1", "coronal", 1)
+
+
+def test_another_network_or_grid_has_another_folder():
+    first = settings_digest(weights="abc", slice_size=64)
+    assert first == settings_digest(slice_size=64, weights="abc")
+    assert (
+        len({first, settings_digest(weights="abd", slice_size=64), settings_digest(weights="abc", slice_size=96)}) == 3
+    )
+
+
+def test_sets_gather_the_drawn_slices_and_the_mean_of_all(tmp_path):
+    files = keep(tmp_path, range(3))
+    drawn = {"axial": {"case0": np.array([0, 5]), "case2": np.array([3])}}
+    gaussian, means = gather(CaseSet(["case0", "case1", "case2"], files, drawn), "axial", 1, 4)
+    everything = [features_of(volume(seed=seed))["axial"][1].astype(float) for seed in range(3)]
+    picked = np.concatenate([everything[0][[0, 5]], everything[2][[3]]])
+    assert gaussian.count == 3
+    np.testing.assert_allclose(gaussian.mean, picked.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(gaussian.covariance(), np.cov(picked.T), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(means, [x.mean(axis=0) for x in everything], rtol=1e-5)
+
+
+def test_groups_join_slices_as_samples_and_means_as_features(tmp_path):
+    files = keep(tmp_path, range(6))
+    ids = {"reference": ["case0", "case1"], "floor": ["case2", "case3"], "synthetic": ["case4", "case5"]}
+    sets = {name: CaseSet(ids[name], files) for name in SETS}
+    seen = []
+    found = {
+        (group.plane, group.modality): group
+        for group in groups(sets, ["axial", "coronal"], ["t1n", "t2f"], 4, seen.append)
+    }
+    assert sum(seen) == 2 * 2 * 6
+    assert list(found) == [
+        *(("axial", name) for name in ("t1n", "t2f", "all")), *(("coronal", name) for name in ("t1n", "t2f", "all")),
+        ("joint", "all"),
+    ]  # fmt: skip
+    features = [features_of(volume(seed=seed)) for seed in range(6)]
+    side_by_side = np.array(
+        [
+            np.concatenate([x[plane][m].astype(float).mean(axis=0) for plane in ("axial", "coronal") for m in (0, 1)])
+            for x in features
+        ]
+    )
+    joint = found["joint", "all"]
+    assert joint.dimension == 16
+    np.testing.assert_allclose(joint.gram, side_by_side @ side_by_side.T, rtol=1e-5)
+    slices = np.concatenate([x[plane].reshape(-1, 4) for x in features[4:] for plane in ("axial", "coronal")])
+    assert joint.gaussians["synthetic"].count == len(slices) == 2 * 2 * 14
+    np.testing.assert_allclose(
+        joint.gaussians["synthetic"].covariance(), np.cov(slices.T.astype(float)), rtol=1e-6, atol=1e-12
+    )
+
+
+def test_a_case_without_brain_in_a_plane_is_named(tmp_path):
+    files = FeatureFiles(tmp_path, "0123", "real")
+    files.write("empty", "x", features_of(np.full((1, 8, 8, 8), -1.0, dtype=np.float16), planes=["axial"]))
+    with pytest.raises(UserError, match="case empty has no axial slice with enough brain"):
+        gather(CaseSet(["empty"], files), "axial", 0, 4)

@@ -31,6 +31,7 @@ def project(tmp_path, monkeypatch):
 def digest():
     provenance.code_digest.cache_clear()
     provenance._module.cache_clear()
+    provenance._file_digest.cache_clear()
     return provenance.code_digest("workflow_scripts.stage")
 
 
@@ -54,10 +55,11 @@ def test_digest_follows_the_code_that_runs(project, file, old, new, changes):
     assert (digest() != before) == changes
 
 
-def test_a_template_counts_as_code(project):
+@pytest.mark.parametrize("folder", ["templates", "vendor"])
+def test_a_template_counts_as_code(project, folder):
     before = digest()
-    (project / "workflow_scripts/room/templates").mkdir()
-    (project / "workflow_scripts/room/templates/page.html").write_text("<p>")
+    (project / "workflow_scripts/room" / folder).mkdir()
+    (project / "workflow_scripts/room" / folder / "page.html").write_text("<p>")
     assert digest() != before
 
 

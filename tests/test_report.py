@@ -1,17 +1,17 @@
 """The report: one file that needs nothing else, with the answer, what was refused, and a banner over a simulation."""
 
-import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
+from itertools import pairwise
 
 import pandas as pd
 import pytest
-from study_files import study
+from report_files import images_table, small_run, write_images, write_report
 
-from workflow_scripts import make_figures, make_report, make_tables
+from workflow_scripts import make_report
+from workflow_scripts.base.arms import NO_CONTROL
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import write_json, write_tsv
+from workflow_scripts.reporting.headline import headline
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -37,86 +37,32 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
 
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
 
 
-def fid_table(n_slices):
-    rows = []
-    for plane in ("axial", "sagittal", "coronal", "joint"):
-        for comparison, fid in (("synthetic", 61.25), ("floor", 23.5)):
-            rows.append(
-                {
-                    **{"n_real": 20, "system": "slice_ldm", "plane": plane, "comparison": comparison, "fid": fid},
-                    **{"n_slices": n_slices, "n_reference_slices": n_slices, "n_images": 4 * n_slices, "n_cases": 3},
-                    **{"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64},
-                    **{"weights_sha256": "abcdef0123456789" * 4},
-                }
-            )
-    return pd.DataFrame(rows)
-
-
 @pytest.fixture
 def run(tmp_path):
-    """The files of a small run, with an evil word in every place where data are printed."""
-    files = study(tmp_path)
-    table = tmp_path / "tables/augmentation_ratio"
-    make_tables.main(["--dice", *files, "--out-stem", str(table)])
-    figure = tmp_path / "figures/dice_vs_ratio.png"
-    make_figures.main(["--dice", *files, "--table", f"{table}.csv", "--out", str(figure)])
-    cases = pd.DataFrame({"case_id": ["A", "B"], "note": ["", "label 4 (resection cavity): 12 voxels"]})
-    rejected = pd.DataFrame(
-        {"case_id": ["C<script>"], "file": ["/data/C/C-seg.nii.gz"], "reason": ["the mask is empty & <b>useless</b>"]}
-    )
-    made = pd.DataFrame({"case_id": ["SliceAug-00000-000"], "number": [0], "attempts": [3]})
-    reason = "the tumour has {} ml; min_volume_ml asks for 0.5"
-    refused = pd.DataFrame(
-        {
-            "number": [0, 0, 1],
-            "attempt": [0, 1, 0],
-            "reason": [reason.format(0.31), reason.format(4e-2), "the tumour is empty"],
-        }
-    )
-    psnr = {"case_id": ["A", "B"], "plane": "axial", "channel": "t1c", "metric": "psnr", "value": [24.0, 26.0]}
-    synthetic = tmp_path / "n_real~20/synthetic/slice_ldm"
-    write_tsv(tmp_path / "cohort/cases.tsv", cases)
-    write_tsv(tmp_path / "cohort/rejected.tsv", rejected)
-    write_json(tmp_path / "cohort/splits.json", {"seed": 0, "test": ["A"], "val": ["B"], "train": {"20": ["C", "D"]}})
-    write_tsv(synthetic / "cases.tsv", made)
-    write_tsv(synthetic / "rejected.tsv", refused)
-    write_tsv(tmp_path / "n_real~20/autoencoder/slice_vae/reconstruction.tsv", pd.DataFrame(psnr))
-    write_tsv(tmp_path / "fid.tsv", fid_table(100))
-    return SimpleNamespace(folder=tmp_path, figure=figure, synthetic=synthetic)
+    return small_run(tmp_path)
 
 
 def report(run, *options):
-    folder = run.folder
-    make_report.main(
-        [
-            *("--table", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
-            *("--fid", str(folder / "fid.tsv"), "--synthetic", str(run.synthetic / "cases.tsv")),
-            *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
-            *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),
-            *("--cases", str(folder / "cohort/cases.tsv"), "--rejected", str(folder / "cohort/rejected.tsv")),
-            *("--splits", str(folder / "cohort/splits.json"), "--out", str(folder / "report.html")),
-            *("--config", json.dumps({"run": "small", "data_root": None, "evaluation": {"tables": {"seed": 7}}})),
-            *options,
-        ]
-    )
-    return (folder / "report.html").read_text(encoding="utf-8")
+    return write_report(run, *options).read_text(encoding="utf-8")
 
 
 def test_the_report_needs_nothing_but_itself(run):
     text = report(run)
     page = Page(text)
     links = [value for name, value in page.attributes if name in ("src", "href", "srcset", "data", "action", "poster")]
-    assert links
-    assert all(value.startswith("data:image/png;base64,") for value in links)
+    assert any(value.startswith("data:image/png;base64,") for value in links)
+    assert all(value.startswith(("data:image/png;base64,", "#")) for value in links)
     assert not re.search(r"https?://|@import|url\(", text)
-    assert not {"script", "iframe", "link", "object"} & set(page.tags)
+    assert not {"iframe", "link", "object"} & set(page.tags)
+    assert "default-src 'none'" in text, "the browser itself refuses every request"
     assert run.figure.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
@@ -132,6 +78,46 @@ def test_it_answers_in_numbers_of_the_table(run):
     assert "each real case is seen less" in text
 
 
+def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
+    """Rows of a ratio table: real only at Dice 0.8, and mixes, the last of them the best."""
+    common = {"n_real": n_real, "region": "whole_tumor", "n_cases": cases, "n_seeds": 1, "confidence": 0.95}
+    common |= {"synthetic_only": False, "control": NO_CONTROL, "n_patients": cases, "holm_tests": len(mixes)}
+    common |= {"wilcoxon_p_holm": 0.02}
+    real = {"system": "none", "ratio": 0.0, "dice_mean": 0.8, "dice_difference": "reference"}
+    found = [{**common, **real, "dice_difference_low": "reference", "dice_difference_high": "reference"}]
+    for ratio in mixes:
+        mean = best if ratio == mixes[-1] else other
+        row = {"system": "slice_ldm", "ratio": float(ratio), "dice_mean": mean, "dice_difference": mean - 0.8}
+        found.append({**common, **row, "dice_difference_low": low, "dice_difference_high": high})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "verdict"),
+    [
+        (rows(20, 0.85, 0.01, 0.09), "The interval lies above zero: synthetic cases helped, but that mix was picked"),
+        (rows(20, 0.85, 0.01, 0.09, mixes=("1",)), "The interval lies above zero: synthetic cases helped."),
+        (rows(20, 0.82, -0.01, 0.05), "The interval holds zero: neither gain nor loss could be shown; and that mix"),
+        (rows(20, 0.70, -0.2, -0.01, other=0.6), "The interval lies below zero: even the best mix was worse"),
+        (rows(20, 0.85, 0.01, 0.09, cases=4), "There are too few test cases for a verdict"),
+        (rows(20, 0.85, "not measured", "not measured", cases=1), "There is no interval, and so no verdict"),
+        (
+            rows(20, 0.85, 0.01, 0.09) + rows(50, 0.82, -0.01, 0.05),
+            "With 20 patients the interval lies above zero: synthetic cases helped; with 50 patients the interval holds zero",
+        ),
+    ],
+)
+def test_the_answer_is_three_sentences_and_claims_what_the_interval_carries(table, verdict):
+    first, second, third = headline(pd.DataFrame(table))
+    assert "0.800 with 20 patients" in first
+    if len(table) == 2:
+        assert second.startswith("The one mix with synthetic cases changed that by")
+    else:
+        assert "The best of 2 mixes with synthetic cases" in second and "(2 synthetic cases of slice_ldm" in second
+    assert f"{table[-1]['dice_difference']:+.3f}" in second
+    assert third.startswith(verdict)
+
+
 def test_a_simulated_cohort_is_said_on_its_face(run):
     assert 'role="alert"' not in report(run)
     text = report(run, "--simulated")
@@ -144,7 +130,7 @@ def test_a_simulated_cohort_is_said_on_its_face(run):
 def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     text = report(run)
     page = Page(text)
-    assert "C<script>" in page.text and "<script>" not in text, "what data say is text, never markup"
+    assert "C<script>" in page.text and "C<script>" not in text, "what data say is text, never markup"
     assert "the mask is empty & <b>useless</b>" in page.text
     assert "2 cases could be used" in page.text and "1 was refused" in page.text
     assert "label 4 (resection cavity): 12 voxels" in page.text
@@ -154,13 +140,19 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     assert "the tumour has 0.31 ml" in page.text, "each draw with its own numbers"
 
 
-def test_fid_stands_beside_its_floor_with_n(run):
+def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):
     text = Page(report(run)).text
-    assert "axial 20 61.2 23.5 3 100" in text
-    assert "joint 20 61.2 23.5 3 100" in text
-    assert "fewer slices than the 1280 features" in text
-    write_tsv(run.folder / "fid.tsv", fid_table(5000))
-    assert "fewer slices than" not in Page(report(run)).text
+    assert "slice_ldm 20 FID lower 61.2 23.5 3 400 slice images" in text
+    assert "KID x 1000 lower 12.34 [11.34, 14.34] -0.50 [-1.50, 1.50] 3 3 cases" in text
+    assert "precision higher 0.50 [0.50, 0.50] 0.75 [0.75, 0.75]" in text
+    assert "slice_ldm 20 axial t1n 61.2 (23.5) 12.34 (-0.50)" in text
+    assert "through-plane gradient ratio near real 1.500 [1.499, 1.502] 1.250" in text
+    assert "fewer slice images than the 1280 features" in text
+    assert "EfficientNet-Lite0 (ImageNet) (SHA-256 of the weights abcdef012345)" in text
+    write_images(run.folder, images_table(20000))
+    assert "fewer slice images than" not in Page(report(run)).text
+    for suffix in (".md", ".tex"):
+        assert "MS-SSIM of pairs" in (run.folder / "tables/images").with_suffix(suffix).read_text()
 
 
 def test_reconstruction_config_and_versions_are_there(run):
@@ -176,6 +168,26 @@ def test_it_reads_on_a_phone_and_in_the_dark(run):
     assert 'name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
     assert text.count("<table>") + text.count("<img") == text.count('class="wide"'), "wide things scroll by themselves"
+
+
+def test_it_is_well_formed_for_those_who_do_not_see_it(run):
+    page = Page(report(run))
+    attributes = dict(page.attributes)
+    assert attributes["lang"] == "en"
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "no level is skipped"
+    assert page.tags.count("img") == sum(name == "alt" and len(value) > 40 for name, value in page.attributes)
+    assert page.tags.count("caption") == page.tags.count("table")
+    targets = {value for name, value in page.attributes if name == "id"}
+    assert {value[1:] for name, value in page.attributes if name == "href"} <= targets, "every link leads somewhere"
+
+
+def test_each_figure_says_what_made_it(run):
+    text = Page(report(run)).text
+    assert "Made by workflow_scripts.make_figures with evaluation.tables.seed: 7" in text
+    assert f"--force {run.figure}" in text
+    assert re.search(r"make_figures [0-9a-f]{16}", text), "the digest of the code"
 
 
 def test_the_same_run_makes_the_same_bytes(run):
@@ -195,10 +207,17 @@ def test_a_missing_figure_is_named(run):
         report(run)
 
 
-def test_a_distance_without_its_floor_is_refused(run):
-    write_tsv(run.folder / "fid.tsv", fid_table(100).query("comparison == 'synthetic'"))
-    with pytest.raises(UserError, match=r"axial has .*synthetic.* not synthetic and floor"):
-        report(run)
+def test_a_value_without_that_of_real_cases_is_refused(run):
+    with pytest.raises(UserError, match=r"images\.tsv of slice_ldm, n_real=20: fid axial t1n has .*synthetic.*not"):
+        write_images(run.folder, images_table(400).query("comparison == 'synthetic'"))
+
+
+def test_what_was_not_measured_is_said_in_the_image_table(run):
+    table = images_table(400)
+    write_images(run.folder, table[table.metric.isin(("fid", "kid"))].assign(lower=None, upper=None))
+    text = (run.folder / "tables/images.md").read_text()
+    assert "12.34" in text and "[" not in text.split("## All planes")[1].split("## By")[0]
+    assert "by balls around cases (not measured)" in text
 
 
 def test_parts_that_were_not_made_are_not_measured(run):

@@ -10,8 +10,9 @@ from small_cases import lps_affine, make_case
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import read_nifti, write_nifti
-from workflow_scripts.evaluation.segmentation_scores import case_scores, image_diagonal_mm, mask_scores
-from workflow_scripts.score_segmentation import main
+from workflow_scripts.evaluation.case_scores import case_scores
+from workflow_scripts.evaluation.segmentation_scores import image_diagonal_mm, mask_scores
+from workflow_scripts.score_segmentation import ARM_KEYS, main
 
 REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 
@@ -102,14 +103,15 @@ def arm(tmp_path):
     rows, predictions = [], []
     for case_id, layout, seed in (("BraTS-GLI-00001-000", "brats2023", 1), ("BraTS2021_00002", "brats2021", 2)):
         seg = make_case(tmp_path / "data", case_id, layout=layout, seed=seed)["seg"]
-        rows.append({"case_id": case_id, "layout": layout, "seg_path": str(seg)})
+        rows.append({"case_id": case_id, "patient_id": case_id[:15], "layout": layout, "seg_path": str(seg)})
         mask = read_nifti(seg)
         labels = np.where(mask.data == 4, 3, mask.data).astype(np.uint8)  # predictions are in BraTS-2023 labels
         write_nifti(tmp_path / f"arm/predictions/{case_id}.nii.gz", labels, mask.affine)
         predictions.append({"case_id": case_id, "file": f"predictions/{case_id}.nii.gz"})
     write_tsv(tmp_path / "cases.tsv", pd.DataFrame(rows))
     write_tsv(tmp_path / "arm/predictions.tsv", pd.DataFrame(predictions))
-    settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False, "seed": 1, "real_ids": []}
+    settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False}
+    settings |= {"control": "none", "seed": 1, "real_ids": []}
     write_json(tmp_path / "arm/arm.json", settings)
     return tmp_path
 
@@ -132,6 +134,9 @@ def test_a_perfect_prediction_of_any_layout_scores_one(arm):
     assert (table.hd95_mm == 0).all()
     assert (table.reference_ml == table.predicted_ml).all()
     assert (table.reference_ml > 0).all()
+    assert (table.lesion_dice == 1).all() and (table.lesion_hd95_mm == 0).all()
+    assert (table.lesions_missed + table.lesions_false == 0).all()
+    assert table.patient_id.tolist() == ["BraTS-GLI-00001"] * 3 + ["BraTS2021_00002"] * 3
     assert table[["n_real", "system", "ratio", "seed"]].drop_duplicates().to_numpy().tolist() == [
         [20, "slice_ldm", 0.5, 1]
     ]
@@ -161,6 +166,16 @@ def test_one_region_and_another_percentile_name_themselves(arm):
     table = score(arm, regions=["whole_tumor"], hd_percentile=90)
     assert set(table.region) == {"whole_tumor"}
     assert "hd90_mm" in table and "hd95_mm" not in table
+    assert "lesion_hd90_mm" in table and "lesion_hd95_mm" not in table
+
+
+def test_what_a_lesion_is_comes_from_the_config_and_stands_in_the_table(arm):
+    own = {"dilation_voxels": 1, "min_volume_mm3": 1e6, "small_volume_ml": 0.2}
+    table = score(arm, lesions=own)
+    assert (table.lesions == 0).all(), "every tumour is smaller than a litre"
+    assert (table.lesion_dice == 1).all()
+    constants = table[["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]].drop_duplicates()
+    assert constants.to_numpy().tolist() == [[1, 1e6, 0.2]]
 
 
 @pytest.mark.parametrize(
@@ -184,9 +199,9 @@ def test_tables_that_do_not_fit_are_refused(arm):
     with pytest.raises(UserError, match="must be nested"):
         score(arm, regions=["tumor_core"])
     write_json(arm / "arm/arm.json", {"n_real": 20})
-    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, seed"):
+    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, control, seed"):
         score(arm)
-    write_json(arm / "arm/arm.json", {"n_real": 20, "system": "none", "ratio": 0, "synthetic_only": False, "seed": 0})
+    write_json(arm / "arm/arm.json", dict.fromkeys(ARM_KEYS, 0))
     write_tsv(arm / "arm/predictions.tsv", pd.DataFrame([{"case_id": "other", "file": "x.nii.gz"}]))
     with pytest.raises(UserError, match="has case other, which is not in"):
         score(arm)

@@ -6,9 +6,16 @@ import json
 
 import pandas as pd
 import pytest
+import torch
+from scipy import stats
 from tiny_segmentation import TEST, TRAIN, VAL, Study
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.segmentation.arms import choose_arm, link_view
+from workflow_scripts.segmentation.batches import seed_everything
+from workflow_scripts.segmentation.nnunet import load_plan, nnunet_home, quiet
+from workflow_scripts.segmentation.settings import SegmentationSettings
+from workflow_scripts.segmentation.trainer import build_trainer
 
 ONE_STEP = {"epochs": 1, "iterations_per_epoch": 1, "val_iterations_per_epoch": 0}
 
@@ -64,6 +71,64 @@ def test_no_arm_trains_on_a_validation_or_test_case(study):
     for described in (arm(study, "real"), mix(study, "2"), mix(study, "1", "--synthetic-only")):
         trained = {*described["real_ids"], *described["synthetic_ids"]}
         assert not trained & {*VAL, *TEST}
+
+
+def test_the_control_of_augmentation_is_real_only_with_nnunets_augmentation_the_other_way(study):
+    real = study.train("own", **ONE_STEP)
+    off = study.train("off", "--control", "no_augmentation", **ONE_STEP)
+    on = study.train("on", "--control", "with_augmentation", **ONE_STEP, augmentation=False)
+    real_arm, off_arm, on_arm = (json.loads((folder / "arm.json").read_text()) for folder in (real, off, on))
+    assert [arm["training"]["augmentation"] for arm in (real_arm, off_arm, on_arm)] == [True, False, True]
+    assert [arm["prediction"]["mirror_axes"] for arm in (off_arm, on_arm)] == [None, [0, 1, 2]]
+    assert off_arm["control"] == "no_augmentation" and real_arm["control"] == "none"
+    assert off_arm["real_ids"] == real_arm["real_ids"] == TRAIN
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (real, off, on)]
+    assert weights[0] == weights[2] != weights[1], "the control switched on is the arm that was on"
+
+
+def test_the_oversampled_control_lists_each_real_case_as_often_as_its_mix_is_long(study):
+    twice = arm(study, "twice listed", "--control", "oversampled", "--ratio", "1")
+    assert (twice["real_ids"], twice["synthetic_ids"], twice["copies_of_real_cases"]) == (TRAIN, [], 2)
+    assert (twice["system"], twice["ratio"], twice["control"]) == ("none", 1.0, "oversampled")
+    assert twice["mean_patches_per_real_case"] == arm(study, "real")["mean_patches_per_real_case"]
+
+
+def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_draws(study, tmp_path):
+    """Why oversampling is no control of its own kind: with the list three times as long, each case comes as often."""
+    plan, counts, orders = load_plan(study.plan), [], []
+    with nnunet_home() as home, quiet():
+        for copies in (1, 3):
+            settings = SegmentationSettings.from_config(ONE_STEP)
+            listed = choose_arm(plan, pd.read_csv(study.real, sep="\t"), [], "none", 0.0, False, 0)
+            if copies > 1:
+                control = ("none", copies - 1.0, False, 0, "oversampled")
+                listed = choose_arm(plan, pd.read_csv(study.real, sep="\t"), [], *control)
+            view = home / f"view{copies}"
+            link_view(listed, study.pool, view)
+            trainer = build_trainer(plan, view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
+            loader = trainer.loaders()[0]
+            seed_everything(0, "draws")
+            drawn = [case for _ in range(3000) for case in loader.get_indices()]
+            assert len(listed.train_ids) == copies * len(TRAIN)
+            counts.append([drawn.count(case) for case in TRAIN])
+            orders.append(drawn)
+    assert stats.chisquare(counts[0]).pvalue > 1e-3 and stats.chisquare(counts[1]).pvalue > 1e-3
+    assert stats.chi2_contingency(counts).pvalue > 1e-3
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--control", "oversampled", "--ratio", "0"], "no whole number from 1"),
+        (["--control", "oversampled", "--ratio", "1.5"], "no whole number from 1"),
+        (["--control", "oversampled", "--ratio", "1", "--system", "sys"], "an arm of real cases alone"),
+        (["--control", "no_augmentation", "--ratio", "1"], "its ratio is 0, not 1"),
+    ],
+)
+def test_impossible_controls_are_refused(study, options, message):
+    with pytest.raises(UserError, match=message):
+        arm(study, "impossible", *options)
 
 
 def test_too_few_synthetic_cases_are_an_error_that_counts_them(study):

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from study_files import MIXES, REGIONS, study
+from scipy import stats
+from study_files import CONTROLS, MIXES, REGIONS, study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
@@ -40,7 +41,7 @@ def test_means_and_spreads_are_those_of_the_score_files(tmp_path):
     assert float(got.hd95_mean_mm) == pytest.approx(mixed.hd95_mm.mean(), abs=1e-6)
     assert float(got.dice_difference) == pytest.approx(mixed.dice.mean() - real.dice.mean(), abs=1e-6)
     assert float(got.dice_difference_low) < float(got.dice_difference) < float(got.dice_difference_high)
-    assert (got.n_cases, got.n_seeds) == (8, 2)
+    assert (got.n_cases, got.n_patients, got.n_seeds) == (8, 8, 2)
 
 
 def test_rows_are_regions_by_arms_in_reading_order(tmp_path):
@@ -104,7 +105,10 @@ def damage(file, change):
         (lambda t: t.drop(columns="dice"), "lacks the columns dice"),
         (lambda t: t.iloc[:0], "holds no scores"),
         (lambda t: t.assign(dice=t.dice.where(t.index > 0)), "a score of case BraTS-GLI-00000-000 is no number"),
-        (lambda t: t.rename(columns={"hd95_mm": "hd90_mm"}), "found .*hd"),
+        (lambda t: t.rename(columns={"hd95_mm": "hd90_mm"}), "lacks the column lesion_hd90_mm"),
+        (lambda t: t.rename(columns=lambda name: name.replace("hd95", "hd90")), "found .*hd"),
+        (lambda t: t.assign(small_lesion_ml=2.0), "count different things as lesions"),
+        (lambda t: t.assign(patient_id="A"), "case BraTS-GLI-00000-000 belongs to two patients"),
         (lambda t: pd.concat([t, t]), "ratio=1, seed=0 is given twice|given twice"),
         (lambda t: t.assign(system="none"), "ratio 1 of n_real=20 rounds to no synthetic case"),
     ],
@@ -141,7 +145,15 @@ def test_the_caption_states_what_the_numbers_are(tmp_path):
         "8 real cases",
         "2 training seeds",
         "95% bootstrap interval",
-        "500 resamples",
+        "500 resamples of patients, each with all their cases, and of seeds",
+        "8 real cases of 8 patients",
+        "Wilcoxon signed-rank test",
+        "Holm-corrected over the 3 comparisons with real only of a region and n_real, all ratios, mixes and systems",
+        "80% power at a two-sided level of 0.05",
+        "a dilation by 3 voxels joins",
+        "lesions up to 50 mm3 are left out",
+        "a false one, count with Dice 0 and HD 374 mm",
+        "below 1 ml",
         "empty in both masks: Dice 1 and HD 0 mm",
         "Every arm trains the same number of iterations; at higher ratios each real case is seen less",
     ):
@@ -153,11 +165,106 @@ def test_the_caption_states_what_the_numbers_are(tmp_path):
     assert "8 simulated cases" in (tmp_path / "ratio.md").read_text()
 
 
+def paired(files, region="whole_tumor"):
+    """Differences to real only (cases), averaged over seeds, for each arm with synthetic cases."""
+    scores = pd.concat([read_tsv(file) for file in files])
+    means = scores[scores.region == region].groupby(["system", "ratio", "synthetic_only", "case_id"]).dice.mean()
+    real = means["none", 0.0, False]
+    arms = [key for key in means.index.droplevel("case_id").unique() if key[0] != "none"]
+    return {key: means[key] - real for key in arms}
+
+
+def test_tests_are_those_of_scipy_on_the_score_files(tmp_path):
+    files = study(tmp_path, gain=0.004, cases=10)
+    table = make(tmp_path, files)
+    raw = {key: stats.wilcoxon(values).pvalue for key, values in paired(files).items()}
+    first, second, third = sorted(raw.values())
+    adjusted = [3 * first, max(3 * first, 2 * second), max(3 * first, 2 * second, third)]
+    for key, p_value in raw.items():
+        found = table[(table.region == "whole_tumor") & (table.system == key[0]) & (table.ratio == key[1])]
+        found = found[found.synthetic_only == key[2]].iloc[0]
+        assert float(found.wilcoxon_p) == pytest.approx(p_value, rel=1e-3)
+        assert float(found.wilcoxon_p_holm) == pytest.approx(adjusted[sorted(raw.values()).index(p_value)], rel=1e-3)
+        sd = paired(files)[key].std()
+        assert 1.0 < float(found.dice_detectable) * np.sqrt(10) / sd / (1.96 + 0.84) < 1.2, "t in place of normal"
+        assert found.holm_tests == "3"
+    assert "p, Holm" in (tmp_path / "ratio.md").read_text()
+
+
+def test_time_points_of_one_patient_are_one_patient(tmp_path):
+    single = make(tmp_path / "a", study(tmp_path / "a", cases=8))
+    grouped = make(tmp_path / "b", study(tmp_path / "b", cases=8, time_points=4))
+    one, other = (row(table, "whole_tumor", "real + 1x synthetic") for table in (single, grouped))
+    assert (other.n_cases, other.n_patients) == (8, 2)
+    assert one.dice_difference == other.dice_difference
+    assert float(one.wilcoxon_p) < 0.05 and float(other.wilcoxon_p) == 0.5
+    text = (tmp_path / "b/ratio.md").read_text()
+    assert "8 real cases of 2 patients" in text
+    assert "With 2 patients the Wilcoxon test cannot give less than p = 0.5" in text
+
+
+def test_lesions_are_summed_over_cases_and_seeds(tmp_path):
+    files = study(tmp_path)
+    got = row(make(tmp_path, files), "tumor_core", "real + 2x synthetic")
+    scores = pd.concat([read_tsv(file) for file in files])
+    mixed = scores[(scores.ratio == 2) & (scores.region == "tumor_core")]
+    assert float(got.lesion_dice_mean) == pytest.approx(mixed.lesion_dice.mean(), abs=1e-6)
+    assert float(got.lesion_hd95_mean_mm) == 187.0
+    assert (got.lesions, got.lesions_missed, got.lesions_false) == (32, 8, 16)
+    assert (got.small_lesions, got.small_lesions_hit, float(got.small_lesion_sensitivity)) == (16, 8, 0.5)
+    text = (tmp_path / "ratio.md").read_text()
+    assert "0.50 (8 of 16)" in text and "8 of 32" in text
+
+
+def test_without_small_lesions_there_is_no_sensitivity_to_them(tmp_path):
+    files = study(tmp_path)
+    for file in files:
+        damage(file, lambda t: t.assign(small_lesions=0, small_lesions_hit=0))
+    assert (make(tmp_path, files).small_lesion_sensitivity == "not measured").all()
+    assert "there are none" in (tmp_path / "ratio.md").read_text()
+
+
+def test_controls_stand_beside_real_only_and_are_corrected_among_themselves(tmp_path):
+    table = make(tmp_path, study(tmp_path, mixes=(*MIXES, *CONTROLS)))
+    own = table[table.region == "whole_tumor"]
+    names = ["real only", "real only, without nnU-Net's augmentation", "real only, each case listed 2x"]
+    assert own.arm.tolist()[:3] == names
+    assert own.system.tolist() == ["none"] * 3 + ["slice_ldm"] * 3
+    assert own.holm_tests.tolist() == ["reference", "2", "2", "3", "3", "3"]
+    plain, twice = own.iloc[1], own.iloc[2]
+    assert float(plain.dice_difference) == pytest.approx(-0.1, abs=0.02)
+    assert float(plain.wilcoxon_p_holm) == pytest.approx(2 * float(plain.wilcoxon_p), rel=1e-3)
+    assert abs(float(twice.dice_difference)) < 0.02
+    text = (tmp_path / "ratio.md").read_text()
+    assert "the 2 controls among themselves" in text
+    assert "Control without nnU-Net's augmentation" in text
+    assert "real only with other draws: its difference is chance" in text
+    sentences = " ".join(answer(read_ratio_table(tmp_path / "ratio.csv"))[0][1])
+    assert "Control, real only, each case listed 2x: mean Dice was" in sentences
+    assert "the best of 2 ratios was 2 synthetic cases" in sentences
+    make(tmp_path, study(tmp_path))
+    assert "ontrol" not in (tmp_path / "ratio.md").read_text()
+
+
+def test_a_missing_control_is_named(tmp_path):
+    files = [file for file in study(tmp_path, mixes=(*MIXES, *CONTROLS)) if "oversampled/seed~1" not in file]
+    with pytest.raises(UserError, match="n_real=20, system=none, ratio=1, control oversampled, seed=1"):
+        make(tmp_path, files)
+
+
+def test_one_seed_is_said_not_to_be_resampled(tmp_path):
+    make(tmp_path, study(tmp_path, seeds=(0,)))
+    assert "the one seed stays: the spread over trainings is not in it" in (tmp_path / "ratio.md").read_text()
+
+
 def test_too_few_cases_for_an_interval_are_said_to_be_too_few(tmp_path):
     make(tmp_path, study(tmp_path, cases=3))
-    assert "cover more than 75%" in (tmp_path / "ratio.md").read_text()
+    text = (tmp_path / "ratio.md").read_text()
+    assert "cover more than 75%" in text
+    assert "With 3 patients the Wilcoxon test cannot give less than p = 0.25, 0.75 after the correction" in text
+    assert "no gain, however large, could be significant at 0.05" in text
     (_, sentences), *_ = answer(read_ratio_table(tmp_path / "ratio.csv"))
-    assert "So few test cases allow no verdict" in " ".join(sentences)
+    assert "So few test patients allow no verdict" in " ".join(sentences)
 
 
 def test_regions_empty_on_one_side_are_counted(tmp_path):
@@ -175,12 +282,12 @@ def test_regions_empty_on_one_side_are_counted(tmp_path):
 def test_latex_has_balanced_tables_and_no_bare_specials(tmp_path):
     make(tmp_path, study(tmp_path, n_real=(20, 50)))
     text = (tmp_path / "ratio.tex").read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert not re.search(r"(?<!\\)_", body.replace("tab:augmentation-ratio", ""))
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {9}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {9, 10}
 
 
 @pytest.mark.parametrize(
@@ -193,3 +300,18 @@ def test_the_answer_says_what_the_interval_says(tmp_path, gain, verdict):
     assert verdict in " ".join(sentences)
     assert "whole tumour" in lead
     assert any("synthetic cases alone" in sentence for sentence in sentences)
+
+
+def test_an_interval_above_zero_that_the_test_does_not_confirm_is_no_help(tmp_path):
+    make(tmp_path, study(tmp_path, gain=0.0, cases=12))
+    table = read_ratio_table(tmp_path / "ratio.csv")
+    table["dice_difference_low"], table["dice_difference_high"] = 0.01, 0.03
+    table["wilcoxon_p_holm"] = 0.09
+    (_, sentences), *_ = answer(table)
+    assert "the Wilcoxon test, corrected for the number of arms, does not confirm it" in sentences[0]
+    table["wilcoxon_p_holm"] = 0.04
+    assert "synthetic cases helped" in answer(table)[0][1][0]
+    table["dice_difference_low"], table["dice_detectable"] = -0.01, 0.043
+    assert "It shows a gain of 0.043 with 80% power" in answer(table)[0][1][0]
+    table["n_patients"] = 6  # three comparisons of six patients cannot fall below 3 / 32
+    assert "So few test patients allow no verdict" in answer(table)[0][1][0]

@@ -136,11 +136,13 @@ def test_the_contract_says_what_the_model_is_and_names_the_train_cases_alone(tra
 def test_reconstruction_is_measured_on_the_validation_cases_in_three_planes(trained):
     table = read_tsv(trained / "reconstruction.tsv")
     assert set(table["case_id"]) == set(map(CASE, VAL))
-    assert len(table) == 3 * 4 * 2 + 3
+    assert len(table) == 3 * 4 * 2 + 4 * 2 + 3
     values = table.set_index(["plane", "channel", "metric"])["value"]
     assert (values.xs("ssim", level="metric") > 0.3).all() and (values.xs("ssim", level="metric") < 1).all()
     assert values.xs("psnr_db", level="metric").between(10, 60).all()
     assert values["volume", "whole_tumor", "dice"] > 0.3
+    assert values.xs("through_plane_error", level="metric").between(0.01, 0.5).all()
+    assert values.xs("through_plane_ratio", level="metric").between(0.2, 1.5).all()
     assert (trained / "reconstruction.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -15,21 +15,21 @@ def project(tmp_path_factory) -> Path:
     return copy_project(tmp_path_factory.mktemp("dry run"))  # a space in the path is on purpose
 
 
-def arms(n_real: int, ratios: int, synthetic_only: int, seeds: int, systems: int = 1) -> int:
-    """Real-only, plus `ratios` mixes and `synthetic_only` arms of each system, for each subset and seed."""
-    return n_real * seeds * (1 + systems * (ratios + synthetic_only))
+def arms(n_real: int, ratios: int, synthetic_only: int, seeds: int, systems: int = 1, controls: int = 0) -> int:
+    """Real-only and its controls, plus `ratios` mixes and `synthetic_only` arms of each system, for each subset and seed."""
+    return n_real * seeds * (1 + controls + systems * (ratios + synthetic_only))
 
 
 def test_full_study_has_every_arm(project):
     jobs = planned(project)
-    assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3) == 54
+    assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3, controls=2) == 72
     assert jobs["train_autoencoder"] == jobs["train_generator"] == jobs["plan_segmentation"] == 3
     assert jobs["synthesize"] == (80 + 200 + 400) / 10
     assert jobs["pool_synthetic"] == jobs["synthesize"]
     assert jobs["preprocess"] == 16
 
 
-@pytest.mark.parametrize(("name", "trainings"), [("demo", 4), ("brats_mini", 4), ("paper", 18)])
+@pytest.mark.parametrize(("name", "trainings"), [("demo", 5), ("brats_mini", 4), ("paper", 24)])
 def test_shipped_overrides_plan_their_arms(project, name, trainings):
     assert planned(project, "--configfile", f"config/{name}.yaml")["train_segmentation"] == trainings
 
@@ -43,6 +43,14 @@ def test_the_demo_of_all_systems_plans_each_of_them(project):
 def test_own_data_makes_no_demo_cohort(project, tmp_path):
     assert planned(project)["demo_cohort"] == 1
     assert planned(project, "--config", f"data_root={tmp_path}")["demo_cohort"] == 0
+
+
+def test_a_folder_of_masks_is_measured_where_there_is_one_and_the_sweep_can_be_left_out(project, tmp_path):
+    jobs = planned(project)
+    assert jobs["measure_reference_masks"] == 0 and jobs["figure_control_sweep"] == jobs["evaluate_control"] == 3
+    override = f"evaluation={{masks: {{reference_root: '{tmp_path}'}}, control: {{sweep_steps: 0}}}}"
+    jobs = planned(project, "--config", override)
+    assert jobs["measure_reference_masks"] == 1 and jobs["figure_control_sweep"] == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

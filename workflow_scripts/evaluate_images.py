@@ -1,18 +1,18 @@
-"""Fréchet distance of synthetic volumes to real ones that the generator never saw, and its floor: real against real.
+"""Image metrics of a system's synthetic cases against real ones that no stage trained on, and of real against real.
 
 Reference: real validation and test cases. Synthetic: the first synthetic cases. Floor: real training cases, against
 the same reference. All three hold the same number of cases, n = the smallest of the three sets, and synthetic and
-floor the same number of slices a plane.
+floor the same number of slices a plane. Reads the features that extract_image_features has kept, no volumes.
+
+Config (--config): neighbours; intervals {bootstrap_samples, confidence, seed}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
@@ -20,27 +20,14 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
-from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance
-from workflow_scripts.evaluation.image_features import (
-    PLANES,
-    draw_slices,
-    find_slices,
-    fitting_slice_size,
-    plane_statistics,
-)
-from workflow_scripts.models.feature_network import load_feature_network
-from workflow_scripts.training.devices import default_device, use_threads
+from workflow_scripts.evaluation.feature_files import FeatureFiles
+from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices, groups
+from workflow_scripts.evaluation.image_metrics import COLUMNS, METRICS, Settings, distances, diversity, through_plane
 
 DEFAULTS = {
-    "weights": "package",
-    "sha256": None,
-    "batch_size": 32,
-    "planes": ["axial", "sagittal", "coronal"],
-    "min_brain_fraction": 0.05,
-    "slice_size": None,  # pixels; None: what fits the volumes
-    "seed": 0,
+    "neighbours": 5,
+    "intervals": {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0},
+    "seed": 0,  # of the draws of cases and slices
 }
 
 
@@ -48,120 +35,114 @@ def _draw_cases(case_ids: list[str], count: int, rng: np.random.Generator) -> li
     return [case_ids[index] for index in np.sort(rng.permutation(len(case_ids))[:count])]
 
 
-def _synthetic_reader(folder: Path, modalities: list[str], shape: tuple[int, ...]) -> Callable[[str], np.ndarray]:
-    def read(case_id: str) -> np.ndarray:
-        image, _ = read_synthetic_case(folder / case_id, case_id, modalities)
-        if image.shape != shape:
+def _one_setting(real: pd.DataFrame, made: pd.DataFrame) -> pd.Series:
+    """The provenance that both tables share. Raises UserError where it differs."""
+    columns = ["settings_digest", "modalities", "feature_network", "slice_size", "weights_sha256"]
+    if made.empty:
+        return real.iloc[0]
+    for name in columns:
+        if real[name].iloc[0] != made[name].iloc[0]:
             raise UserError(
-                f"synthetic case {case_id} has shape {image.shape}, the real volumes {shape}: they come from another "
-                "model. Remove its folder and run `snakemake -R synthesize`"
+                f"real and synthetic image features differ in {name} ({real[name].iloc[0]} and {made[name].iloc[0]}): run "
+                "`snakemake -R extract_real_features extract_synthetic_features`"
             )
-        return image
-
-    return read
+    return real.iloc[0]
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
-    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
-    parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
+    add_cohort(parser, "splits", "n-real")
+    parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
+    parser.add_argument("--real-pairs", type=Path, required=True, help="table of pairs of real cases")
+    parser.add_argument("--synthetic", type=Path, required=True, help="table of the synthetic cases' features")
+    parser.add_argument("--synthetic-pairs", type=Path, required=True, help="table of pairs of synthetic cases")
+    parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
     parser.add_argument("--system", required=True, help="name of the generative system")
-    parser.add_argument("--out", type=Path, required=True, help="fid.tsv")
+    parser.add_argument("--out", type=Path, required=True, help="images.tsv")
     args = parser.parse_args(argv)
-    use_threads(args.threads)
     settings = DEFAULTS | args.config
-    planes = settings["planes"]
-    if not planes or set(planes) - set(PLANES):
-        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {planes}")
-
-    known, splits = set(read_tsv(args.cases).case_id), read_splits(args.splits)
-    made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
-    sets = {
+    tables = {"real": read_tsv(args.real), "synthetic": read_tsv(args.synthetic)}
+    about = _one_setting(tables["real"], tables["synthetic"])
+    known, splits = set(tables["real"].case_id), read_splits(args.splits)
+    ids = {
         "reference": [case for case in val_ids(splits) + test_ids(splits) if case in known],
         "floor": [case for case in train_ids(splits, args.n_real) if case in known],
-        "synthetic": list(made.case_id),
+        "synthetic": list(tables["synthetic"].case_id),
     }
-    n = min(map(len, sets.values()))
+    n = min(map(len, ids.values()))
     if n == 0:
-        empty = next(name for name, ids in sets.items() if not ids)
-        raise UserError(f"there is no {empty} case to compare: no Fréchet distance for {args.system}, n={args.n_real}")
+        empty = next(name for name, found in ids.items() if not found)
+        raise UserError(f"there is no {empty} case to compare: no image metrics for {args.system}, n={args.n_real}")
     rng = numpy_rng(settings["seed"], "cases for the Fréchet distance", args.n_real)
-    sets = {name: ids[:n] if name == "synthetic" else _draw_cases(ids, n, rng) for name, ids in sets.items()}
+    ids = {name: found[:n] if name == "synthetic" else _draw_cases(found, n, rng) for name, found in ids.items()}
 
-    store = VolumeStore(args.volumes)
-    meta = store.meta(sets["reference"][0])
-    shape = (len(meta["modalities"]), *meta["size"])
-    readers = dict.fromkeys(("reference", "floor"), store.image)
-    readers["synthetic"] = _synthetic_reader(args.synthetic, meta["modalities"], shape)
-    slices = {
-        name: find_slices(readers[name], ids, planes, settings["min_brain_fraction"]) for name, ids in sets.items()
+    planes = [name.removesuffix("_slices") for name in tables["real"].columns if name.endswith("_slices")]
+    modalities = about.modalities.split("+")
+    source = {name: "synthetic" if name == "synthetic" else "real" for name in SETS}
+    rows_of = {name: tables[source[name]].set_index("case_id") for name in SETS}
+    slices = _draw_slices(ids, rows_of, planes, settings["seed"])
+    sets = {
+        name: CaseSet(
+            ids[name], FeatureFiles(args.features, about.settings_digest, rows_of[name]["set"].iloc[0]), slices[name]
+        )
+        for name in SETS
+    }
+    count = {name: {plane: sum(map(len, found.values())) for plane, found in slices[name].items()} for name in SETS}
+    intervals = settings["intervals"]
+    chosen = Settings(
+        settings["neighbours"], intervals["bootstrap_samples"], intervals["confidence"], intervals["seed"]
+    )
+    rows = []
+    with track(len(planes) * len(modalities) * 3 * n, f"image metrics, {args.system}", unit="case") as bar:
+        for group in groups(sets, planes, modalities, int(about.feature_dimension), bar.update):
+            of_group = planes if group.plane == "joint" else [group.plane]
+            rows += distances(group, n, {s: sum(count[s][p] for p in of_group) for s in SETS}, chosen)
+    ratios = {
+        "synthetic": rows_of["synthetic"].loc[ids["synthetic"]],
+        "real": rows_of["reference"].loc[ids["reference"]],
+    }
+    rows += through_plane(ratios, modalities, chosen)
+    pairs = {"synthetic": read_tsv(args.synthetic_pairs), "real": read_tsv(args.real_pairs)}
+    rows += diversity(pairs, modalities, n, chosen)
+
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
+    integers = [name for name in COLUMNS if name.startswith("n_")]
+    table = table.astype(dict.fromkeys(integers, "Int64")).reset_index(drop=True)
+    table = table.assign(
+        **{"confidence": chosen.confidence, "bootstrap_samples": chosen.samples},
+        **{name: about[name] for name in ("modalities", "feature_network", "feature_dimension", "slice_size")},
+        weights_sha256=about.weights_sha256,
+    )
+    write_tsv(args.out, pd.DataFrame({"n_real": args.n_real, "system": args.system}, index=table.index).join(table))
+    for row in table[table.metric.isin(("fid", "kid")) & (table.modality == "all")].itertuples():
+        log.info("%s %s %s: %.4g (%d cases)", row.metric.upper(), row.plane, row.comparison, row.value, row.n_cases)
+
+
+def _draw_slices(
+    ids: dict[str, list[str]], rows_of: dict[str, pd.DataFrame], planes: list[str], seed: int
+) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """For each set and plane {case_id: which of its slices}: all of the reference, as many of synthetic as of floor."""
+    found = {
+        name: {
+            plane: [(case, index) for case in case_ids for index in range(rows_of[name].at[case, f"{plane}_slices"])]
+            for plane in planes
+        }
+        for name, case_ids in ids.items()
     }
     for plane in planes:
-        count = min(len(slices["synthetic"][plane]), len(slices["floor"][plane]))
+        count = min(len(found["synthetic"][plane]), len(found["floor"][plane]))
         for name in ("synthetic", "floor"):
-            draw = numpy_rng(settings["seed"], "slices for the Fréchet distance", plane)
-            slices[name][plane] = draw_slices(slices[name][plane], count, draw)
-
-    device = default_device()
-    network = load_feature_network(settings["weights"], settings["sha256"]).eval()
-    network = network.to(device, memory_format=torch.channels_last)
-    slice_size = settings["slice_size"] or fitting_slice_size(meta["size"])
-    total = sum(len(found) for planes_of in slices.values() for found in planes_of.values()) * shape[0]
-    gaussians = {}
-    with track(total, f"image features, {args.system}", unit="image") as bar:
-        for name, ids in sets.items():
-            gaussians[name] = plane_statistics(
-                network, readers[name], ids, slices[name], meta["spacing_mm"],
-                settings["batch_size"], device, bar.update, slice_size,
-            )  # fmt: skip
-    table = _distances(gaussians, slices, planes)
-    provenance = {
-        "n_cases": n,
-        "n_reference_cases": n,
-        "modalities": "+".join(meta["modalities"]),
-        "feature_network": network.name
-        if settings["weights"] == "package"
-        else f"weights file {Path(settings['weights']).name}",
-        "feature_dimension": len(gaussians["reference"][planes[0]].mean),
-        "slice_size": slice_size,
-        "weights_sha256": network.digest,
-    }
-    write_tsv(args.out, table.assign(**provenance).pipe(_with_front, n_real=args.n_real, system=args.system))
-    for row in table.itertuples():
-        log.info("FID %s %s: %.2f (%d slices)", row.plane, row.comparison, row.fid, row.n_slices)
+            rng = numpy_rng(seed, "slices for the Fréchet distance", plane)
+            found[name][plane] = draw_slices(found[name][plane], count, rng)
+    return {name: {plane: _by_case(pairs) for plane, pairs in of_set.items()} for name, of_set in found.items()}
 
 
-def _distances(
-    gaussians: dict[str, dict[str, GaussianStatistics]], slices: dict[str, dict[str, list]], planes: list[str]
-) -> pd.DataFrame:
-    """Rows for each plane and for all of them joint."""
-    groups = {plane: [plane] for plane in planes}
-    if len(planes) > 1:
-        groups["joint"] = planes
-    rows = []
-    for plane, members in groups.items():
-        pooled = {}
-        for name, of_plane in gaussians.items():
-            pooled[name] = GaussianStatistics(len(of_plane[planes[0]].mean))
-            for member in members:
-                pooled[name].merge(of_plane[member])
-        for comparison in ("synthetic", "floor"):
-            rows.append(
-                {
-                    "plane": plane,
-                    "comparison": comparison,
-                    "fid": frechet_distance(pooled[comparison], pooled["reference"]),
-                    "n_slices": sum(len(slices[comparison][member]) for member in members),
-                    "n_reference_slices": sum(len(slices["reference"][member]) for member in members),
-                    "n_images": pooled[comparison].count,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _with_front(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    return pd.DataFrame(values, index=table.index).join(table)
+def _by_case(pairs: list[tuple[str, int]]) -> dict[str, np.ndarray]:
+    drawn: dict[str, list[int]] = {}
+    for case_id, index in pairs:
+        drawn.setdefault(case_id, []).append(index)
+    return {case_id: np.array(indices) for case_id, indices in drawn.items()}
 
 
 if __name__ == "__main__":

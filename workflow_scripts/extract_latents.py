@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.training.case_volumes import common_grid, stack_channels
-    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.devices import default_device, describe, use_threads
     from workflow_scripts.training.model_files import contract_digest, load_model, load_weights
 
     use_threads(args.threads)
@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.volumes} holds")
     module = build_autoencoder(contract["spec"], len(contract["modalities"]), len(regions), contract["grid"])
     load_weights(module, weights, args.autoencoder)
-    module.eval().to(default_device())
+    device = default_device()
+    module.eval().to(device)
+    log.info("latents of %d cases, on %s", len(case_ids), describe(device, "32"))
 
     latents = {}
     with track(len(case_ids), "encoding", "case") as bar:

@@ -14,18 +14,12 @@ import pandas as pd
 from workflow_scripts.base.cli import add_cohort, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
-from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
+from workflow_scripts.reporting.case_figure import PicturedCase, pick_real, real_and_synthetic
 from workflow_scripts.reporting.style import save_figure
-
-
-def _pick(case_ids: list[str], count: int, seed: int) -> list[str]:
-    order = numpy_rng(seed, "real cases in the figure").permutation(len(case_ids))[:count]
-    return [case_ids[index] for index in np.sort(order)]
 
 
 def _modality(modalities: list[str], wanted: str) -> int:
@@ -50,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     train = [case for case in train_ids(read_splits(args.splits), args.n_real) if case in known]
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
     store, real, synthetic = VolumeStore(args.volumes), [], []
-    for case_id in _pick(train, settings["cases"], settings["seed"]):
+    for case_id in pick_real(train, settings["cases"], settings["seed"]):
         meta = store.meta(case_id)
         image = store.image(case_id)[_modality(meta["modalities"], wanted)]
         real.append(PicturedCase(case_id, np.asarray(image), np.asarray(store.levels(case_id)), meta["spacing_mm"]))

@@ -13,20 +13,20 @@ from workflow_scripts.reporting.blocks import Run
 from workflow_scripts.reporting.report import FILES, render
 from workflow_scripts.reporting.tables import read_ratio_table
 
-REQUIRED = ("cases", "splits", "rejected")
+REQUIRED = ("table", "cases", "splits", "rejected")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    parser.add_argument("--table", type=Path, required=True, help="augmentation_ratio.csv")
     for name, words in FILES.items():
-        needed = {"required": True} if name in REQUIRED else {"default": []}
-        parser.add_argument(f"--{name}", nargs="*", type=Path, help=words, **needed)
+        needed = {"required": True, "nargs": "+"} if name in REQUIRED else {"default": [], "nargs": "*"}
+        parser.add_argument(f"--{name}", type=Path, help=words, **needed)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
     files = {name: getattr(args, name.replace("-", "_")) for name in FILES}
-    write_text(args.out, render(Run(read_ratio_table(args.table), files, args.config, args.simulated)))
+    table = read_ratio_table(args.table[0])
+    write_text(args.out, render(Run(table, files, args.config, args.simulated)))
 
 
 if __name__ == "__main__":

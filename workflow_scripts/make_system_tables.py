@@ -12,6 +12,7 @@ from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.base.systems import shipped_systems
 from workflow_scripts.cohort.tumours import feature_names
+from workflow_scripts.reporting.image_tables import fid_rows
 from workflow_scripts.reporting.system_tables import (
     comparison_notes,
     comparison_table,
@@ -32,14 +33,14 @@ def main(argv: list[str] | None = None) -> None:
 
     parser = program_parser(__doc__)
     parser.add_argument("--ratios", type=Path, required=True, help="augmentation_ratio.csv")
-    parser.add_argument("--fid", nargs="+", required=True, help="fid.tsv of every system and n_real")
+    parser.add_argument("--images", nargs="+", required=True, help="images.tsv of every system and n_real")
     parser.add_argument("--costs", nargs="+", required=True, help="cost.tsv of every system")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
     args = parser.parse_args(argv)
     config = args.config
     regions = config["regions"]
-    fid = pd.concat([read_tsv(file) for file in args.fid], ignore_index=True)
+    fid = fid_rows(pd.concat([read_tsv(file) for file in args.images], ignore_index=True))
     systems = {name: config["systems"][name] for name in dict.fromkeys(fid.system)}  # in the order of the config
     compute = compute_table(
         systems,

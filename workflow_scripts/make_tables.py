@@ -7,7 +7,8 @@ from pathlib import Path
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text
 from workflow_scripts.evaluation.arms import read_scores
-from workflow_scripts.reporting.tables import ratio_table, to_csv, to_latex, to_markdown
+from workflow_scripts.reporting.ratio_text import to_latex, to_markdown
+from workflow_scripts.reporting.tables import ratio_table, to_csv
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,8 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out-stem", type=Path, required=True, help="path of the tables, without suffix")
     args = parser.parse_args(argv)
-    settings = {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0} | args.config
-    table = ratio_table(read_scores(args.dice), settings["bootstrap_samples"], settings["confidence"], settings["seed"])
+    settings = {"bootstrap_samples": 2000, "confidence": 0.95, "power": 0.8, "seed": 0} | args.config
+    table = ratio_table(read_scores(args.dice), **settings)
     write_text(f"{args.out_stem}.csv", to_csv(table))
     write_text(f"{args.out_stem}.md", to_markdown(table, args.simulated))
     write_text(f"{args.out_stem}.tex", to_latex(table, args.simulated))

@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"evaluation.cost: `volumes: {volumes}` must be a whole number of at least 1")
     settings = SynthesisSettings.from_config(config)
     device = default_device()
-    generator = load_generator(args.model, device)
+    generator = load_generator(args.model, device, settings.depth_decoder)
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)

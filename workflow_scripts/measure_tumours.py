@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
-from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.regions import check_regions
@@ -24,21 +24,14 @@ def main(argv: list[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.cohort.tumours import feature_names, measure
+    from workflow_scripts.cohort.tumour_table import measure_case
+    from workflow_scripts.cohort.tumours import feature_names
 
     if set(args.config) - {"regions"}:
         raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
     store, names = VolumeStore(args.volumes), feature_names(check_regions(args.config["regions"]))
-    rows = []
-    for case_id in sorted(train_ids(read_splits(args.splits), args.n_real)):
-        meta = store.meta(case_id)
-        try:
-            measured = measure(store.levels(case_id), meta["spacing_mm"])
-        except UserError as error:
-            file = store.folder / f"{case_id}.levels.npy"
-            raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
-        values = {name: measured[name] for name in names}
-        rows.append({"case_id": case_id, **values, "brain_volume_ml": meta["brain_volume_ml"]})
+    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
+    rows = [measure_case(store, case_id, names) for case_id in case_ids]
     write_tsv(args.out, pd.DataFrame(rows))
     log.info("tumour features of %d cases are in %s", len(rows), args.out)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, program_parser, run_program
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
 from workflow_scripts.base.progress import track
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.segmentation.plan import checked_image
     from workflow_scripts.segmentation.predict import Predictor
     from workflow_scripts.segmentation.settings import SegmentationSettings
-    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.devices import default_device, describe, use_threads
 
     plan, arm = load_plan(args.plan), read_json(args.model / "arm.json")
     case_ids = sorted(test_ids(read_splits(args.splits)))
@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     with nnunet_home(), track(len(case_ids), "predicting test cases", "case") as bar:
         predictor = Predictor(plan, args.model / "model.safetensors", axes, settings.precision, default_device())
+        log.info("%d test cases, on %s", len(case_ids), describe(predictor.device, predictor.precision))
         for case_id in case_ids:
             image, meta = checked_image(store, case_id, plan.modalities)
             file = Path("predictions", f"{case_id}.nii.gz")

@@ -1,6 +1,7 @@
-"""Score the predictions of one arm: Dice and HD95 per test case and region, on the original grid of each case.
+"""Score the predictions of one arm: Dice and HD95 per test case and region, of the region as a whole and by lesion.
 
-Config: {"regions": [...], "hd_percentile": 95}.
+Everything is measured on the original grid of each case. Config: {"regions": [...], "hd_percentile": 95, "lesions":
+{"dilation_voxels": 3, "min_volume_mm3": 50, "small_volume_ml": 1}}.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.evaluation.case_scores import case_scores
+from workflow_scripts.evaluation.lesions import LesionSettings
 from workflow_scripts.evaluation.masks import read_pair
-from workflow_scripts.evaluation.segmentation_scores import case_scores
 from workflow_scripts.training.devices import use_threads
 
-ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "seed")
+ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "control", "seed")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     use_threads(args.threads)
     settings = {"regions": list(REGIONS), "hd_percentile": 95} | args.config
-    regions = check_regions(settings["regions"])
+    regions, lesions = check_regions(settings["regions"]), LesionSettings(**settings.get("lesions", {}))
     arm = read_json(args.arm)
     if missing := [key for key in ARM_KEYS if key not in arm]:
         raise UserError(f"{args.arm} lacks {', '.join(missing)}: train this arm again")
@@ -48,8 +50,9 @@ def main(argv: list[str] | None = None) -> None:
             case = cases.loc[prediction.case_id]
             file = args.predictions.parent / prediction.file  # an absolute path stays what it is
             truth, guess, spacing_mm = read_pair(prediction.case_id, case.seg_path, case.layout, file)
-            for scores in case_scores(truth, guess, spacing_mm, regions, settings["hd_percentile"]):
-                rows.append({**{key: arm[key] for key in ARM_KEYS}, "case_id": prediction.case_id, **scores})
+            names = {"case_id": prediction.case_id, "patient_id": case.patient_id}
+            for scores in case_scores(truth, guess, spacing_mm, regions, settings["hd_percentile"], lesions):
+                rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
             bar.update(1)
     table = pd.DataFrame(rows)
     write_tsv(args.out, table)

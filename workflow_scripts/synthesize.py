@@ -6,7 +6,9 @@
 tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
 centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tc_fraction,
 et_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an earlier call
-ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them.
+ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A depth decoder in
+the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies FOLDER, made by
+memorisation_reference, the gate refuses copies of training cases as well.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
+
+COPY_KIND = "copy of a training case (memorisation)"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,19 +43,28 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="accept requests outside of the training range; the gate then ignores that range",
     )
+    parser.add_argument("--refuse-copies", type=Path, help="folder of the training set, made by memorisation_reference")
+    parser.add_argument(
+        "--false-positive-rate", type=float, default=0.05, help="share of real patients taken for copies (0.05)"
+    )
     args = parser.parse_args(argv)
 
     from workflow_scripts.cohort.nifti import write_case
     from workflow_scripts.diffusion.requests import read_requests
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import Case, grid_affine, load_generator, synthesise
+    from workflow_scripts.evaluation.memorisation import CopyGate, load_reference
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
 
     use_threads(args.threads)
     settings = SynthesisSettings.from_config(args.config)
     device = default_device()
-    generator = load_generator(args.model, device)
+    generator = load_generator(args.model, device, settings.depth_decoder)
+    along_depth = generator.decoder is not generator.autoencoder
     contract, names = generator.contract, generator.features.names
+    gate = None
+    if args.refuse_copies is not None:
+        gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
     requests = {}
     if args.requests is not None:
         rows = read_requests(args.requests, generator.features, args.allow_extrapolation)
@@ -69,23 +82,24 @@ def main(argv: list[str] | None = None) -> None:
     rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
     sampler = settings.sampler
     log.info(
-        "%s: %d cases of %s voxels, %s, on %s",
+        "%s: %d cases of %s voxels, %s%s, on %s",
         contract["name"],
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
         "in one pass" if contract["diffusion"] is None else f"{sampler['name']} with {sampler['steps']} steps",
+        ", decoded along depth" if along_depth else "",
         describe(device, resolve_precision(settings.precision, device)),
     )
     affine, cases, refusals = grid_affine(contract["grid"]), [], []
     with track(len(numbers), "synthesizing", "case") as bar:
-        for made in synthesise(generator, numbers, settings, requests, args.allow_extrapolation):
+        for made in synthesise(generator, numbers, settings, requests, args.allow_extrapolation, gate):
             if not isinstance(made, Case):
                 refusals.append(made)
                 bar.update(int(made.last), refused=len(refusals))
                 continue
             case_id = f"{settings.case_prefix}-{made.number:05d}-000"
             write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"])
-            cases.append(_case_row(case_id, made, names))
+            cases.append(_case_row(case_id, made, names) | {"along_depth": along_depth})
             bar.update(1, refused=len(refusals))
     # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
     failed = rejected.with_suffix(".failed.tsv")
@@ -116,7 +130,7 @@ def _case_table(rows: list[dict], names):
     import pandas as pd
 
     features = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
-    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *features]).sort_values("number")
+    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *features, "along_depth"]).sort_values("number")
 
 
 def _refusal_table(refusals: list, names):
@@ -139,22 +153,34 @@ def _check_enough(made: int, refusals: list, max_redraws: int, rejected: Path) -
     reasons = Counter(_kind_of(reason) for refusal in refusals for reason in refusal.reasons)
     listed = "; ".join(f"{count} x {kind}" for kind, count in reasons.most_common(5))
     numbers = ", ".join(map(str, given_up[:10])) + (" ..." if len(given_up) > 10 else "")
+    advice = []
+    if set(reasons) - {COPY_KIND}:
+        advice.append(
+            "Train the generator longer (diffusion.training.steps), or raise synthesis.max_redraws (now "
+            f"{max_redraws}), or loosen the keys of synthesis.gate that the reasons name"
+        )
+    if COPY_KIND in reasons:
+        advice.append(
+            "Against copies: train the generator for fewer steps or on more patients, or raise synthesis.max_redraws "
+            f"(now {max_redraws}); `memorisation: {{action: warn}}` releases copies and lists them"
+        )
     raise UserError(
         f"the quality gate refused every draw of {len(given_up)} of {made + len(given_up)} cases (numbers {numbers}; "
-        f"{max_redraws + 1} draws each): {listed}. Each draw is listed in {rejected}. Train the generator longer "
-        f"(diffusion.training.steps), or raise synthesis.max_redraws (now {max_redraws}), or loosen the keys of "
-        "synthesis.gate that the reasons name"
+        f"{max_redraws + 1} draws each): {listed}. Each draw is listed in {rejected}. {'. '.join(advice)}"
     )
 
 
 def _kind_of(reason: str) -> str:
     """A reason without its numbers, to count by."""
+    from workflow_scripts.evaluation.memorisation import COPY_REASON
+
     kinds = {
         "the tumour is empty": "empty tumour",
         "lies outside the brain": "tumour outside the brain (max_outside_brain_fraction)",
         "pieces": "tumour in pieces (min_largest_component_fraction)",
         "min_volume_ml": "tumour too small (min_volume_ml)",
         "brain_tolerance": "brain volume (brain_tolerance)",
+        COPY_REASON: COPY_KIND,
     }
     found = [kind for mark, kind in kinds.items() if mark in reason]
     return found[0] if found else f"{reason.split(' ', 1)[0]} out of range (feature_tolerance)"

@@ -6,9 +6,10 @@ Writes model.safetensors (the last epoch's weights: nothing is chosen on validat
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from workflow_scripts.base.arms import AUGMENTATION_OF, CONTROLS, NO_CONTROL
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, read_tsv, write_json
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--system", default="none", help="who made the synthetic cases; none for real only")
     parser.add_argument("--ratio", type=float, default=0.0, help="synthetic cases for each real one")
     parser.add_argument("--synthetic-only", action="store_true", help="train on no real case")
+    parser.add_argument("--control", choices=CONTROLS, default=NO_CONTROL, help="real cases alone, otherwise trained")
     parser.add_argument("--seed", type=int, default=0, help="of weights, batches and augmentation")
     parser.add_argument("--out", type=Path, required=True, help="the arm's folder")
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints to resume from")
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> None:
             f"{args.plan} was made for n_real {plan.n_real}, not {args.n_real}: give that train size's plan"
         )
     tables = [read_tsv(table) for table in args.synthetic]
-    arm = choose_arm(plan, read_tsv(args.real), tables, args.system, args.ratio, args.synthetic_only, args.seed)
+    mix = (args.system, args.ratio, args.synthetic_only, args.seed, args.control)
+    arm = choose_arm(plan, read_tsv(args.real), tables, *mix)
+    settings = replace(settings, augmentation=AUGMENTATION_OF.get(arm.control, settings.augmentation))
     what = {"settings": {key: value for key, value in asdict(settings).items() if key not in NOT_TRAINING}}
     what |= {"arm": asdict(arm), "plans": plan.plans, "labels": plan.dataset["labels"]}
     with StateFolder(args.state, "train_segmentation", run_digest(what, MODULE)) as state:
@@ -60,7 +64,7 @@ def _train(args, plan, arm, settings, folder: Path) -> None:
     from workflow_scripts.segmentation.fit import Fit
     from workflow_scripts.segmentation.nnunet import nnunet_home, quiet
     from workflow_scripts.segmentation.trainer import build_trainer
-    from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.devices import default_device, describe, use_threads
 
     use_threads(args.threads)
     with nnunet_home() as home, quiet():
@@ -69,7 +73,7 @@ def _train(args, plan, arm, settings, folder: Path) -> None:
             plan, home / "view", arm.train_ids, list(arm.val_ids), settings, arm.seed, default_device()
         )
         fit = Fit(trainer, settings, arm.seed, folder, arm.title)
-        log.info("%s: %d cases, %s, %s", arm.title, len(arm.train_ids), trainer.device, fit.precision)
+        log.info("%s: %d cases, on %s", arm.title, len(arm.train_ids), describe(trainer.device, fit.precision))
         fit.run()
     with atomic(args.out / "model.safetensors") as temporary:
         save_file(fit.weights(), temporary)
@@ -85,13 +89,14 @@ def _describe(plan, arm, settings, fit) -> dict:
     patches = trainer.num_epochs * trainer.num_iterations_per_epoch * trainer.batch_size
     mirror_axes = trainer.inference_allowed_mirroring_axes
     return {
-        **{key: getattr(arm, key) for key in ("n_real", "system", "ratio", "synthetic_only", "seed")},
+        **{key: getattr(arm, key) for key in ("n_real", "system", "ratio", "synthetic_only", "control", "seed")},
         **{key: list(getattr(arm, key)) for key in ("real_ids", "synthetic_ids", "val_ids")},
         "modalities": plan.modalities,
         "regions": plan.regions,
         # every arm makes the same number of steps: with more cases, each is seen less often
         "patches_seen": patches,
-        "mean_patches_per_real_case": patches / len(arm.train_ids) if arm.real_ids else 0.0,
+        "copies_of_real_cases": arm.copies,
+        "mean_patches_per_real_case": arm.copies * patches / len(arm.train_ids) if arm.real_ids else 0.0,
         "mean_patches_per_synthetic_case": patches / len(arm.train_ids) if arm.synthetic_ids else 0.0,
         "plan": {
             **{key: chosen[key] for key in ("patch_size", "batch_size", "spacing", "batch_dice")},

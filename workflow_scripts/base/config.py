@@ -46,7 +46,18 @@ def _check_sense(config: dict) -> None:
     if modality not in config["modalities"]:
         what = f"evaluation.figures.modality {modality!r} is not among modalities"
         fail(["evaluation", "figures", "modality"], config["modalities"][0], what)
-    check_weights(config["evaluation"]["images"], ["evaluation", "images"], "weights", "sha256")
+    if config["evaluation"]["control"]["sweep_steps"] == 1:
+        what = "evaluation.control.sweep_steps is 1: a sweep needs two volumes a row, and 0 makes none"
+        fail(["evaluation", "control", "sweep_steps"], 5, what)
+    masks = config["evaluation"]["masks"]["reference_root"]
+    if masks is not None and not Path(masks).is_dir():
+        what = f"evaluation.masks.reference_root {masks!r} is no folder that can be read"
+        fail(["evaluation", "masks", "reference_root"], "/data/masks", what)
+    images = config["evaluation"]["images"]
+    if images["network"] != "efficientnet_lite0" and images["weights"] == "package":
+        what = f"evaluation.images.network {images['network']} is not packaged: evaluation.images.weights must name its file"
+        fail(["evaluation", "images", "weights"], f"/weights/{images['network']}.pth", what)
+    check_weights(images, ["evaluation", "images"], "weights", "sha256")
 
 
 def resolve(config: dict) -> dict:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
+DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
 
 
 def _file(module: str) -> Path | None:
@@ -60,11 +61,12 @@ def _module(module: str) -> tuple[str, frozenset[str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imports = _imports(tree, module, path.name == "__init__.py")
     code = ast.dump(_without_docstrings(tree), annotate_fields=False)
-    extras = "".join(_template_digest(item) for item in sorted(path.parent.glob("templates/*")))
+    extras = "".join(_file_digest(item) for folder in DATA for item in sorted(path.parent.glob(f"{folder}/*")))
     return hashlib.sha256((code + extras).encode()).hexdigest(), frozenset(imports)
 
 
-def _template_digest(path: Path) -> str:
+@cache
+def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

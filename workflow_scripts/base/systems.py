@@ -18,6 +18,9 @@ _WIDTHS = (
 )
 """Where a system's widths are, which `scale` multiplies."""
 
+_SHARED = ("autoencoder", "latents", "depth_decoder")
+"""What a system takes over with the autoencoder of another."""
+
 
 def known_systems() -> list[str]:
     """Names of the files in config/systems/."""
@@ -51,17 +54,19 @@ def load_systems(names: list[str], settings: dict, image_size: list[int]) -> dic
         what = f"system_settings names {unknown[0]!r}, which is not among systems"
         fail(["systems"], [*names, unknown[0]], what)
     systems = {name: _composed(name, own) for name in names}
-    autoencoders: dict[str, tuple[str, dict]] = {}
+    autoencoders: dict[str, tuple[str, dict]] = {}  # its name -> the first system that has it, and how it is set
     for name, system in systems.items():
         autoencoder = system["autoencoder"]
         if autoencoder is None:
             continue
         _check_autoencoder(image_size, autoencoder, name)
-        owner, twin = autoencoders.setdefault(autoencoder["name"], (name, autoencoder))
-        if twin != autoencoder:
+        _check_depth_decoder(image_size, system, name)
+        own_parts = {"autoencoder": autoencoder, "depth_decoder": system.get("depth_decoder")}
+        owner, twin = autoencoders.setdefault(autoencoder["name"], (name, own_parts))
+        if twin != own_parts:
             raise UserError(
-                f"config: systems {owner} and {name} share the autoencoder {twin['name']!r}, but set it differently: "
-                f"give one of them another autoencoder name, or write `autoencoder: {owner}` in {name}.yaml"
+                f"config: systems {owner} and {name} share the autoencoder {autoencoder['name']!r}, but set it differently, "
+                f"or its depth_decoder: give one of them another autoencoder name, or write `autoencoder: {owner}` in {name}.yaml"
             )
     return systems
 
@@ -103,14 +108,17 @@ def _scaled(system: dict) -> dict:
 
 
 def _composed(name: str, own: dict[str, dict]) -> dict:
-    """The system `name`, with the autoencoder and latents of the system that it shares them with."""
+    """The system `name`, with the autoencoder, depth decoder and latents of the system that it shares them with."""
     system = own[name]
     owner = system["autoencoder"]
     if not isinstance(owner, str):
         return system
     if not isinstance(own[owner]["autoencoder"], dict):
         raise UserError(f"system {name}: `autoencoder: {owner}` names a system that has no autoencoder of its own")
-    return system | {key: own[owner][key] for key in ("autoencoder", "latents")}
+    if "depth_decoder" in system:
+        what = f"system {name} shares the autoencoder of {owner}, and so its depth_decoder, which is set there"
+        fail(["system_settings", owner, "depth_decoder"], system["depth_decoder"], what)
+    return system | {key: own[owner][key] for key in _SHARED if key in own[owner]}
 
 
 def check_weights(block: dict, path: list, weights: str, digest: str) -> None:
@@ -122,6 +130,26 @@ def check_weights(block: dict, path: list, weights: str, digest: str) -> None:
         fail([*path, weights], "package", f"{name}.{weights} names {block[weights]!r}, which is no file")
     if block[digest] is None:
         fail([*path, digest], "<output of sha256sum>", f"{name}.{digest} must hold the checksum of that weights file")
+
+
+def _check_depth_decoder(size: list[int], system: dict, name: str) -> None:
+    block, autoencoder = system.get("depth_decoder"), system["autoencoder"]
+    if block is None:
+        return
+    path = ["system_settings", name, "depth_decoder"]
+    if autoencoder["kind"] != "slice_vae":
+        fail(path, None, f"system {name}: a depth_decoder goes with an autoencoder of kind slice_vae alone")
+    count = len(autoencoder["channels"])
+    if block["levels"] != "all" and max(block["levels"]) > count:
+        levels = [level for level in block["levels"] if level <= count] or "all"
+        fail(
+            [*path, "levels"], levels, f"system {name}: depth_decoder.levels {block['levels']} go beyond {count} levels"
+        )
+    if block["kernel_size"] % 2 == 0:
+        fail([*path, "kernel_size"], block["kernel_size"] + 1, f"system {name}: depth_decoder.kernel_size must be odd")
+    if block["slab_slices"] > size[0]:
+        what = f"system {name}: depth_decoder.slab_slices is more than the {size[0]} slices of preprocessing.size"
+        fail([*path, "slab_slices"], size[0], what)
 
 
 def _check_autoencoder(size: list[int], autoencoder: dict, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +81,14 @@ def patient_of(case_id: str) -> str:
     """The patient of a case: since BraTS 2023 ids end in the time point (``BraTS-GLI-00000-001``), earlier in none."""
     match = re.fullmatch(r"(.+-\d{4,})-\d{3}", case_id)
     return match[1] if match else case_id
+
+
+def first_of_each_patient(case_ids: Iterable[str]) -> list[str]:
+    """The first case of each patient by id, sorted: time points of one patient are no independent cases."""
+    first: dict[str, str] = {}
+    for case_id in sorted(case_ids):
+        first.setdefault(patient_of(case_id), case_id)
+    return list(first.values())
 
 
 def _walk(root: Path, refused: list[BadCase]) -> Iterator[Path]:

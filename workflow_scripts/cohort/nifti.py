@@ -133,8 +133,10 @@ def read_nifti(path: str | os.PathLike) -> Nifti:
     return Nifti(data, affine, oriented, bytes(header["descrip"]).rstrip(b"\0").decode("latin-1"))
 
 
-def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, description: str = "") -> None:
-    """Write a NIfTI array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), atomically; gzipped if it ends in .gz.
+def nifti_bytes(
+    array: np.ndarray, affine: np.ndarray, description: str = "", compresslevel: int | None = None
+) -> bytes:
+    """A NIfTI file of an array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), gzipped at `compresslevel`.
 
     The same array gives the same bytes: the gzip header holds no time.
     """
@@ -144,8 +146,17 @@ def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, 
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = description
     raw = image.to_bytes()
+    return raw if compresslevel is None else gzip.compress(raw, compresslevel=compresslevel, mtime=0)
+
+
+def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, description: str = "") -> None:
+    """Write a NIfTI array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), atomically; gzipped if it ends in .gz.
+
+    The same array gives the same bytes.
+    """
+    level = 3 if str(path).endswith(".gz") else None
     with atomic(path) as temporary:
-        temporary.write_bytes(gzip.compress(raw, compresslevel=3, mtime=0) if str(path).endswith(".gz") else raw)
+        temporary.write_bytes(nifti_bytes(array, affine, description, level))
 
 
 def write_volume(path: str | os.PathLike, volume: np.ndarray, affine: np.ndarray, description: str = "") -> None:

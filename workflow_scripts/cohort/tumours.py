@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from ..base.errors import UserError
@@ -92,6 +93,18 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
         "tc_fraction": float(np.count_nonzero(levels[box] >= _CORE) / n_voxels),
         "et_fraction": float(np.count_nonzero(levels[box] >= _ENHANCING) / n_voxels),
     }
+
+
+def pieces_of(mask: np.ndarray) -> tuple[int, float]:
+    """Number of pieces of a mask (D, H, W), joined over faces, edges and corners; share of its voxels in the largest.
+
+    An empty mask has no piece, and the share is NaN.
+    """
+    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if count == 0:
+        return 0, math.nan
+    sizes = np.bincount(pieces.ravel())[1:]
+    return count, float(sizes.max() / sizes.sum())
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,17 @@ class FeatureTable:
         """(..., F) -> (..., F): mean 0 and standard deviation 1 over the training cases."""
         return (features - self.mean) / self.std
 
+    @property
+    def slack(self) -> np.ndarray:
+        """(F,) rounding of the range's limits: a model keeps them in single precision, messages print six digits."""
+        low, high = self.lowest, self.highest
+        return 1e-5 * np.maximum.reduce([np.abs(low), np.abs(high), high - low])
+
+    def outside(self, features: np.ndarray) -> list[str]:
+        """Names of the features (F,) that lie outside of what was seen."""
+        seen = (features >= self.lowest - self.slack) & (features <= self.highest + self.slack)
+        return [name for name, inside in zip(self.names, seen, strict=True) if not inside]
+
     def describe(self) -> dict:
         """The model contract's ``features`` block."""
         parts = {"mean": self.mean, "std": self.std, "min": self.lowest, "max": self.highest}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..base.errors import UserError
-from ..cohort.tumours import measure
+from ..cohort.tumours import measure, pieces_of
 from .conditions import FeatureTable
 
 BRAIN_THRESHOLD = -0.85
@@ -96,8 +96,7 @@ def judge(
         )
     if not inside.any():  # nothing is left to measure: no limit in the config lets such a case pass
         return Verdict(None, brain_ml, ("no part of the tumour lies inside the brain", *reasons))
-    pieces, count = ndimage.label(inside, np.ones((3, 3, 3)))
-    largest = np.bincount(pieces.ravel())[1:].max() / inside.sum()
+    count, largest = pieces_of(inside)
     if largest < gate["min_largest_component_fraction"]:
         reasons.append(
             f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "

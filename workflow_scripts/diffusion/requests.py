@@ -83,13 +83,12 @@ def _value(name: str, cell: str, table: FeatureTable, allow_extrapolation: bool)
     except ValueError:
         return math.nan, f"{cell!r} is not a number (write 12.5, without a unit)"
     index = list(table.names).index(name)
-    low, high = float(table.lowest[index]), float(table.highest[index])
+    low, high, slack = (float(limits[index]) for limits in (table.lowest, table.highest, table.slack))
     largest = _LARGEST.get(name, math.inf)
     if not math.isfinite(value):
         return value, f"{cell} is not a finite number"
     if value > largest or (name not in _SIGNED and value < 0) or (value == 0 and name not in (*_SIGNED, *_LARGEST)):
         return value, f"{cell} is impossible; it must be {'from 0 to 1' if largest == 1 else 'above 0'}"
-    slack = 1e-5 * max(abs(low), abs(high), high - low)  # the range below is printed with six digits
     if not allow_extrapolation and not low - slack <= value <= high + slack:
         return value, (
             f"{cell} is outside of what the model was trained on, {low:.6g} to {high:.6g}; "

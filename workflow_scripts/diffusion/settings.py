@@ -36,6 +36,8 @@ class SynthesisSettings:
     precision : "auto" | "bf16" | "32"
     block_size : int
         Cases in a block.
+    depth_decoder : bool or None
+        Decode along depth; None: where the model folder holds a depth decoder.
     """
 
     sampler: dict = field(default_factory=lambda: check_sampler({}))
@@ -48,6 +50,7 @@ class SynthesisSettings:
     case_prefix: str = "SliceAug"
     precision: str = "auto"
     block_size: int = 10
+    depth_decoder: bool | None = None
 
     @classmethod
     def from_config(cls, config: dict) -> SynthesisSettings:
@@ -69,6 +72,8 @@ class SynthesisSettings:
             raise UserError(f"synthesis.smoothing is {smoothing!r}: it must be a number, 0 or more")
         if str(config.get("precision", "auto")) not in ("auto", "bf16", "32"):
             raise UserError(f"synthesis.precision is {config['precision']!r}: it must be auto, bf16 or 32")
+        if config.get("depth_decoder") not in (True, False, None):
+            raise UserError(f"synthesis.depth_decoder is {config['depth_decoder']!r}: it must be true, false or null")
         prefix = config.get("case_prefix", "SliceAug")
         if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", prefix):
             raise UserError(f"synthesis.case_prefix is {prefix!r}: use letters, digits, - and _ only")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from ..cohort.regions import channels_to_levels
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
 from ..models.build_gan import build_gan_generator
+from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
-from ..training.model_files import load_model, load_weights
+from ..training.model_files import CONTRACT, load_model, load_weights
 from .conditions import FeatureTable, draw_features
 from .gate import brain_mask, judge
 from .samplers import SAMPLERS, X0Predictor, draw_noise
@@ -40,6 +42,8 @@ class Generator:
         Its model.json.
     autoencoder : nn.Module
         A `VoxelSpace` where the system has none.
+    decoder : nn.Module
+        What decodes the latents: a depth decoder, or the autoencoder itself.
     network : nn.Module
         The denoiser, or the generator of a GAN.
     schedule : Schedule or None
@@ -48,6 +52,7 @@ class Generator:
 
     contract: dict
     autoencoder: nn.Module
+    decoder: nn.Module
     network: nn.Module
     schedule: Schedule | None
     features: FeatureTable
@@ -81,8 +86,16 @@ class Refusal:
     last: bool
 
 
-def load_generator(folder: str | os.PathLike, device: torch.device) -> Generator:
-    """Load the generator in `folder`. Raises UserError if there is none, or if its files are damaged."""
+def load_generator(folder: str | os.PathLike, device: torch.device, depth_decoder: bool | None = None) -> Generator:
+    """Load the generator in `folder`.
+
+    Parameters
+    ----------
+    depth_decoder : True: decode with the depth decoder in it; False: without; None: with it where there is one
+
+    Raises UserError if there is no generator, if its files are damaged, or if the depth decoder is missing or another
+    autoencoder's.
+    """
     weights, contract = load_model(folder)
     if contract["kind"] != "generator":
         raise UserError(f"{folder} holds a trained {contract['kind']}: give the folder of a generator")
@@ -105,9 +118,15 @@ def load_generator(folder: str | os.PathLike, device: torch.device) -> Generator
     for name, module in modules.items():
         load_weights(module, parts[name], folder)
         module.eval().requires_grad_(False).to(device)
+    decoder = modules["autoencoder"]
+    kept = Path(folder) / FOLDER
+    if depth_decoder and not (kept / CONTRACT).is_file():
+        raise UserError(f"{folder} holds no depth decoder: run `snakemake generator`, or set `depth_decoder: false`")
+    if depth_decoder is not False and (kept / CONTRACT).is_file():
+        decoder = load_depth_decoder(kept, decoder, parts["autoencoder"]).eval().requires_grad_(False).to(device)
     table = FeatureTable(names, parts["features"]["table"].double().numpy())
     schedule = None if is_gan else build_schedule(contract["diffusion"])
-    return Generator(contract, **modules, schedule=schedule, features=table, device=device)
+    return Generator(contract, **modules, decoder=decoder, schedule=schedule, features=table, device=device)
 
 
 def grid_affine(grid: Mapping) -> np.ndarray:
@@ -125,6 +144,7 @@ def synthesise(
     settings: SynthesisSettings,
     requests: Mapping[int, Mapping[str, float]] | None = None,
     extrapolate: bool = False,
+    inspect: Callable[[np.ndarray], Sequence[str]] | None = None,
 ) -> Iterator[Case | Refusal]:
     """Make the cases of these numbers; refused draws come out as well, the last one of a case marked so.
 
@@ -134,6 +154,7 @@ def synthesise(
     ----------
     requests : number -> requested features, all or some; the others are drawn
     extrapolate : the gate does not look at the training range of the features
+    inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
     """
     requests = requests or {}
     gate = settings.gate | ({"feature_tolerance": math.inf} if extrapolate else {})
@@ -153,7 +174,7 @@ def synthesise(
         latents = sample_latents(generator, np.stack(drawn), sources, settings)
         again = []
         for (number, attempt), features, latent in zip(batch, drawn, latents, strict=True):
-            made = _decoded_case(generator, number, attempt, features, latent, settings, gate)
+            made = _decoded_case(generator, number, attempt, features, latent, settings, gate, inspect)
             if isinstance(made, Refusal) and not made.last:
                 again.append((number, attempt + 1))
             yield made
@@ -192,10 +213,22 @@ def sample_latents(
 @torch.inference_mode()
 def decode(generator: Generator, latent: Tensor, settings: SynthesisSettings) -> tuple[np.ndarray, np.ndarray]:
     """Image float32 (M, D, H, W) and nested levels uint8 (D, H, W) of one latent (e, D, h, w), as decoded."""
+    image, probabilities = decode_channels(generator, latent, settings)
+    return image, channels_to_levels(probabilities, generator.contract["regions"])
+
+
+@torch.inference_mode()
+def decode_channels(generator: Generator, latent: Tensor, settings: SynthesisSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Image (M, D, H, W) and mask probabilities (R, D, H, W), float32, of one latent (e, D, h, w): not yet nested."""
     with autocast(generator.device, settings.precision):
-        image, mask = generator.autoencoder.decode_volumes(latent[None], settings.slices_per_batch)
-    levels = channels_to_levels(mask[0].float().cpu(), generator.contract["regions"])
-    return image[0].float().cpu().numpy(), levels.numpy()
+        image, mask = generator.decoder.decode_volumes(latent[None], settings.slices_per_batch)
+    return image[0].float().cpu().numpy(), mask[0].float().cpu().numpy()
+
+
+def cut_to_brain(image: np.ndarray, levels: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image (M, D, H, W) and levels (D, H, W) with nothing outside of the brain, where the image is exactly -1."""
+    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
+    return image, np.where(brain, levels, 0).astype(np.uint8)
 
 
 def _decoded_case(
@@ -206,14 +239,16 @@ def _decoded_case(
     latent: Tensor,
     settings: SynthesisSettings,
     gate: dict,
+    inspect: Callable[[np.ndarray], Sequence[str]] | None,
 ) -> Case | Refusal:
     image, levels = decode(generator, latent, settings)
     brain = brain_mask(image)
     contract = generator.contract
     spacing_mm = contract["grid"]["spacing_mm"]
     verdict = judge(levels, brain, spacing_mm, generator.features, contract["brain_volume_ml"], gate)
-    if verdict.reasons:
-        return Refusal(number, attempt, verdict.reasons, verdict.measured, attempt >= settings.max_redraws)
-    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
+    image, levels = cut_to_brain(image, levels, brain)
+    reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
+    if reasons:
+        return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)
     requested = dict(zip(generator.features.names, features.tolist(), strict=True))
-    return Case(number, attempt + 1, requested, verdict.measured, image, np.where(brain, levels, 0).astype(np.uint8))
+    return Case(number, attempt + 1, requested, verdict.measured, image, levels)

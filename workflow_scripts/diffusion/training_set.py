@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..base.errors import UserError
-from ..base.files import read_json, read_tsv
+from ..base.files import read_tsv
 from ..cohort.tumours import feature_names
 from ..cohort.volumes import VolumeStore
 from ..training.case_volumes import CaseVolumes, common_grid
-from ..training.model_files import contract_digest
+from ..training.latents import read_latents
 from .conditions import FeatureTable
 
 BOUND_MARGIN = 0.1  # of the training latents' range, at either end
@@ -78,29 +75,11 @@ def latent_training_set(
     autoencoder, contract : folder and contract of the autoencoder that made the latents
     features : features.tsv of measure_tumours
 
-    Raises UserError if a file is missing or damaged, or if the parts do not belong together: latents of another
-    autoencoder, of other cases than it was trained on, or of another shape.
+    Raises UserError as `read_latents`, and if the features are missing or about other cases.
     """
-    folder = Path(folder)
-    scale = read_json(folder / "latents.json")
-    again = "run `snakemake -R extract_latents`"
-    if scale.get("autoencoder_digest") != contract_digest(autoencoder):
-        raise UserError(f"the latents in {folder} were made by another autoencoder than {autoencoder}: {again}")
-    try:
-        by_case = load_file(folder / "latents.safetensors")
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{folder / 'latents.safetensors'} cannot be read ({error}): {again}") from None
-    case_ids = sorted(by_case)
-    if case_ids != sorted(contract["training_case_ids"]):
-        raise UserError(f"{folder} and {autoencoder} are about different training cases: {again}")
-    for case_id in case_ids:
-        if list(by_case[case_id].shape) != list(contract["latent_shape"]):
-            shape = list(by_case[case_id].shape)
-            raise UserError(f"case {case_id}: its latent has shape {shape}, not {contract['latent_shape']}: {again}")
-    mean, std = (torch.tensor(scale[key], dtype=torch.float32) for key in ("mean", "std"))
-    latents = torch.stack([by_case[case_id].float() for case_id in case_ids])  # (n, e, D, h, w)
-    if not torch.isfinite(latents).all() or not (std > 0).all():
-        raise UserError(f"{folder} holds latents or a scale that are not finite: {again}")
+    by_case, mean, std = read_latents(folder, autoencoder, contract)
+    case_ids = list(by_case)
+    latents = torch.stack(list(by_case.values()))  # (n, e, D, h, w)
     latents = (latents - mean[:, None, None, None]) / std[:, None, None, None]
     low, high = latents.amin(dim=(0, 2, 3, 4)), latents.amax(dim=(0, 2, 3, 4))
     margin = BOUND_MARGIN * (high - low)

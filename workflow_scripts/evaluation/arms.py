@@ -1,4 +1,4 @@
-"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only) over its seeds.
+"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only, control) over its seeds.
 
 `dice.tsv` of one arm and seed has a row a test case and region. A mean over arms that saw different cases or seeds
 compares nothing, so a gap in the grid is an error that names the arm.
@@ -15,13 +15,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..base.arms import NO_CONTROL, OVERSAMPLED, REAL_ONLY
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from ..cohort.regions import REGIONS
 
-REAL_ONLY = "none"  # the `system` of an arm without synthetic cases
-KEYS = ["n_real", "system", "ratio", "synthetic_only", "seed", "case_id", "region"]
-COLUMNS = [*KEYS, "dice", "reference_ml", "predicted_ml"]
+AUGMENTATION_WORDS = {
+    "no_augmentation": "without nnU-Net's augmentation",
+    "with_augmentation": "with nnU-Net's augmentation",
+}
+ARM = ["n_real", "system", "ratio", "synthetic_only", "control"]
+KEYS = [*ARM, "seed", "case_id", "region"]
+COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
+LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
+COLUMNS = [*KEYS, "patient_id", "dice", "reference_ml", "predicted_ml", "lesion_dice", *COUNTS, *LESION_SETTINGS]
 
 
 class Arm(NamedTuple):
@@ -31,21 +38,31 @@ class Arm(NamedTuple):
     system: str
     ratio: float
     synthetic_only: bool
+    control: str = NO_CONTROL
+
+    @property
+    def is_control(self) -> bool:
+        return self.control != NO_CONTROL
 
     @property
     def is_real_only(self) -> bool:
-        return self.system == REAL_ONLY
+        """Whether this is the arm that all others are compared with."""
+        return self.system == REAL_ONLY and not self.is_control
 
     @property
     def label(self) -> str:
         if self.is_real_only:
             return "real only"
+        if self.control == OVERSAMPLED:
+            return f"real only, each case listed {1 + self.ratio:g}x"
+        if self.is_control:
+            return f"real only, {AUGMENTATION_WORDS[self.control]}"
         return f"{self.ratio:g}x synthetic only" if self.synthetic_only else f"real + {self.ratio:g}x synthetic"
 
     @property
     def name(self) -> str:
         """The arm in the words of the config, for error messages."""
-        kind = ", synthetic only" if self.synthetic_only else ""
+        kind = ", synthetic only" if self.synthetic_only else f", control {self.control}" if self.is_control else ""
         return f"n_real={self.n_real}, system={self.system}, ratio={self.ratio:g}{kind}"
 
 
@@ -73,7 +90,10 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         if part.empty:
             raise UserError(f"{file} holds no scores: its arm has no test case")
         distance = distance_column(part)
-        numbers = part[["dice", distance, "reference_ml", "predicted_ml"]].to_numpy(float)
+        if f"lesion_{distance}" not in part.columns:
+            raise UserError(f"{file} lacks the column lesion_{distance}: score this arm again")
+        measured = ["dice", distance, "reference_ml", "predicted_ml", "lesion_dice", f"lesion_{distance}", *COUNTS]
+        numbers = part[measured].to_numpy(float)
         if not np.isfinite(numbers).all():
             case = part.case_id[~np.isfinite(numbers).all(axis=1)].iloc[0]
             raise UserError(f"{file}: a score of case {case} is no number: score this arm again")
@@ -84,27 +104,32 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         raise UserError("the dice tables have different columns: score all arms again with one version")
     twice = scores.duplicated(KEYS)
     if twice.any():
-        arm = Arm(*scores.loc[twice, ["n_real", "system", "ratio", "synthetic_only"]].iloc[0])
+        arm = Arm(*scores.loc[twice, ARM].iloc[0])
         raise UserError(f"arm {arm.name}, seed={scores.seed[twice].iloc[0]} is given twice")
-    nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0)]
+    nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0) & (scores.control == NO_CONTROL)]
     if len(nothing_added):
         n_real, ratio = nothing_added.iloc[0][["n_real", "ratio"]]
         raise UserError(
             f"ratio {ratio:g} of n_real={n_real} rounds to no synthetic case: remove it from segmentation: ratios"
         )
+    if len(scores[LESION_SETTINGS].drop_duplicates()) > 1:
+        raise UserError("the dice tables count different things as lesions: score all arms again with one config")
     _check_grid(scores)
+    owners = scores.groupby("case_id").patient_id.nunique()
+    if (owners > 1).any():
+        case = owners.index[owners > 1][0]
+        raise UserError(f"case {case} belongs to two patients in the dice tables: score all arms again")
     return scores
 
 
 def _check_grid(scores: pd.DataFrame) -> None:
-    keys = ["n_real", "system", "ratio", "synthetic_only"]
     have = {
         (Arm(*arm), seed): set(zip(group.case_id, group.region, strict=True))
-        for (*arm, seed), group in scores.groupby([*keys, "seed"], sort=True)
+        for (*arm, seed), group in scores.groupby([*ARM, "seed"], sort=True)
     }
     seeds = sorted({seed for _, seed in have})
     sizes = sorted({arm.n_real for arm, _ in have})
-    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False)})
+    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False, NO_CONTROL)})
     everything = set.union(*have.values())
     for n_real, mix, seed in product(sizes, mixes, seeds):
         arm = Arm(n_real, *mix)
@@ -123,10 +148,18 @@ def _check_grid(scores: pd.DataFrame) -> None:
 
 
 def arms_of(scores: pd.DataFrame) -> list[Arm]:
-    """The arms, ordered: n_real, real only first, then by system: mixes by ratio, synthetic only by ratio."""
-    found = {Arm(*row) for row in scores[["n_real", "system", "ratio", "synthetic_only"]].drop_duplicates().to_numpy()}
-    found = {Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only)) for arm in found}
-    return sorted(found, key=lambda arm: (arm.n_real, not arm.is_real_only, arm.system, arm.synthetic_only, arm.ratio))
+    """The arms, ordered: n_real, real only and its controls first, then by system: mixes by ratio, synthetic only."""
+    found = {Arm(*row) for row in scores[ARM].drop_duplicates().to_numpy()}
+    found = {
+        Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only), str(arm.control))
+        for arm in found
+    }
+    return sorted(found, key=_reading_order)
+
+
+def _reading_order(arm: Arm) -> tuple:
+    with_synthetic = arm.system != REAL_ONLY
+    return (arm.n_real, with_synthetic, arm.is_control, arm.system, arm.synthetic_only, arm.control, arm.ratio)
 
 
 def regions_of(scores: pd.DataFrame) -> list[str]:
@@ -142,6 +175,7 @@ def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
         & (scores.system == arm.system)
         & (scores.ratio == arm.ratio)
         & (scores.synthetic_only == arm.synthetic_only)
+        & (scores.control == arm.control)
         & (scores.region == region)
     ]
 
@@ -149,3 +183,8 @@ def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
 def score_array(rows: pd.DataFrame, column: str) -> np.ndarray:
     """(cases, seeds) array of one column of one arm and region; cases and seeds in sorted order."""
     return rows.pivot(index="case_id", columns="seed", values=column).sort_index().sort_index(axis=1).to_numpy(float)
+
+
+def patients_of(rows: pd.DataFrame) -> np.ndarray:
+    """Patient ids (cases,) of one arm and region, in the order of `score_array`."""
+    return rows.drop_duplicates("case_id").sort_values("case_id").patient_id.to_numpy(str)

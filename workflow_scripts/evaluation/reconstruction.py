@@ -1,4 +1,4 @@
-"""How well an autoencoder gives back a volume: SSIM and PSNR in three planes, Dice of the masks."""
+"""How well an autoencoder gives back a volume: SSIM and PSNR in three planes, through-plane differences, Dice."""
 
 from __future__ import annotations
 
@@ -36,6 +36,30 @@ def plane_scores(image: Tensor, reference: Tensor, plane: str) -> list[dict[str,
     return scores
 
 
+def through_plane_gradient(image: Tensor, brain: Tensor) -> Tensor:
+    """Mean absolute difference between neighbouring slices where both hold brain, of each channel, per slice.
+
+    image (M, D, H, W), brain (D, H, W) booleans -> (M,); NaN where no two neighbours hold brain
+    """
+    return image.diff(dim=1).abs()[:, brain[1:] & brain[:-1]].mean(dim=1)
+
+
+def through_plane_scores(image: Tensor, reference: Tensor) -> list[dict[str, float]]:
+    """How well the differences between neighbouring slices are given back, of each channel, within the brain.
+
+    ``through_plane_error``: mean absolute error of the differences, in intensities (range 2); a decoder that streaks
+    has a large one. ``through_plane_ratio``: their mean size by that of the reference; above 1 streaks, below 1 blur.
+    image, reference (M, D, H, W) in [-1, 1], background of the reference -1
+    """
+    brain = (reference > -1.0).any(dim=0)
+    errors = through_plane_gradient(image - reference, brain)
+    ratios = through_plane_gradient(image, brain) / through_plane_gradient(reference, brain)
+    return [
+        {"through_plane_error": float(error), "through_plane_ratio": float(ratio)}
+        for error, ratio in zip(errors, ratios, strict=True)
+    ]
+
+
 def dice(one: Tensor, other: Tensor) -> float:
     """Dice of two boolean masks; two empty masks agree: 1."""
     total = int(one.sum()) + int(other.sum())
@@ -51,7 +75,8 @@ def reconstruction_rows(
     modalities: Sequence[str],
     regions: Sequence[str],
 ) -> list[dict]:
-    """Rows (`COLUMNS`) of one case: SSIM and PSNR of each plane and modality, Dice of each region (plane "volume").
+    """Rows (`COLUMNS`) of one case: SSIM and PSNR of each plane and modality; for the plane "volume" the through-plane
+    differences of each modality and the Dice of each region.
 
     image, reference (M, D, H, W); probabilities, masks (R, D, H, W), thresholded at 0.5
     """
@@ -59,6 +84,8 @@ def reconstruction_rows(
     for plane in PLANES:
         for name, scores in zip(modalities, plane_scores(image, reference, plane), strict=True):
             rows += [(case_id, plane, name, metric, value) for metric, value in scores.items()]
+    for name, scores in zip(modalities, through_plane_scores(image, reference), strict=True):
+        rows += [(case_id, "volume", name, metric, value) for metric, value in scores.items()]
     for index, name in enumerate(regions):
         rows.append((case_id, "volume", name, "dice", dice(probabilities[index] > 0.5, masks[index] > 0.5)))
     return [dict(zip(COLUMNS, row, strict=True)) for row in rows]

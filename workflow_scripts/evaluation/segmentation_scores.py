@@ -1,4 +1,4 @@
-"""Dice and Hausdorff distance of nested tumour regions on the original grid of a case.
+"""Dice and Hausdorff distance of two masks.
 
 Empty regions, the convention of the BraTS challenges: both masks empty: Dice 1, HD 0 mm; one of the two empty: Dice 0
 and HD = the diagonal of the image in mm. BraTS fixes that penalty at 373.13 mm (in 2023: 374 mm), which is the diagonal
@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from ..base.errors import UserError
-from ..cohort.regions import levels_to_channels
 
 EMPTY_CONVENTION = (
     "region empty in both masks: Dice 1 and HD 0 mm; empty in one of them: Dice 0 and HD = the diagonal of the image "
@@ -30,14 +27,14 @@ def image_diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> floa
     return float(np.linalg.norm(np.asarray(shape) * np.asarray(spacing_mm)))
 
 
-def _union_box(a: np.ndarray, b: np.ndarray) -> tuple[slice, ...]:
-    """Slices of the smallest box around both masks, one voxel wider where the image allows it."""
+def union_box(a: np.ndarray, b: np.ndarray, margin: int = 1) -> tuple[slice, ...]:
+    """Slices of the smallest box around both masks, `margin` voxels wider where the image allows it."""
     union = a | b
     box = []
     for axis in range(union.ndim):
         others = tuple(other for other in range(union.ndim) if other != axis)
         filled = np.flatnonzero(union.any(axis=others))
-        box.append(slice(max(filled[0] - 1, 0), filled[-1] + 2))
+        box.append(slice(max(filled[0] - margin, 0), filled[-1] + 1 + margin))
     return tuple(box)
 
 
@@ -59,7 +56,7 @@ def mask_scores(
         return 1.0, 0.0
     if not reference.any() or not predicted.any():
         return 0.0, image_diagonal_mm(reference.shape, spacing_mm)
-    box = _union_box(reference, predicted)
+    box = union_box(reference, predicted)
     y = torch.from_numpy(np.ascontiguousarray(reference[box]))[None, None].float()
     y_pred = torch.from_numpy(np.ascontiguousarray(predicted[box]))[None, None].float()
     dice = compute_dice(y_pred, y, include_background=True, ignore_empty=False)
@@ -67,34 +64,3 @@ def mask_scores(
         y_pred, y, include_background=True, percentile=percentile, spacing=[float(edge) for edge in spacing_mm]
     )
     return float(dice), float(distance)
-
-
-def case_scores(
-    reference: np.ndarray,
-    predicted: np.ndarray,
-    spacing_mm: Sequence[float],
-    regions: Sequence[str],
-    percentile: float = 95.0,
-) -> list[dict]:
-    """Scores of one case: a row a region with ``region, dice, hd<percentile>_mm, reference_ml, predicted_ml``.
-
-    `reference` and `predicted` are nested level maps (0 background, 1 oedema, 2 non-enhancing core, 3 enhancing) on
-    the same grid, axes as in `spacing_mm`. Raises UserError when the grids differ.
-    """
-    if reference.shape != predicted.shape:
-        raise UserError(f"the prediction has shape {predicted.shape}, the expert's mask {reference.shape}")
-    voxel_ml = float(np.prod(spacing_mm)) / 1000.0
-    rows = []
-    masks = zip(levels_to_channels(reference, regions), levels_to_channels(predicted, regions), strict=True)
-    for region, (truth, guess) in zip(regions, masks, strict=True):
-        dice, distance = mask_scores(truth, guess, spacing_mm, percentile)
-        rows.append(
-            {
-                "region": region,
-                "dice": dice,
-                hd_column(percentile): distance,
-                "reference_ml": float(np.count_nonzero(truth)) * voxel_ml,
-                "predicted_ml": float(np.count_nonzero(guess)) * voxel_ml,
-            }
-        )
-    return rows

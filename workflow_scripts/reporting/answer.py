@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..base.arms import OVERSAMPLED
 from ..evaluation.arms import Arm
+from ..evaluation.significance import smallest_wilcoxon_p
 from ..evaluation.statistics import best_coverage
 from .tables import REGION_NAMES, arm_of, number
 
 
 def _verdict(row: pd.Series) -> str:
-    """What the interval of a difference says: "helped", "harmed", "unclear", or "unmeasured"."""
+    """What interval and corrected test of a difference say; a key of `_WORDS`."""
     if isinstance(row.dice_difference_low, str):
         return "unmeasured"
-    if best_coverage(int(row.n_cases)) < float(row.confidence):
+    n, alpha = int(row.n_patients), 1 - float(row.confidence)
+    if best_coverage(n) < 1 - alpha or smallest_wilcoxon_p(n) * int(row.holm_tests) >= alpha:
         return "too few"
-    if row.dice_difference_low > 0:
-        return "helped"
-    return "harmed" if row.dice_difference_high < 0 else "unclear"
+    if row.dice_difference_low <= 0 <= row.dice_difference_high:
+        return "unclear"
+    if row.wilcoxon_p_holm >= alpha:
+        return "unconfirmed"
+    return "helped" if row.dice_difference_low > 0 else "harmed"
 
 
 def _interval(row: pd.Series) -> str:
@@ -31,9 +36,17 @@ _WORDS = {
     "helped": "The interval lies above zero: synthetic cases helped.",
     "harmed": "The interval lies below zero: even the best ratio was worse than real cases alone.",
     "unclear": "The interval holds zero: neither gain nor loss could be shown with this test set.",
-    "too few": "So few test cases allow no verdict.",
-    "unmeasured": "With one test case there is no interval, and no verdict.",
+    "unconfirmed": "The interval leaves out zero, but the Wilcoxon test, corrected for the number of arms, does not confirm it.",
+    "too few": "So few test patients allow no verdict.",
+    "unmeasured": "With one test patient there is no interval, and no verdict.",
 }
+
+
+def _detectable(row: pd.Series) -> str:
+    """Where nothing was shown: what could have been."""
+    if _verdict(row) != "unclear":
+        return ""
+    return f" It shows a gain of {number(row.dice_detectable, 3)} with {float(row.power):.0%} power."
 
 
 def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
@@ -56,8 +69,17 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
         for system in systems:
             own = [(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.system == system]
             sentences += _of_system(system, own)
+        sentences += _of_controls([(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.is_control])
         groups.append((lead, sentences))
     return groups
+
+
+def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
+    return [
+        f"Control, {arm.label}: mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against "
+        f"real only ({_interval(row)})" + ("; this difference is chance." if arm.control == OVERSAMPLED else ".")
+        for arm, row in rows
+    ]
 
 
 def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
@@ -70,6 +92,7 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
             f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
             f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
             + _WORDS[_verdict(row)]
+            + _detectable(row)
             + (" The ratio was picked on these same cases, which flatters it." if len(mixes) > 1 else "")
         )
     for arm, row in rows:

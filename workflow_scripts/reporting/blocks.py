@@ -143,6 +143,45 @@ class Figure:
     def uri(self) -> str:
         return data_uri(self.path)
 
+    @property
+    def target(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """What made the numbers above: the program of ``workflow_scripts``, its settings, the file for Snakemake."""
+
+    program: str
+    settings: Sequence[tuple[str, object]] = ()
+    target: str = ""
+    kind: ClassVar[str] = "made_by"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """The volume viewer, at most one a report.
+
+    cases : as of ``viewer_volumes.pack``, each with a ``label``
+    modalities : the first one is shown first
+    regions : (name, colour as #rrggbb), the outermost first
+    niivue : NiiVue's JavaScript, gzip and base64
+    """
+
+    cases: Sequence[dict]
+    modalities: Sequence[str]
+    regions: Sequence[tuple[str, str]]
+    niivue: str
+    kind: ClassVar[str] = "viewer"
+
+    @property
+    def about(self) -> dict:
+        """What the page's script needs to know, apart from the volumes."""
+        return {
+            "cases": [{"label": case["label"], "voxel": case["voxel"]} for case in self.cases],
+            "regions": [{"name": name, "colour": colour} for name, colour in self.regions],
+        }
+
 
 @dataclass(frozen=True)
 class Details:

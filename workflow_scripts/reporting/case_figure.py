@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..base.errors import UserError
+from ..base.seeds import numpy_rng
 from ..cohort.regions import levels_to_channels
 from .style import REGION_COLOURS, STYLE
 from .tables import REGION_NAMES
@@ -25,6 +26,12 @@ class PicturedCase(NamedTuple):
     image: np.ndarray
     levels: np.ndarray
     spacing_mm: Sequence[float]
+
+
+def pick_real(case_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` of the training patients, a seeded draw in their own order: none is picked for its looks."""
+    order = numpy_rng(seed, "real cases in the figure").permutation(len(case_ids))[:count]
+    return [case_ids[index] for index in np.sort(order)]
 
 
 def view(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
@@ -50,7 +57,8 @@ def largest_slices(levels: np.ndarray) -> dict[str, int]:
     return found
 
 
-def _extent_mm(plane: str, shape: Sequence[int], spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:
+def extent_mm(plane: str, shape: Sequence[int], spacing_mm: Sequence[float]) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a slice of a (D, H, W) volume, in mm."""
     depth, height, width = (n * edge for n, edge in zip(shape, spacing_mm, strict=True))
     across, up = {"axial": (width, height), "coronal": (width, depth), "sagittal": (height, depth)}[plane]
     return (0.0, across, 0.0, up)
@@ -70,8 +78,8 @@ def real_and_synthetic(
     if not real or not synthetic:
         raise UserError(f"{len(real)} real and {len(synthetic)} synthetic cases: the figure needs one of each at least")
     rows = max(len(real), len(synthetic))
-    widths = [_extent_mm(plane, real[0].levels.shape, real[0].spacing_mm)[1] for plane in PLANES]
-    tallest = max(_extent_mm(plane, real[0].levels.shape, real[0].spacing_mm)[3] for plane in PLANES)
+    widths = [extent_mm(plane, real[0].levels.shape, real[0].spacing_mm)[1] for plane in PLANES]
+    tallest = max(extent_mm(plane, real[0].levels.shape, real[0].spacing_mm)[3] for plane in PLANES)
     inch_per_mm = 11.6 / (2 * sum(widths))
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
@@ -100,17 +108,21 @@ def real_and_synthetic(
 
 def _draw_case(row_axes: np.ndarray, case: PicturedCase, regions: Sequence[str]) -> None:
     slices = largest_slices(case.levels)
-    masks = levels_to_channels(np.asarray(case.levels), regions)
     for axes, plane in zip(row_axes, PLANES, strict=True):
-        extent = _extent_mm(plane, case.levels.shape, case.spacing_mm)
-        picture = view(np.asarray(case.image, dtype=np.float32), plane, slices[plane])
-        axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")
-        for name, mask in zip(regions, masks, strict=True):
-            shown = view(mask, plane, slices[plane])
-            if shown.any():
-                # contours count rows from the bottom: origin="upper" puts them on the picture
-                padded = np.pad(shown, 1).astype(float)
-                step_x, step_y = extent[1] / shown.shape[1], extent[3] / shown.shape[0]
-                x = (np.arange(padded.shape[1]) - 0.5) * step_x
-                y = extent[3] - (np.arange(padded.shape[0]) - 0.5) * step_y
-                axes.contour(x, y, padded, levels=[0.5], colors=REGION_COLOURS[name], linewidths=0.9)
+        draw_plane(axes, case, regions, plane, slices[plane])
+
+
+def draw_plane(axes: plt.Axes, case: PicturedCase, regions: Sequence[str], plane: str, index: int) -> None:
+    """One slice of a case, with the contours of these regions."""
+    extent = extent_mm(plane, case.levels.shape, case.spacing_mm)
+    picture = view(np.asarray(case.image, dtype=np.float32), plane, index)
+    axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")
+    for name, mask in zip(regions, levels_to_channels(np.asarray(case.levels), regions), strict=True):
+        shown = view(mask, plane, index)
+        if shown.any():
+            # contours count rows from the bottom: origin="upper" puts them on the picture
+            padded = np.pad(shown, 1).astype(float)
+            step_x, step_y = extent[1] / shown.shape[1], extent[3] / shown.shape[0]
+            x = (np.arange(padded.shape[1]) - 0.5) * step_x
+            y = extent[3] - (np.arange(padded.shape[0]) - 0.5) * step_y
+            axes.contour(x, y, padded, levels=[0.5], colors=REGION_COLOURS[name], linewidths=0.9)

@@ -15,17 +15,23 @@ from .style import FAINT, INK, STYLE, SYSTEM_COLOURS
 from .tables import REGION_NAMES, arm_of
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
+SMALLEST_SPAN = 0.1  # of a Dice axis: a shorter one magnifies noise, and has no length where all values are equal
 ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
 def _tick(arm: Arm) -> str:
     if arm.is_real_only:
         return "0\nreal\nonly"
+    if arm.is_control:
+        words = {"no_augmentation": "no\naugm.", "with_augmentation": "with\naugm."}
+        return "real\n" + words.get(arm.control, f"listed\n{1 + arm.ratio:g}x")
     return f"{arm.ratio:g}\nsynth.\nonly" if arm.synthetic_only else f"{arm.ratio:g}"
 
 
 def _position_key(arm: Arm) -> tuple:
-    return (not arm.is_real_only, arm.synthetic_only, arm.ratio)
+    """Group (real only, mixes, synthetic only, controls), then the place within it."""
+    group = 0 if arm.is_real_only else 3 if arm.is_control else 1 + arm.synthetic_only
+    return (group, arm.control, arm.ratio)
 
 
 def _row_of(table: pd.DataFrame, arm: Arm, region: str) -> pd.Series:
@@ -50,24 +56,41 @@ def _draw_panel(
     real_seeds = score_array(rows_of(scores, real, region), "dice").mean(axis=0)
     axes.axhline(real_seeds.mean(), color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     axes.plot(np.full(len(real_seeds), -SEED_SHIFT), real_seeds, **ONE_SEED, color=INK)
-    systems = sorted({arm.system for arm in arms if not arm.is_real_only})
+
+    def draw(arm: Arm, x: float, colour: str, marker: str) -> float:
+        """The arm's seeds, interval and mean at `x`; returns the mean."""
+        seeds = score_array(rows_of(scores, arm, region), "dice").mean(axis=0)
+        interval = _interval(_row_of(table, arm, region), real_seeds.mean())
+        if interval:
+            axes.plot([x, x], interval, marker="_", markersize=7, linewidth=1.2, color=colour, zorder=3)
+        axes.plot(np.full(len(seeds), x - SEED_SHIFT), seeds, **ONE_SEED, color=colour)
+        axes.plot(x, seeds.mean(), marker, color=colour, markersize=4, zorder=5)
+        return seeds.mean()
+
+    for arm in (arm for arm in arms if arm.is_control):
+        draw(arm, places[_position_key(arm)], INK, "^")
+    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
     for number, system in enumerate(systems):
         colour = SYSTEM_COLOURS[number % len(SYSTEM_COLOURS)]
         shift = (number - (len(systems) - 1) / 2) * 0.3
         line = [(0.0, real_seeds.mean())]
         for arm in (arm for arm in arms if arm.system == system):
-            seeds = score_array(rows_of(scores, arm, region), "dice").mean(axis=0)
             x = places[_position_key(arm)] + shift
-            interval = _interval(_row_of(table, arm, region), real_seeds.mean())
-            if interval:
-                axes.plot([x, x], interval, marker="_", markersize=7, linewidth=1.2, color=colour, zorder=3)
-            axes.plot(np.full(len(seeds), x - SEED_SHIFT), seeds, **ONE_SEED, color=colour)
-            if arm.synthetic_only:
-                axes.plot(x, seeds.mean(), "D", color=colour, markersize=5, zorder=4)
-            else:
-                line.append((x, seeds.mean()))
+            mean = draw(arm, x, colour, "D" if arm.synthetic_only else "s")
+            if not arm.synthetic_only:
+                line.append((x, mean))
         axes.plot(*zip(*line, strict=True), "-", color=colour, linewidth=1.5, zorder=4)
-        axes.plot(*zip(*line[1:], strict=True), "s", color=colour, markersize=4, zorder=5)
+
+
+def dice_limits(low: float, high: float) -> tuple[float, float]:
+    """Ends of an axis that shows Dice from `low` to `high`: at least `SMALLEST_SPAN` long, and widened within 0 to 1."""
+    span = max(high - low, SMALLEST_SPAN)
+    bottom = (low + high - span) / 2
+    if bottom < 0 <= low:
+        bottom = 0.0
+    elif bottom + span > 1 >= high:
+        bottom = 1.0 - span
+    return bottom - 0.05 * span, bottom + 1.05 * span
 
 
 def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = False) -> Figure:
@@ -78,8 +101,8 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
     arms, regions = arms_of(scores), regions_of(scores)
     sizes = sorted({arm.n_real for arm in arms})
     keys = sorted({_position_key(arm) for arm in arms})
-    # a gap before the arms without real cases: the line does not reach them
-    places = {key: index + 0.4 * key[1] for index, key in enumerate(keys)}
+    # gaps before the arms without real cases and before the controls: the line does not reach them
+    places = {key: index + 0.4 * max(key[0] - 1, 0) for index, key in enumerate(keys)}
     ticks = {places[_position_key(arm)]: _tick(arm) for arm in arms}
     first = table.iloc[0]
     with plt.rc_context(STYLE):
@@ -101,10 +124,13 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
                 if row == 0:
                     axes.set_title(REGION_NAMES.get(region, region))
             grid[row, 0].set_ylabel(f"mean test Dice, n_real = {n_real}")
+        for panels in grid.T:  # of one region: they share their scale
+            ends = [end for axes in panels for end in axes.dataLim.intervaly]
+            panels[0].set_ylim(dice_limits(min(ends), max(ends)))
         grid[-1, len(regions) // 2].set_xlabel("synthetic cases for each real training patient")
         colour = "#B00020" if simulated else INK
         figure.suptitle(_title(first, simulated), fontsize=9, x=0.01, ha="left", color=colour)
-        handles = _legend(sorted({arm.system for arm in arms} - {REAL_ONLY}), float(first.confidence))
+        handles = _legend(arms, float(first.confidence))
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
@@ -114,13 +140,17 @@ def _title(row: pd.Series, simulated: bool) -> str:
     return f"SIMULATED COHORT, says nothing about patients. {text}" if simulated else text
 
 
-def _legend(systems: list[str], confidence: float) -> list[Line2D]:
+def _legend(arms: list[Arm], confidence: float) -> list[Line2D]:
+    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
     colours = [SYSTEM_COLOURS[number % len(SYSTEM_COLOURS)] for number in range(len(systems))]
     handles = [
         Line2D([], [], color=colour, marker="s", label=f"{system}: mean over seeds")
         for system, colour in zip(systems, colours, strict=True)
     ]
     handles.append(Line2D([], [], color=INK, linestyle=(0, (5, 3)), label="real only: mean over seeds"))
+    if any(arm.is_control for arm in arms):
+        label = "control, real cases alone: mean over seeds"
+        handles.append(Line2D([], [], color=INK, marker="^", markersize=4, linestyle="", label=label))
     handles.append(Line2D([], [], **ONE_SEED, color=INK, label="one seed"))
     label = f"{confidence:.0%} interval of the paired difference, on the real-only mean"
     handles.append(Line2D([], [], color=INK, marker="|", markersize=7, linewidth=1.2, label=label))

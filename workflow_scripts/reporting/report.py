@@ -22,19 +22,29 @@ import jinja2
 
 from .answer import answer
 from .blocks import Run, Section
-from .sections import cohort, images, provenance, segmentation, systems
+from .headline import headline
+from .sections import cohort, control, cost, decoders, images, memorisation, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {
+    "table": "augmentation_ratio.csv",
     "cases": "cases.tsv of the cohort",
     "splits": "splits.json of the cohort",
     "rejected": "rejected.tsv of the cohort",
     "systems": "systems.csv",
     "compute": "compute.csv",
+    "cost": "cost.csv",
     "ratio-figure": "Dice against ratio, PNG or SVG",
     "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
-    "fid": "fid.tsv of every system and n_real",
+    "viewer": "volumes for the viewer, of pack_viewer",
+    "decoders": "depth_decoder.csv, where a system decodes along depth",
+    "control": "control.csv",
+    "masks": "masks.csv",
+    "memorisation": "memorisation.csv",
+    "pairs": "synthetic cases beside their nearest training cases, of every system and n_real, PNG",
+    "sweeps": "one tumour that grows and moves, of every system and n_real, PNG",
+    "images": "images.csv",
     "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
     "synthetic-rejected": "draws that the gate refused, of every system and n_real",
     "reconstruction": "reconstruction.tsv of every autoencoder",
@@ -43,9 +53,15 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     segmentation.ratios,
     systems.systems,
     images.case_figures,
-    images.fid,
+    viewer.viewer,
+    images.metrics,
     images.reconstruction,
+    decoders.decoders,
+    control.control,
+    control.masks,
+    memorisation.memorisation,
     systems.compute,
+    cost.cost,
     cohort.gate,
     cohort.cohort,
     provenance.provenance,
@@ -60,7 +76,9 @@ def render(run: Run) -> str:
     )  # fmt: skip
     sections = [section(run) for section in SECTIONS]
     return environment.get_template("report.html.jinja").render(
+        title=f"SliceAug report: {run.config['run']}" if "run" in run.config else "SliceAug report",
         simulated=SIMULATED if run.simulated else "",
+        headline=headline(run.table),
         answer=answer(run.table),
         sections=[section for section in sections if section],
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..base.arms import REAL_ONLY
 from ..evaluation.compute import published_cost, system_cost
 from .tables import NOT_MEASURED, REGION_NAMES, SIMULATED, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
@@ -148,12 +149,13 @@ def comparison_table(
     Parameters
     ----------
     ratios : as of ``read_ratio_table``
-    fid : rows of fid.tsv of all systems
+    fid : Fréchet distances of all systems, as of ``fid_rows``
     compute : of `compute_table`
     labels : system -> what it is
     ratio : synthetic cases for each real one; None: 1 where there is such an arm, else the smallest there is
     """
-    found = sorted(set(ratios[(ratios.ratio > 0) & ~ratios.synthetic_only.astype(bool)].ratio))
+    mixes = ratios[(ratios.system != REAL_ONLY) & ~ratios.synthetic_only.astype(bool)]
+    found = sorted(set(mixes.ratio))
     if ratio is None:
         ratio = 1 if 1 in found or not found else found[0]
     own = compute[compute.setting == RUN].set_index(["system", "part", "quantity"]).value
@@ -163,8 +165,7 @@ def comparison_table(
         distances = part.set_index("comparison").fid
         row = {"n_real": n_real, "system": system, "label": labels[system], "fid_plane": plane}
         row |= {"fid": distances["synthetic"], "fid_floor": distances["floor"], "n_fid_cases": part.n_cases.iloc[0]}
-        mixed = ratios[(ratios.n_real == n_real) & (ratios.system == system) & (ratios.ratio == ratio)]
-        for arm in mixed[~mixed.synthetic_only.astype(bool)].itertuples():
+        for arm in mixes[(mixes.n_real == n_real) & (mixes.system == system) & (mixes.ratio == ratio)].itertuples():
             row |= {f"{arm.region}_dice_gain": arm.dice_difference, f"{arm.region}_gain_low": arm.dice_difference_low}
             row |= {f"{arm.region}_gain_high": arm.dice_difference_high}
         row |= {

@@ -1,4 +1,4 @@
-"""The augmentation-ratio table: region x ratio, as CSV (every number), Markdown (to read) and LaTeX (to print)."""
+"""The augmentation-ratio table: region x ratio, every number. ``ratio_text`` puts it into words."""
 
 from __future__ import annotations
 
@@ -9,79 +9,123 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..base.arms import REAL_ONLY
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from ..evaluation.arms import Arm, arms_of, distance_column, regions_of, rows_of, score_array
-from ..evaluation.segmentation_scores import EMPTY_CONVENTION
-from ..evaluation.statistics import best_coverage, paired_difference, summarise
-from .text_tables import LATEX_HEAD, latex_table, markdown_table
+from ..evaluation.arms import (
+    COUNTS,
+    LESION_SETTINGS,
+    Arm,
+    arms_of,
+    distance_column,
+    patients_of,
+    regions_of,
+    rows_of,
+    score_array,
+)
+from ..evaluation.significance import detectable_difference, holm, wilcoxon_p
+from ..evaluation.statistics import bootstrap_interval, paired_differences, patient_means, summarise
 
 NOT_MEASURED = "not measured"
 REFERENCE = "reference"  # what a difference to real-only is in the real-only row itself
+COMPARED = ["dice_difference", "dice_difference_low", "dice_difference_high", "wilcoxon_p", "dice_detectable"]
+HOLM = ["wilcoxon_p_holm", "holm_tests"]
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
 
 
-def ratio_table(scores: pd.DataFrame, bootstrap_samples: int, confidence: float, seed: int) -> pd.DataFrame:
+def ratio_table(
+    scores: pd.DataFrame, bootstrap_samples: int, confidence: float, seed: int, power: float = 0.8
+) -> pd.DataFrame:
     """One row a region and arm. `scores` as of `read_scores`.
 
-    Every region uses the same resamples of cases for all arms (seeded by `seed` and the region). Entries that were
-    not measured are the text "not measured", so that the table holds no NaN.
+    Every region uses the same resamples of patients and seeds for all arms (seeded by `seed` and the region). Entries
+    that were not measured are the text "not measured", so that the table holds no NaN.
+
+    Parameters
+    ----------
+    confidence : of the intervals; 1 - `confidence` is the level of the tests
+    power : chance with which the smallest detectable difference would be found
     """
-    distance = distance_column(scores)
-    stem = distance.removesuffix("_mm")
     rows = []
     for region in regions_of(scores):
         baselines: dict[int, np.ndarray] = {}
         for arm in arms_of(scores):
             own = rows_of(scores, arm, region)
-            dice, hd = score_array(own, "dice"), summarise(score_array(own, distance))
+            dice = score_array(own, "dice")
+            row = {"n_real": arm.n_real, "region": region, "system": arm.system, "arm": arm.label, "ratio": arm.ratio}
+            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control}
+            row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
+            row |= _spread("dice", dice) | _region_scores(own)
             if arm.is_real_only:
                 baselines[arm.n_real] = dice
-                difference, interval = REFERENCE, (REFERENCE, REFERENCE)
+                row |= dict.fromkeys(COMPARED, REFERENCE)
             else:
-                rng = numpy_rng(seed, "bootstrap over cases", region)
-                difference, interval = paired_difference(
-                    dice, baselines[arm.n_real], bootstrap_samples, confidence, rng
-                )
-            summary = summarise(dice)
-            empty = (own.reference_ml == 0).astype(int) + (own.predicted_ml == 0).astype(int)
-            rows.append(
-                {
-                    "n_real": arm.n_real,
-                    "region": region,
-                    "system": arm.system,
-                    "arm": arm.label,
-                    "ratio": arm.ratio,
-                    "synthetic_only": arm.synthetic_only,
-                    "n_cases": summary.n_cases,
-                    "n_seeds": summary.n_seeds,
-                    "dice_mean": summary.mean,
-                    "dice_sd_cases": summary.sd_cases,
-                    "dice_sd_seeds": summary.sd_seeds,
-                    f"{stem}_mean_mm": hd.mean,
-                    f"{stem}_sd_cases_mm": hd.sd_cases,
-                    f"{stem}_sd_seeds_mm": hd.sd_seeds,
-                    "dice_difference": difference,
-                    "dice_difference_low": interval[0] if interval else None,
-                    "dice_difference_high": interval[1] if interval else None,
-                    "confidence": confidence,
-                    "bootstrap_samples": bootstrap_samples,
-                    "empty_in_both": int((empty == 2).sum()),
-                    "empty_in_one": int((empty == 1).sum()),
-                }
-            )
-    table = pd.DataFrame(rows)
+                rng = numpy_rng(seed, "bootstrap over patients and seeds", region)
+                differences = paired_differences(dice, baselines[arm.n_real])
+                row |= _compared(differences, patients_of(own), bootstrap_samples, confidence, power, rng)
+            rows.append(row | {"confidence": confidence, "bootstrap_samples": bootstrap_samples, "power": power})
+    table = _with_holm(pd.DataFrame(rows))
     table["order"] = np.arange(len(table))
-    table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order")
-    return table.map(_cell).reset_index(drop=True)
+    table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order").reset_index(drop=True)
+    return table.apply(lambda column: column.map(_p_cell if column.name.startswith("wilcoxon") else _cell))
+
+
+def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:
+    """Mean of `values` (cases, seeds) and its spread over cases and over seeds, under the names of the table."""
+    summary = summarise(values)
+    spread = {"mean": summary.mean, "sd_cases": summary.sd_cases, "sd_seeds": summary.sd_seeds}
+    return {f"{name}_{kind}{unit}": value for kind, value in spread.items()}
+
+
+def _region_scores(own: pd.DataFrame) -> dict:
+    """Distances, empty regions and lesion-wise scores of the rows of one arm and region."""
+    distance = distance_column(own)
+    found = _spread(distance.removesuffix("_mm"), score_array(own, distance), "_mm")
+    empty = (own.reference_ml == 0).astype(int) + (own.predicted_ml == 0).astype(int)
+    found |= {"empty_in_both": int((empty == 2).sum()), "empty_in_one": int((empty == 1).sum())}
+    found |= _spread("lesion_dice", score_array(own, "lesion_dice"))
+    found |= _spread(f"lesion_{distance.removesuffix('_mm')}", score_array(own, f"lesion_{distance}"), "_mm")
+    found |= {name: int(own[name].sum()) for name in COUNTS}
+    small = found["small_lesions"]
+    found["small_lesion_sensitivity"] = found["small_lesions_hit"] / small if small else None
+    return found | {name: own[name].iloc[0].item() for name in LESION_SETTINGS}
+
+
+def _compared(
+    differences: np.ndarray, patients: np.ndarray, samples: int, confidence: float, power: float, rng
+) -> dict:
+    """The columns `COMPARED` of paired differences (cases, seeds) to real only."""
+    interval = bootstrap_interval(differences, patients, samples, confidence, rng) or (None, None)
+    means = patient_means(differences, patients)
+    detectable = detectable_difference(means, 1 - confidence, power)
+    return dict(zip(COMPARED, (float(differences.mean()), *interval, wilcoxon_p(means), detectable), strict=True))
+
+
+def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with Holm-corrected p-values: a family is all arms with synthetic cases of one n_real and region.
+
+    The controls of one n_real and region are a family of their own: they answer another question.
+    """
+    table = table.assign(**{name: pd.Series(REFERENCE, table.index, dtype=object) for name in HOLM})
+    compared = table[table.wilcoxon_p != REFERENCE]
+    for _, family in compared.groupby([compared.n_real, compared.region, compared.system != REAL_ONLY]):
+        measured = family.wilcoxon_p.notna().all()
+        table.loc[family.index, "wilcoxon_p_holm"] = holm(family.wilcoxon_p.tolist()) if measured else None
+        table.loc[family.index, "holm_tests"] = len(family)
+    return table
 
 
 def _cell(value: object) -> object:
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return NOT_MEASURED
     return round(value, 6) if isinstance(value, float) else value
+
+
+def _p_cell(value: object) -> object:
+    """A p-value may be far smaller than the last digit of a score."""
+    return float(f"{value:.4g}") if isinstance(value, float) and np.isfinite(value) else _cell(value)
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -136,87 +180,4 @@ def hd_stem(table: pd.DataFrame) -> str:
 
 def arm_of(row: pd.Series) -> Arm:
     """The arm that a row of the table describes."""
-    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only))
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it: one column an idea, rounded, all cells text."""
-    stem = hd_stem(table)
-    rows = []
-    for _, row in table.iterrows():
-        low, high = row.dice_difference_low, row.dice_difference_high
-        if isinstance(low, str) or isinstance(high, str):
-            interval = "" if row.dice_difference == REFERENCE else f" [{NOT_MEASURED}]"
-        else:
-            interval = f" [{number(low, 3, True)}, {number(high, 3, True)}]"
-        rows.append(
-            {
-                "region": REGION_NAMES.get(row.region, row.region),
-                "system": "" if arm_of(row).is_real_only else row.system,
-                "training cases": row.arm,
-                "Dice": number(row.dice_mean, 3),
-                "Dice minus real only": number(row.dice_difference, 3, True) + interval,
-                "Dice sd cases": number(row.dice_sd_cases, 3),
-                "Dice sd seeds": number(row.dice_sd_seeds, 3),
-                f"{stem.upper()} mm": number(row[f"{stem}_mean_mm"], 1),
-                f"{stem.upper()} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
-                "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
-    """What the numbers are, in sentences: metric, split, n, seeds, interval, conventions."""
-    first = table.iloc[0]
-    n, seeds, confidence = int(first.n_cases), int(first.n_seeds), float(first.confidence)
-    stem = hd_stem(table).upper()
-    sentences = [SIMULATED] if simulated else []
-    sentences += [
-        f"Dice and {stem} (mm) of nnU-Net's predictions against the expert's masks, on the original grid of each case.",
-        f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} that no stage has seen; {seeds} training seed{'s' * (seeds != 1)} "
-        "an arm; means are over cases and seeds.",
-        '"2x synthetic" is two synthetic cases for each real training patient. The same real training patients train '
-        "the generator and the segmentation.",
-        'Spread: "sd cases" is the standard deviation over cases of their mean over seeds, "sd seeds" that over seeds '
-        "of their mean over cases.",
-        f"Difference: to real only at the same n_real, paired over cases, seeds averaged within each case; in brackets "
-        f"its {confidence:.0%} bootstrap interval (expanded percentile, {int(first.bootstrap_samples)} resamples of "
-        "cases). It holds for these trained networks: neither seeds nor generators are resampled, and it is not "
-        "corrected for the number of arms.",
-    ]
-    if n > 1 and best_coverage(n) < confidence:
-        sentences.append(
-            f"With {n} cases no bootstrap interval can cover more than {best_coverage(n):.0%}: read the brackets as a "
-            "range, not as evidence."
-        )
-    if n < 2 or seeds < 2:
-        few = " and ".join(
-            text for text, lacks in (("one test case", n < 2), ("one training seed", seeds < 2)) if lacks
-        )
-        sentences.append(f'With {few} the spread over it was not measured ("{NOT_MEASURED}").')
-    sentences += [
-        f'Convention: {EMPTY_CONVENTION}; "empty in one" counts how often the latter happened (cases x seeds).',
-        "Every arm trains the same number of iterations; at higher ratios each real case is seen less.",
-    ]
-    return sentences
-
-
-def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
-    """Title, caption, and a table for each n_real."""
-    lines = ["# Segmentation by augmentation ratio", ""]
-    for sentence in caption(table, simulated):
-        lines.append(f"- **{sentence}**" if sentence == SIMULATED else f"- {sentence}")
-    for n_real, part in table.groupby("n_real", sort=True):
-        lines += ["", f"## {n_real} real training patients", "", *markdown_table(readable(part))]
-    return "\n".join(lines) + "\n"
-
-
-def to_latex(table: pd.DataFrame, simulated: bool) -> str:
-    """A floating table for each n_real; needs the booktabs package."""
-    lines = [LATEX_HEAD]
-    note = " ".join(caption(table, simulated))
-    for n_real, part in table.groupby("n_real", sort=True):
-        title = f"Segmentation by augmentation ratio, {n_real} real training patients. {note}"
-        lines += latex_table(readable(part), title, f"augmentation-ratio-{n_real}", text_columns=3, grouped=True)
-    return "\n".join(lines) + "\n"
+    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only), str(row.control))

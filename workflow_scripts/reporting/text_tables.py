@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-_TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+_TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "<": "$<$"}
 
 
 def markdown_table(shown: pd.DataFrame) -> list[str]:

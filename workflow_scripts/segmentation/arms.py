@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..base.arms import synthetic_count
+from ..base.arms import CONTROLS, NO_CONTROL, OVERSAMPLED, REAL_ONLY, synthetic_count
 from ..base.errors import UserError
 from .nnunet import Plan
 from .pool import pool_files
-
-REAL_ONLY = "none"
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,21 @@ class Arm:
     real_ids: tuple[str, ...]
     synthetic_ids: tuple[str, ...]
     val_ids: tuple[str, ...]
-    digests: tuple[str, ...]  # of the preprocessed cases, in the order of `train_ids` + `val_ids`
+    digests: tuple[str, ...]  # of the preprocessed cases, in the order of real, synthetic and val ids
+    control: str = NO_CONTROL
+    copies: int = 1  # how often each real case is listed
 
     @property
     def train_ids(self) -> list[str]:
-        return [*self.real_ids, *self.synthetic_ids]
+        """The list that nnU-Net draws from."""
+        return [*self.real_ids * self.copies, *self.synthetic_ids]
 
     @property
     def title(self) -> str:
         """The arm in a few words, for progress lines."""
         mix = "real only" if self.system == REAL_ONLY else f"{self.system}, ratio {self.ratio:g}"
+        if self.control != NO_CONTROL:
+            mix += f", {self.control.replace('_', ' ')}" + f" {self.copies} times" * (self.copies > 1)
         return f"training nnU-Net on {self.n_real} ({mix}{', synthetic only' * self.synthetic_only}, seed {self.seed})"
 
 
@@ -48,6 +51,7 @@ def choose_arm(
     ratio: float,
     synthetic_only: bool,
     seed: int,
+    control: str = NO_CONTROL,
 ) -> Arm:
     """The cases of an arm.
 
@@ -58,9 +62,10 @@ def choose_arm(
     ----------
     real : table of ``pool_real`` (case_id, split, digest)
     synthetic : tables of ``pool_synthetic`` (case_id, number, digest)
+    control : one of ``base.arms.CONTROLS``; with ``oversampled`` each real case is listed 1 + ratio times
 
-    Raises UserError if there are too few synthetic cases, if the plan was made from other cases, or if a case would
-    both train and validate.
+    Raises UserError if there are too few synthetic cases, if the plan was made from other cases, if a case would both
+    train and validate, or if a control asks for synthetic cases.
     """
     train, val = (real[real["split"] == split] for split in ("train", "val"))
     if set(train["case_id"]) != set(plan.training_case_ids):
@@ -73,7 +78,8 @@ def choose_arm(
         raise UserError("there is no validation case: set splits.val to 1 or more")
     if ratio < 0:
         raise UserError(f"ratio {ratio:g} is below 0: it counts synthetic cases for each real one")
-    count = synthetic_count(plan.n_real, ratio)
+    _check_control(control, system, ratio, synthetic_only)
+    count = synthetic_count(plan.n_real, ratio) if control == NO_CONTROL else 0
     if synthetic_only and not count:
         raise UserError(
             f"ratio {ratio:g} of {plan.n_real} is no synthetic case at all: a synthetic-only arm needs some"
@@ -93,7 +99,20 @@ def choose_arm(
         synthetic_ids=tuple(made["case_id"]),
         val_ids=tuple(val["case_id"]),
         digests=(*used["digest"], *made["digest"], *val["digest"]),
+        control=control,
+        copies=1 + round(ratio) if control == OVERSAMPLED else 1,
     )
+
+
+def _check_control(control: str, system: str, ratio: float, synthetic_only: bool) -> None:
+    if control not in CONTROLS:
+        raise UserError(f"control {control!r} is none of {', '.join(CONTROLS)}")
+    if control != NO_CONTROL and (system != REAL_ONLY or synthetic_only):
+        raise UserError(f"the control {control} is an arm of real cases alone: give it no system and no synthetic_only")
+    if control == OVERSAMPLED and (ratio < 1 or ratio != round(ratio)):
+        raise UserError(f"ratio {ratio:g} of the control {control} is no whole number from 1: it counts copies")
+    if control not in (NO_CONTROL, OVERSAMPLED) and ratio:
+        raise UserError(f"the control {control} has no synthetic case: its ratio is 0, not {ratio:g}")
 
 
 def _first_by_number(tables: list[pd.DataFrame], count: int, system: str, ratio: float, n_real: int) -> pd.DataFrame:
@@ -117,7 +136,7 @@ def link_view(arm: Arm, pool: Path, view: Path) -> None:
     Raises UserError that names the first file the pool lacks.
     """
     view.mkdir(parents=True)
-    for pool_id in [*arm.train_ids, *arm.val_ids]:
+    for pool_id in [*arm.real_ids, *arm.synthetic_ids, *arm.val_ids]:
         for file in pool_files(pool, pool_id):
             if not file.is_file():
                 stage = "pool_synthetic" if pool_id in arm.synthetic_ids else "pool_real"

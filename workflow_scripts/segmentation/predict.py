@@ -66,7 +66,7 @@ class Predictor:
     ):
         self.plan, self.device = plan, device
         network = load_network(plan, weights_file).to(device)
-        use_precision(network, device, precision)
+        self.precision = use_precision(network, device, precision)
         plans, configuration, _ = plan.managers()
         axes = tuple(mirror_axes) if mirror_axes else None
         with quiet():

@@ -36,10 +36,11 @@ def resolve_precision(precision: str, device: torch.device | None = None) -> str
 
 
 def describe(device: torch.device, precision: str, devices: int = 1) -> str:
-    """One phrase for logs: device and precision."""
+    """One phrase for logs: device and precision. The cost table reads it, after the word "on"."""
+    arithmetic = {"bf16": "bf16 autocast", "16-mixed": "fp16 autocast"}.get(precision, "fp32")
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU with {threads} threads"
-    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {'bf16 autocast' if precision == 'bf16' else 'fp32'}"
+    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {arithmetic}"
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:

@@ -18,7 +18,8 @@ def gate(run: Run) -> Section:
     made = {label: len(table) for label, table in run.labelled("synthetic")}
     blocks = []
     for label, table in run.labelled("synthetic-rejected"):
-        kinds = table.reason.str.replace(_NUMBER, "…", regex=True)
+        kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
+        kinds = kinds.str.replace(_NUMBER, "…", regex=True)
         counts = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
         said = f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draws refused"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...base.errors import UserError
-from ...base.files import read_tsv
-from ..blocks import Figure, Notes, Run, Section, Table, Text
+from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table, Text
+from ..image_tables import image_notes, image_parts
 from ..tables import number
 
 
@@ -35,48 +34,17 @@ def case_figures(run: Run) -> Section | None:
     return Section("cases", "Real and synthetic cases", blocks) if blocks else None
 
 
-def fid(run: Run) -> Section:
-    """FID of every system beside its floor. Raises UserError where one of the two is missing."""
-    title = "Image quality: Fréchet distance and its floor"
-    if not run.paths("fid"):
+def metrics(run: Run) -> Section:
+    """Every image metric of every system beside what real cases reach."""
+    title = "Image quality"
+    table = run.csv("images")
+    if table is None:
         return Section("images", title, [Text("Not measured.")])
-    table = pd.concat([read_tsv(file) for file in run.paths("fid")], ignore_index=True)
-    rows, biased = [], False
-    for (n_real, system, plane), part in table.groupby(["n_real", "system", "plane"], sort=False):
-        found = {row.comparison: row for row in part.itertuples()}
-        if set(found) != {"synthetic", "floor"}:
-            raise UserError(
-                f"fid.tsv of {system}, n_real={n_real}: {plane} has {sorted(found)}, not synthetic and floor"
-            )
-        own, floor = found["synthetic"], found["floor"]
-        biased = biased or own.n_slices < own.feature_dimension
-        rows.append(
-            {
-                "system": system,
-                "plane": plane,
-                "real patients": n_real,
-                "synthetic": number(own.fid, 1),
-                "floor (real)": number(floor.fid, 1),
-                "cases": own.n_cases,
-                "slices": own.n_slices,
-            }
-        )
-    first = table.iloc[0]
-    notes = [
-        f"FID over features of {first.feature_network} (SHA-256 of the weights {first.weights_sha256[:12]}), not "
-        "comparable with Inception FID. Lower is better.",
-        "Synthetic: synthetic against real validation and test cases, which the generator never saw. Floor: real "
-        "training cases against the same reference, at the same number of cases and slices: what a perfect generator "
-        "would reach here.",
-        f"Every modality enters as a grey image of {first.slice_size} x {first.slice_size} pixels; all modalities of "
-        "a slice are in one set.",
-    ]
-    if biased:
-        notes.append(
-            f"There are fewer slices than the {first.feature_dimension} features in some rows: the distances are "
-            "biased upward, and only the comparison with the floor counts."
-        )
-    return Section("images", title, [Table("Fréchet distances", pd.DataFrame(rows), 2), Notes(notes)])
+    blocks = []
+    for name, part in image_parts(table):
+        blocks += [Heading(name), Table(f"image quality, {name}", part)]
+    made = MadeBy("make_image_tables", run.settings("evaluation.images"), str(run.paths("images")[0]))
+    return Section("images", title, [*blocks, Notes(image_notes(table)), made])
 
 
 def reconstruction(run: Run) -> Section:

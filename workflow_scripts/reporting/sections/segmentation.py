@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from ..blocks import Figure, Heading, Notes, Run, Section, Table
-from ..tables import SIMULATED, caption, readable
+from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table
+from ..ratio_text import caption, readable_parts
+from ..tables import SIMULATED
 
 
 def ratios(run: Run) -> Section:
     """For each n_real the readable ratio table, what its numbers are, and the figure."""
     blocks = []
     for n_real, part in run.table.groupby("n_real", sort=True):
-        name = f"{n_real} real training patients"
-        blocks += [Heading(name), Table(f"augmentation ratios, {name}", readable(part), 2, group="region")]
+        for heading, shown in readable_parts(part):
+            name = f"{n_real} real training patients: {heading}"
+            blocks += [Heading(name), Table(f"augmentation ratios, {name}", shown, 2, group="region")]
     blocks.append(Notes([sentence for sentence in caption(run.table, run.simulated) if sentence != SIMULATED]))
-    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")]
+    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "power", "seed")]
+    keys = ["segmentation.ratios", "segmentation.controls", "segmentation.seeds", *keys]
+    blocks += [MadeBy("make_tables", run.settings(*keys), str(path)) for path in run.paths("table")]
     blocks += [
         Figure(
             path,
             alt="Mean test Dice against the number of synthetic cases for each real patient, a panel a region, with "
             "intervals; the table above holds every number of it.",
-            caption="Dice against augmentation ratio.",
+            caption="Dice against augmentation ratio." + " Simulated cohort." * run.simulated,
             program="make_figures",
-            settings=run.settings("segmentation.ratios", *keys),
+            settings=run.settings(*keys),
         )
         for path in run.paths("ratio-figure")
     ]

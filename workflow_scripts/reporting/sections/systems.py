@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blocks import Heading, Notes, Run, Section, Table
+from ..blocks import Heading, MadeBy, Notes, Run, Section, Table
 from ..system_tables import (
     comparison_notes,
     compute_notes,
@@ -12,6 +12,10 @@ from ..system_tables import (
 )
 
 
+def _made(run: Run, name: str, *keys: str) -> MadeBy:
+    return MadeBy("make_system_tables", run.settings(*keys), str(run.paths(name)[0]))
+
+
 def systems(run: Run) -> Section | None:
     """The comparison of the systems."""
     table = run.csv("systems")
@@ -19,6 +23,7 @@ def systems(run: Run) -> Section | None:
         return None
     name = f"Dice gain at {table.ratio.iloc[0]:g}x"
     blocks = [Heading(name), Table(name, readable_comparison(table)), Notes(comparison_notes(table))]
+    blocks.append(_made(run, "systems", "systems", "evaluation.comparison_ratio"))
     return Section("systems", "The systems compared", blocks)
 
 
@@ -30,4 +35,5 @@ def compute(run: Run) -> Section | None:
     blocks = []
     for name, part in (("This run", readable_costs(table)), ("The paper's settings", readable_published(table))):
         blocks += [Heading(name), Table(f"cost of the systems: {name}", part)]
-    return Section("compute", "Their cost", [*blocks, Notes(compute_notes(table))])
+    blocks += [Notes(compute_notes(table)), _made(run, "compute", "systems", "evaluation.cost.volumes")]
+    return Section("compute", "What each system costs to compute", blocks)

@@ -1,0 +1,152 @@
+# Are synthetic cases copies of training cases? The training set to compare with, real cases as the yardstick, the audit.
+
+
+rule memorisation_reference:
+    input:
+        **COHORT,
+    output:
+        arrays=f"{N}/memorisation/reference.safetensors",
+        description=f"{N}/memorisation/reference.json",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/memorisation_reference.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/memorisation_reference.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 4
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="1h",
+    params:
+        config=block(**{key: config["memorisation"][key] for key in ("resolution_mm", "max_shift_mm")}),
+        volumes=VOLUMES,
+        out=subpath(output.description, parent=True),
+        code=code("memorisation_reference"),
+    shell:
+        "python -m workflow_scripts.memorisation_reference --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule calibrate_memorisation:
+    input:
+        **COHORT,
+        reference=rules.memorisation_reference.output.description,
+        arrays=rules.memorisation_reference.output.arrays,
+    output:
+        real=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/real.tsv",
+        features=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/train_features.safetensors",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/calibrate_memorisation.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/calibrate_memorisation.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="4h",
+        gpu=1,
+    params:
+        config=block(**config["evaluation"]["images"]),
+        volumes=VOLUMES,
+        reference=subpath(input.reference, parent=True),
+        code=code("calibrate_memorisation"),
+    shell:
+        "python -m workflow_scripts.calibrate_memorisation --config {params.config:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        " --reference {params.reference:q} --out {output.real:q} --features {output.features:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule audit_memorisation:
+    input:
+        reference=rules.memorisation_reference.output.description,
+        arrays=rules.memorisation_reference.output.arrays,
+        real=rules.calibrate_memorisation.output.real,
+        features=rules.calibrate_memorisation.output.features,
+        cases=rules.gather_synthetic.output.cases,
+        rejected=rules.gather_synthetic.output.rejected,
+    output:
+        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation.tsv",
+        summary=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation_summary.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/audit_memorisation/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/audit_memorisation/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="4h",
+        gpu=1,
+    params:
+        config=block(
+            images=config["evaluation"]["images"],
+            **{key: config["memorisation"][key] for key in ("action", "false_positive_rate")},
+        ),
+        reference=subpath(input.reference, parent=True),
+        synthetic=subpath(input.cases, parent=True),
+        code=code("audit_memorisation"),
+    shell:
+        "python -m workflow_scripts.audit_memorisation --config {params.config:q} --reference {params.reference:q}"
+        " --real {input.real:q} --features {input.features:q} --synthetic {params.synthetic:q}"
+        " --table {input.cases:q} --rejected {input.rejected:q} --n-real {wildcards.n_real}"
+        " --system {wildcards.system:q} --out {output.table:q} --summary {output.summary:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule figure_memorisation:
+    input:
+        cases=COHORT["cases"],
+        table=rules.audit_memorisation.output.table,
+    output:
+        png=f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/figure_memorisation/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_memorisation/{{system}}.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime="1h",
+    params:
+        config=block(**config["evaluation"]["figures"], modalities=config["modalities"]),
+        volumes=VOLUMES,
+        synthetic=f"{N}/synthetic/{{system}}",
+        simulated=SIMULATED_FLAG,
+        code=code("figure_memorisation"),
+    shell:
+        "python -m workflow_scripts.figure_memorisation --config {params.config:q} --table {input.table:q}"
+        " --volumes {params.volumes:q} --synthetic {params.synthetic:q} --n-real {wildcards.n_real}"
+        " --system {wildcards.system:q} --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
+
+
+rule make_memorisation_table:
+    input:
+        summaries=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation_summary.tsv"),
+    output:
+        csv=f"{RUN}/tables/memorisation.csv",
+        md=f"{RUN}/tables/memorisation.md",
+        tex=f"{RUN}/tables/memorisation.tex",
+    log:
+        f"{RUN}/logs/make_memorisation_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_memorisation_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        config=block(confidence=config["evaluation"]["tables"]["confidence"]),
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        simulated=SIMULATED_FLAG,
+        code=code("make_memorisation_table"),
+    shell:
+        "python -m workflow_scripts.make_memorisation_table --config {params.config:q}"
+        " --summaries {input.summaries:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"

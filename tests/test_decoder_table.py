@@ -1,0 +1,84 @@
+"""The table of the depth decoder: means that can be checked by hand, a row a decoder, words where nothing was measured."""
+
+import pandas as pd
+import pytest
+
+from workflow_scripts import make_decoder_table
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import write_tsv
+from workflow_scripts.reporting.report import system_sections
+from workflow_scripts.reporting.tables import read_mixed_csv
+
+METRICS = {"volume": ("through_plane_error", "through_plane_ratio"), "axial": ("ssim", "psnr_db")}
+METRICS |= {"coronal": ("ssim",), "sagittal": ("ssim",)}
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    quality, costs, synthetic = [], [], []
+    for decoder, value in (("slice", 0.4), ("depth", 0.2)):
+        for noise in (0.0, 0.2):
+            for number in (0, 1):  # cases
+                one = {"decoder": decoder, "latent_noise": noise, "case_id": f"case-{number}"}
+                for plane, metrics in METRICS.items():
+                    quality += [
+                        one | {"plane": plane, "channel": channel, "metric": metric, "value": value + shift + number}
+                        for metric in metrics
+                        for channel, shift in (("t1n", -0.1), ("t2f", 0.1))
+                    ]
+                for region in ("whole_tumor", "tumor_core"):
+                    quality.append(
+                        one | {"plane": "volume", "channel": region, "metric": "dice", "value": 0.9 if region == "whole_tumor" else 0.1}
+                    )  # fmt: skip
+        costs.append(
+            {"decoder": decoder, "parameters_m": 1 / value, "convolution_macs_g": 2 / value, "gflop_per_volume": 4 / value,
+             "seconds_per_volume": 0.5, "device": "CPU with 2 threads, fp32", "grid": "9x16x16"}
+        )  # fmt: skip
+        for between, size in (("axial slices", value), ("rows", 0.1), ("columns", 0.3)):
+            synthetic.append(
+                {"case_id": "synthetic 0", "decoder": decoder, "channel": "t1n", "between": between, "value": size}
+            )
+    for between in ("axial slices", "rows", "columns"):
+        synthetic.append({"case_id": "case-0", "decoder": "real", "channel": "t1n", "between": between, "value": 0.25})
+    of = {"n_real": 20, "autoencoder": "slice_vae"}
+    tables = {"quality": pd.DataFrame(quality).assign(**of), "costs": pd.DataFrame(costs).assign(**of)}
+    tables["synthetic"] = pd.DataFrame(synthetic).assign(n_real=20, system="slice_ldm")
+    options = []
+    for name, table in tables.items():
+        write_tsv(tmp_path / f"{name}.tsv", table)
+        options += [f"--{name}", str(tmp_path / f"{name}.tsv")]
+    return [*options, "--out-stem", str(tmp_path / "tables/depth_decoder")]
+
+
+def test_the_numbers_are_means_over_modalities_and_cases(tmp_path, arguments):
+    make_decoder_table.main(arguments)
+    table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv")
+    found = table.set_index(["part", "of", "decoder", "quantity"]).value.sort_index()
+    for decoder, value in (("slice", 0.4), ("depth", 0.2)):
+        for noise in ("as encoded", "with noise of 0.2 SD"):
+            own = found["validation cases", f"slice_vae, latents {noise}", decoder]
+            assert own["through-plane error"] == pytest.approx(value + 0.5)
+            assert own["SSIM, coronal"] == pytest.approx(value + 0.5)
+            assert own["Dice, whole tumour"] == pytest.approx(0.9)
+        own = found["synthetic cases", "slice_ldm", decoder]
+        assert own["between axial slices, x real"] == pytest.approx(value / 0.25)
+        assert own["within axial slices, x real"] == pytest.approx(0.8)
+        assert own["between by within"] == pytest.approx(value / 0.25 / 0.8)
+    assert found.xs("depth", level="decoder").xs("parameters", level="quantity").item() == pytest.approx(5.0)
+    assert table.n_real.unique().tolist() == [20]
+
+
+def test_it_can_be_read_printed_and_reported(tmp_path, arguments):
+    make_decoder_table.main([*arguments, "--simulated"])
+    text, tex = ((tmp_path / f"tables/depth_decoder.{suffix}").read_text() for suffix in ("md", "tex"))
+    assert "slice by slice" in text and "along depth" in text and "SIMULATED COHORT" in text
+    assert tex.count(r"\begin{table}") == 3
+    section = system_sections(None, None, read_mixed_csv(tmp_path / "tables/depth_decoder.csv"))[0]
+    assert [heading for heading, _ in section["parts"]] == ["Validation cases", "Synthetic cases", "Cost of a volume"]
+    assert list(section["parts"][0][1]["decoded"]) == ["slice by slice", "slice by slice", "along depth", "along depth"]
+
+
+def test_a_missing_table_is_a_sentence(tmp_path, arguments):
+    (tmp_path / "costs.tsv").unlink()
+    with pytest.raises(UserError, match="missing table"):
+        make_decoder_table.main(arguments)

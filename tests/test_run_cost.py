@@ -1,0 +1,199 @@
+"""What the run cost: the sums of Snakemake's benchmark files, GPUs as the logs name them, nothing that was not measured."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from workflow import ROOT
+
+from workflow_scripts import make_cost_table
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.reporting.blocks import Run
+from workflow_scripts.reporting.run_cost import device_of, read_jobs, stage_of
+from workflow_scripts.reporting.sections.cost import cost as cost_section
+from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.training.devices import describe
+
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+GPU = "NVIDIA H100 80GB HBM3"
+STAGES = ("find_cases", "preprocess", "train_generator", "synthesize")
+
+
+def job(run: Path, place: str, seconds: float, cpu: object, rss: object, log: str | None = "12:00:00 done\n") -> None:
+    """The benchmark file and the log of a job, as Snakemake and the programs write them."""
+    benchmark = run / "benchmarks" / f"{place}.tsv"
+    benchmark.parent.mkdir(parents=True, exist_ok=True)
+    benchmark.write_text(f"{HEADER}{seconds:.2f}\t0:00:00\t{rss}\t1.0\t1.0\t1.0\t0.00\t0.00\t98.76\t{cpu}\n")
+    if log is not None:
+        file = run / "logs" / f"{place}.log"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(log)
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run with GPU and CPU stages, a training on two GPUs that was resumed, and a job too short to be sampled."""
+    job(tmp_path, "find_cases", 0.2, "NA", "NA")
+    job(tmp_path, "preprocess/0", 100.0, "180.00", "500.00")
+    job(tmp_path, "preprocess/1", 140.5, "200.25", "750.50")
+    resumed = (
+        f"12:00:00 generator: on 2 x {GPU}, bf16 autocast\n12:00:01 generator: goes on from the checkpoint of step 40\n"
+    )
+    job(tmp_path, "n_real~20/train_generator/slice_ldm", 3600.0, "4000.00", "9000.00", resumed)
+    job(tmp_path, "n_real~50/train_generator/slice_ldm", 7200.0, "8000.00", "8000.00", f"x: on {GPU}, fp32\n")
+    job(tmp_path, "n_real~20/synthesize/slice_ldm/0", 60.0, "50.00", "900.00", f"m: 4 cases, DDIM, on {GPU}, fp32\n")
+    return tmp_path
+
+
+def table_of(run: Path, *options: str) -> pd.DataFrame:
+    make_cost_table.main(["--run", str(run), "--stages", *STAGES, "--out-stem", str(run / "tables/cost"), *options])
+    return read_mixed_csv(run / "tables/cost.csv").set_index("stage")
+
+
+def test_hours_are_the_sums_of_the_benchmark_files(run):
+    table = table_of(run)
+    assert list(table.index) == [*STAGES, "all stages"]
+    assert list(table.jobs) == [1, 2, 2, 1, 6]
+    assert table.wall_hours["preprocess"] == pytest.approx(240.5 / 3600, abs=1e-6)
+    assert table.cpu_hours["preprocess"] == pytest.approx(380.25 / 3600, abs=1e-6)
+    assert table.wall_hours["all stages"] == pytest.approx((0.2 + 240.5 + 3 * 3600 + 60) / 3600, abs=1e-6)
+    assert table.peak_memory_mib["preprocess"] == 750.5, "of the largest job"
+    assert table.peak_memory_mib["all stages"] == 9000
+
+
+def test_gpu_hours_are_wall_hours_times_the_gpus_that_the_log_names(run):
+    gpu_hours = table_of(run).gpu_hours
+    assert gpu_hours["train_generator"] == pytest.approx(2 * 1 + 1 * 2)
+    assert gpu_hours["synthesize"] == pytest.approx(60 / 3600, abs=1e-6)
+    assert gpu_hours["preprocess"] == 0
+    assert gpu_hours["all stages"] == pytest.approx(4 + 60 / 3600, abs=1e-6)
+    assert f"times their GPUs ({GPU})" in (run / "tables/cost.md").read_text()
+
+
+def test_a_run_without_a_gpu_says_so(tmp_path):
+    job(
+        tmp_path,
+        "n_real~4/train_generator/slice_ldm",
+        10,
+        "9.00",
+        "700.00",
+        "x: on CPU with 2 threads, bf16 autocast\n",
+    )
+    assert table_of(tmp_path).gpu_hours["all stages"] == 0
+    assert "no GPU was used" in (tmp_path / "tables/cost.md").read_text()
+
+
+def test_what_was_not_measured_has_no_number(run):
+    table = table_of(run)
+    assert table.cpu_hours["find_cases"] == table.peak_memory_mib["find_cases"] == "not measured"
+    assert "1 of the jobs ended before the first sample" in (run / "tables/cost.md").read_text()
+    (run / "logs/n_real~20/synthesize/slice_ldm/0.log").unlink()
+    table = table_of(run)
+    assert table.gpu_hours["synthesize"] == table.gpu_hours["all stages"] == "not measured"
+    assert table.gpu_hours["train_generator"] == pytest.approx(4)
+    assert "where the log of a job is missing" in (run / "tables/cost.md").read_text()
+
+
+def test_a_resumed_training_is_named(run):
+    assert table_of(run).resumed_jobs["train_generator"] == 1
+    text = (run / "tables/cost.md").read_text()
+    assert "1 of the jobs went on from a checkpoint of an earlier attempt" in text
+    job(run, "n_real~20/train_generator/slice_ldm", 3600.0, "1.00", "1.00")
+    table_of(run)
+    assert "went on from a checkpoint" not in (run / "tables/cost.md").read_text()
+
+
+def readable(run: Path) -> dict[str, list[str]]:
+    """Rows of cost.md by their first cell."""
+    lines = [
+        line.split("|")[1:-1] for line in (run / "tables/cost.md").read_text().splitlines() if line.startswith("|")
+    ]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_readers_see_hours_and_for_a_small_run_minutes(run):
+    table_of(run)
+    rows = readable(run)
+    assert rows["stage"] == ["jobs", "wall time, h", "GPU time, h", "CPU time, h", "peak memory, MiB"]
+    assert rows["train_generator"] == ["2", "3.00", "4.00", "3.33", "9,000"]
+    assert rows["preprocess"] == ["2", "0.07", "0", "0.11", "750"]
+    assert rows["find_cases"] == ["1", "0.00", "0", "not measured", "not measured"]
+    for path in [*(run / "benchmarks").rglob("train_generator/*")]:
+        path.unlink()
+    table_of(run)
+    rows = readable(run)
+    assert rows["stage"][1:4] == ["wall time, min", "GPU time, min", "CPU time, min"]
+    assert rows["preprocess"] == ["2", "4.0", "0", "6.3", "750"]
+
+
+def test_the_report_shows_the_table_with_its_notes(run):
+    table_of(run)
+    section = cost_section(Run(pd.DataFrame(), {"cost": [run / "tables/cost.csv"]}, {}, False))
+    table, notes = section.blocks
+    assert section.title == "What the run cost"
+    assert table.frame.stage.iloc[-1] == "all stages"
+    assert any("no longer has" in note for note in notes.sentences)
+    assert cost_section(Run(pd.DataFrame(), {"cost": []}, {}, False)) is None
+
+
+def test_stages_that_are_not_asked_for_are_not_counted(run):
+    job(run, "make_report", 99.0, "1.00", "1.00")
+    assert table_of(run).jobs["all stages"] == 6
+
+
+def test_a_broken_benchmark_file_is_named(run):
+    (run / "benchmarks/preprocess/0.tsv").write_text("s\n")
+    with pytest.raises(UserError, match=r"preprocess/0\.tsv is no benchmark file"):
+        table_of(run)
+
+
+def test_a_run_without_benchmark_files_is_told_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="no benchmark file of these stages"):
+        table_of(tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "32", "16-mixed"])
+def test_the_phrase_of_the_programs_is_understood(precision):
+    """What `describe` says of this machine's CPU, and what it would say of GPUs."""
+    line = f"12:00:00 generator x: 12 cases, on {describe(torch.device('cpu'), precision)}\n"
+    assert device_of(line) == (0, "CPU")
+    gpu = line.replace(re.search("CPU with [0-9]+ threads", line)[0], GPU)
+    assert device_of(gpu) == (1, GPU)
+    assert device_of(gpu.replace(GPU, f"4 x {GPU}")) == (4, GPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_name_of_this_gpu_is_understood(devices):
+    line = f"12:00:00 x: on {describe(torch.device('cuda'), 'bf16', devices)}"
+    assert device_of(line) == (devices, torch.cuda.get_device_name())
+
+
+def test_every_rule_on_a_gpu_has_a_program_that_names_its_device():
+    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    rules = [part for part in text.split("\nrule ")[1:] if "gpu=" in part]
+    assert len(rules) == 8
+    for rule in rules:
+        program = ROOT / "workflow_scripts" / (re.search(r"python -m workflow_scripts\.(\w+)", rule)[1] + ".py")
+        names_it = "describe(" in program.read_text() or "train(" in program.read_text()
+        assert names_it, f"{program.name} does not say what it computes on"
+
+
+def test_logs_and_benchmarks_of_a_rule_lie_at_the_same_place():
+    """The table finds the log of a benchmark file, and its stage, by the path."""
+    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    for rule in text.split("\nrule ")[1:]:
+        log, benchmark = (
+            re.search(r'f"{RUN}/logs/(.*)\.log"', rule)[1],
+            re.search(r'f"{RUN}/benchmarks/(.*)\.tsv"', rule)[1],
+        )
+        assert log == benchmark
+        assert stage_of(Path(re.sub(r"{{.*?}}", "x", benchmark) + ".tsv")) == rule.split(":")[0]
+
+
+def test_jobs_are_read_in_a_fixed_order(run):
+    assert list(read_jobs(run, STAGES).stage) == list(read_jobs(run, STAGES[::-1]).stage)

@@ -1,0 +1,39 @@
+"""Put a trained depth decoder into the folder of a generator, which then holds all that synthesis needs.
+
+Refused where the two belong to different autoencoders. The generator itself is left as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.files import atomic
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--depth-decoder", type=Path, required=True, help="folder of train_depth_decoder")
+    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    args = parser.parse_args(argv)
+
+    import torch
+
+    from workflow_scripts.diffusion.synthesis import load_generator
+    from workflow_scripts.training.depth_decoder_files import FOLDER, load_depth_decoder
+    from workflow_scripts.training.model_files import CONTRACT, WEIGHTS
+
+    autoencoder = load_generator(args.model, torch.device("cpu"), depth_decoder=False).autoencoder
+    load_depth_decoder(args.depth_decoder, autoencoder, autoencoder.state_dict())
+    target = args.model / FOLDER
+    (target / CONTRACT).unlink(missing_ok=True)
+    for name in (WEIGHTS, CONTRACT):  # the contract last: where it is, the model is whole
+        with atomic(target / name) as temporary:
+            shutil.copyfile(args.depth_decoder / name, temporary)
+    log.info("%s decodes along depth, with the decoder of %s", args.model, args.depth_decoder)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,84 @@
+"""Find the nearest training case of every synthetic case, and say which are nearer than real cases come.
+
+Writes --out, a row a synthetic, held-out and training case, and --summary, a row a measure and origin of thresholds.
+Config (--config): action (audit, warn: warn of each copy, refuse: the gate has refused them before), the
+false_positive_rate of the thresholds, and images: as evaluation.images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.evaluation.audit import (
+    FeatureReader,
+    audit_row,
+    feature_settings,
+    judged,
+    limits_from,
+    read_features,
+    summary_rows,
+)
+from workflow_scripts.evaluation.memorisation import is_copy_reason, load_reference
+from workflow_scripts.training.devices import use_threads
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of memorisation_reference")
+    parser.add_argument("--real", type=Path, required=True, help="real.tsv of calibrate_memorisation")
+    parser.add_argument("--features", type=Path, required=True, help="features of the training cases, beside it")
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
+    parser.add_argument("--table", type=Path, required=True, help="cases.tsv of the synthetic cases")
+    parser.add_argument("--rejected", type=Path, required=True, help="rejected.tsv of the synthetic cases")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    parser.add_argument("--system", required=True, help="name of the generative system")
+    parser.add_argument("--out", type=Path, required=True, help="memorisation.tsv")
+    parser.add_argument("--summary", type=Path, required=True, help="memorisation_summary.tsv")
+    args = parser.parse_args(argv)
+    use_threads(args.threads)
+    settings = {"action": "audit", "false_positive_rate": 0.05, "images": {}} | args.config
+    reference, real = load_reference(args.reference), read_tsv(args.real)
+    made = read_tsv(args.table).sort_values("number")
+    if made.empty:
+        raise UserError(f"{args.table} lists no synthetic case: there is nothing to audit")
+    train_features = read_features(args.features)
+    read = FeatureReader(feature_settings(settings["images"]), reference.description)
+    rows = []
+    with track(len(made), f"memorisation audit, {args.system}", "case") as bar:
+        for case_id in made.case_id:
+            modalities = reference.description["modalities"]
+            image, levels = read_synthetic_case(args.synthetic / case_id, case_id, modalities)
+            reference.check_shape(case_id, image, levels)
+            found = audit_row(reference, train_features, case_id, image, levels, read(image))
+            rows.append({"group": "synthetic", "patient_id": ""} | found)
+            bar.update()
+    limits = limits_from(real, settings["false_positive_rate"])
+    table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits)
+    refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))
+    front = {"n_real": args.n_real, "system": args.system, "action": settings["action"]}
+    summary = pd.DataFrame([front | row | {"draws_refused": refused} for row in summary_rows(table, limits)])
+    write_tsv(args.out, table)
+    write_tsv(args.summary, summary)
+    copies = table[(table.group == "synthetic") & table.is_copy]
+    if settings["action"] == "warn":
+        for row in copies.itertuples():
+            log.warning(
+                "%s is a copy of training case %s: similarity %.3f, margin %.3f",
+                *(row.case_id, row.nearest_train_id, row.similarity, row.margin),
+            )
+    log.info(
+        "%s, n_real=%d: %d of %d synthetic cases are copies of a training case by the thresholds of %d held-out patients",
+        *(args.system, args.n_real, len(copies), len(made), limits["held_out", "image"].similarity.n),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,77 @@
+"""Measure how near real cases come to the training cases: those that no stage has trained on, and the training cases
+themselves, each to the other patients. This is what synthetic cases are judged by; it judges no real case.
+
+Writes --out, a row a real case, and --features, the training cases' features, as they are and mirrored.
+Config (--config): as evaluation.images: weights, sha256, batch_size, planes, min_brain_fraction.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import atomic, read_tsv, write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.evaluation.audit import FeatureReader, audit_row, feature_settings
+from workflow_scripts.evaluation.memorisation import load_reference
+from workflow_scripts.training.devices import use_threads
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of memorisation_reference")
+    parser.add_argument("--out", type=Path, required=True, help="real.tsv")
+    parser.add_argument("--features", type=Path, required=True, help="features of the training cases, .safetensors")
+    args = parser.parse_args(argv)
+    use_threads(args.threads)
+    reference = load_reference(args.reference)
+    known, splits = set(read_tsv(args.cases).case_id), read_splits(args.splits)
+    train = [case_id for case_id in train_ids(splits, args.n_real) if case_id in known]
+    if train != reference.case_ids:
+        raise UserError(f"{args.reference} is not of this train subset: run `snakemake -R memorisation_reference`")
+    held_out = [case_id for case_id in val_ids(splits) + test_ids(splits) if case_id in known]
+    if not held_out:
+        raise UserError("there is no validation or test case to hold synthetic cases against")
+    store = VolumeStore(args.volumes)
+    read = FeatureReader(feature_settings(args.config), reference.description)
+    features, rows = [], []
+    with track(len(train) + len(held_out), "nearness of real cases", "case") as bar:
+        for case_id in train:
+            image = store.image(case_id)
+            features.append(np.stack([read(image), read(image, mirrored=True)]))
+            bar.update()
+        features = np.stack(features)  # (n, 2, F)
+        for group, case_ids in (("held_out", held_out), ("train", train)):
+            for case_id in case_ids:
+                own = store.meta(case_id)["patient_id"]
+                image, levels = np.asarray(store.image(case_id)), np.asarray(store.levels(case_id))
+                known_features = features[train.index(case_id), 0] if group == "train" else read(image)
+                row = audit_row(reference, features, case_id, image, levels, known_features, left_out=own)
+                rows.append({"group": group, "patient_id": own} | row)
+                bar.update(int(group == "held_out"))
+    from safetensors.numpy import save_file
+
+    with atomic(args.features) as temporary:
+        save_file({"features": features}, temporary, metadata={"network": read.network.name})
+    write_tsv(args.out, pd.DataFrame(rows))
+    for group in ("held_out", "train"):
+        found = [row["similarity"] for row in rows if row["group"] == group]
+        log.info(
+            "%s: %d cases, similarity to the nearest training case %.3f to %.3f",
+            group,
+            len(found),
+            min(found),
+            max(found),
+        )
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,21 @@
+"""Tumours of preprocessed cases, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..base.errors import BadCase, UserError
+from .tumours import measure
+from .volumes import VolumeStore
+
+
+def measure_case(store: VolumeStore, case_id: str, names: Sequence[str]) -> dict:
+    """The row of a case: case_id, the tumour features `names`, and brain_volume_ml. Raises BadCase for an empty mask."""
+    meta = store.meta(case_id)
+    try:
+        measured = measure(store.levels(case_id), meta["spacing_mm"])
+    except UserError as error:
+        file = store.folder / f"{case_id}.levels.npy"
+        raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
+    features = {name: measured[name] for name in names}
+    return {"case_id": case_id, **features, "brain_volume_ml": meta["brain_volume_ml"]}

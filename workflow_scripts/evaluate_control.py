@@ -1,0 +1,92 @@
+"""Test the control of a generator: ask for the tumours of held-out patients, draw one volume for each, measure it.
+
+All features of a tumour are asked for at once. No draw is refused: a quality gate would leave out the failures. The
+held-out tumours are only asked for; the generator has never learned from them. Writes a row a request, with what was
+requested and measured, the features that lie outside of the training range, and what is wrong with the mask.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.base.progress import track
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
+    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    parser.add_argument("--out", type=Path, required=True, help="control.tsv")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.base.seeds import torch_generator
+    from workflow_scripts.diffusion.settings import SynthesisSettings
+    from workflow_scripts.diffusion.synthesis import load_generator
+    from workflow_scripts.evaluation.control_draws import draw
+    from workflow_scripts.training.devices import default_device, use_threads
+
+    use_threads(args.threads)
+    config = dict(args.config)
+    count = config.pop("requests", 100)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UserError(f"evaluation.control: `requests: {count}` must be a whole number of at least 1")
+    settings = SynthesisSettings.from_config(config)
+    generator = load_generator(args.model, default_device(), settings.depth_decoder)
+    contract, names = generator.contract, list(generator.features.names)
+    requests = _requests(args.held_out, names, contract, count, settings.seed)
+    rows = []
+    with track(len(requests), f"control of {contract['name']}", "draw") as bar:
+        for number, request in enumerate(requests.to_dict("records")):
+            features = requests.loc[number, names].to_numpy(dtype=float)
+            made = draw(generator, features, torch_generator(settings.seed, "control", number), settings)
+            rows.append(_row(request, number, features, generator.features, made))
+            bar.update(1)
+    table = pd.DataFrame(rows)
+    table.insert(0, "n_real", args.n_real)
+    table.insert(1, "system", contract["name"])
+    write_tsv(args.out, table)
+    log.info(
+        "%s: %d held-out tumours requested, %d came out empty; requested and measured: %s",
+        *(contract["name"], len(table), int(table["empty"].sum()), args.out),
+    )
+
+
+def _requests(path: Path, names: list[str], contract: dict, count: int, seed: int):
+    """A seeded choice of `count` held-out tumours, or all of them, numbered from 0. Raises UserError."""
+    import numpy as np
+
+    from workflow_scripts.base.seeds import numpy_rng
+
+    table = read_tsv(path)
+    if missing := [name for name in ("case_id", "split", *names) if name not in table.columns]:
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}: run `snakemake -R measure_held_out`")
+    if table.empty:
+        raise UserError(f"{path} holds no tumour to ask for: run `snakemake -R measure_held_out`")
+    if trained := sorted(set(table.case_id) & set(contract["training_case_ids"])):
+        raise UserError(f"{path}: the generator was trained on case {trained[0]}, which must not test it")
+    chosen = np.sort(numpy_rng(seed, "held-out tumours requested").permutation(len(table))[:count])
+    return table.iloc[chosen].reset_index(drop=True)
+
+
+def _row(request: dict, number: int, features, table, made) -> dict:
+    from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
+
+    names = table.names
+    measured = EMPTY_MEASURES if made.measured is None else made.measured
+    return (
+        {"case_id": request["case_id"], "split": request["split"], "number": number}
+        | {f"requested_{name}": value for name, value in zip(names, features.tolist(), strict=True)}
+        | {f"measured_{name}": measured.get(name) for name in names}
+        | {"out_of_range_note": ", ".join(table.outside(features)), **made.validity}
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

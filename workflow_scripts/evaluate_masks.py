@@ -1,0 +1,76 @@
+"""Compare synthetic tumour masks with real ones: shapes by two-sample tests, and what is wrong with the ungated ones.
+
+Shapes: the first n_real synthetic cases by number, as they train the segmentation, against held-out patients, and as
+a floor the real training patients against the same. With --reference both are compared with those masks as well.
+Validity: the ungated draws of evaluate_control, as decoded, against the held-out patients. A row a feature and
+comparison.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
+
+COLUMNS = (
+    *("n_real", "system", "comparison", "reference", "feature", "method", "statistic", "p", "p_holm"),
+    *("n", "n_reference", "mean", "sd", "reference_mean", "reference_sd", "permutations"),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
+    parser.add_argument("--features", type=Path, required=True, help="features.tsv of the train subset")
+    parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
+    parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
+    parser.add_argument("--reference", type=Path, help="reference_masks.tsv, if there is a folder of masks")
+    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    parser.add_argument("--system", required=True, help="name of the generative system")
+    parser.add_argument("--out", type=Path, required=True, help="masks.tsv")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.cohort.layouts import first_of_each_patient
+    from workflow_scripts.cohort.tumours import FEATURES
+    from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
+
+    settings = {"permutations": 1999, "seed": 0} | args.config
+    permutations = settings["permutations"]
+    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 19:
+        raise UserError(f"evaluation.masks: `permutations: {permutations}` must be a whole number of at least 19")
+    held_out, train = read_tsv(args.held_out), read_tsv(args.features)
+    if shared := sorted(set(held_out.case_id) & set(train.case_id)):
+        raise UserError(f"case {shared[0]} is both held out and trained on: run `snakemake -R measure_held_out`")
+    train = train.set_index("case_id").loc[first_of_each_patient(train.case_id)]
+    made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
+    made = made.iloc[: args.n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
+    features = [name for name in FEATURES if name in held_out.columns]
+    rows = []
+    references = {"held-out": (held_out, features)}
+    if args.reference is not None:
+        masks = read_tsv(args.reference)
+        references["mask folder"] = (masks, [name for name in features if name in masks.columns])
+    for reference, (real, names) in references.items():
+        for comparison, own in (("synthetic", made), ("floor", train)):
+            if missing := [name for name in names if name not in own.columns]:
+                raise UserError(f"the {comparison} tumours have no {', '.join(missing)}: they are of another model")
+            keys = (settings["seed"], "permutations", args.n_real, args.system, comparison, reference)
+            found = shape_rows(own, real, names, permutations, keys)
+            rows += [{"comparison": comparison, "reference": reference, **row} for row in found]
+    ungated = validity_rows(read_tsv(args.control), held_out)
+    rows += [{"comparison": "ungated", "reference": "held-out", **row} for row in ungated]
+    front = {"n_real": args.n_real, "system": args.system, "permutations": permutations}
+    write_tsv(args.out, pd.DataFrame([front | row for row in rows], columns=list(COLUMNS)))
+    log.info(
+        "%s: masks of %d synthetic cases against %d held-out patients: %s",
+        *(args.system, len(made), len(held_out), args.out),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,169 @@
+"""The memorisation audit: of each case its nearest training case by image, by features and by tumour; and their sum.
+
+Thresholds come from real cases twice: from those held out, which is the yardstick, and from the training cases among
+themselves, which is what the release gate may know.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ..base.errors import UserError
+from ..models.feature_network import load_feature_network
+from ..training.devices import default_device
+from .image_features import PLANES, fitting_slice_size
+from .memorisation import Limits, Reference, limits_of, nearest
+from .volume_features import volume_features
+from .volume_likeness import coarse_mask
+
+FEATURE_SETTINGS = {
+    "weights": "package",
+    "sha256": None,
+    "batch_size": 32,
+    "planes": ["axial", "sagittal", "coronal"],
+    "min_brain_fraction": 0.05,
+}
+
+
+def feature_settings(config: dict) -> dict:
+    """The block evaluation.images with its defaults. Raises UserError for planes that are none."""
+    settings = FEATURE_SETTINGS | config
+    if not settings["planes"] or set(settings["planes"]) - set(PLANES):
+        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {settings['planes']}")
+    return settings
+
+
+class FeatureReader:
+    """Features of volumes on one grid: (M, D, H, W) in [-1, 1] -> float32 (F,)."""
+
+    def __init__(self, settings: dict, grid: dict):
+        self.settings, self.spacing_mm, self.device = settings, grid["spacing_mm"], default_device()
+        self.network = load_feature_network(settings["weights"], settings["sha256"]).to(self.device)
+        self.size = fitting_slice_size(grid["size"])
+
+    def __call__(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
+        keys = ("planes", "min_brain_fraction")
+        planes, least = (self.settings[key] for key in keys)
+        batch_size = self.settings["batch_size"]
+        return volume_features(
+            self.network, image, self.spacing_mm, planes, least, self.size, batch_size, self.device, mirrored
+        )
+
+
+def audit_row(
+    reference: Reference,
+    train_features: np.ndarray,
+    case_id: str,
+    image: np.ndarray,
+    levels: np.ndarray,
+    features: np.ndarray,
+    left_out: str | None = None,
+) -> dict:
+    """A row of the audit's table.
+
+    Parameters
+    ----------
+    train_features : (n, 2, F), each training case as it is and mirrored
+    image, levels, features : (M, D, H, W) in [-1, 1], (D, H, W) and (F,) of the case
+    left_out : a patient who does not count, as in `memorisation.nearest`
+    """
+    by_image, pose = reference.nearest_image(reference.coarse_image(image), left_out)
+    by_features = nearest((train_features @ features).max(axis=1), reference.patient_ids, left_out)
+    by_mask = reference.nearest_mask(coarse_mask(levels, reference.description["blocks"]), left_out)
+    names = reference.case_ids
+    shift_mm = [step * edge for step, edge in zip(pose.shift, reference.coarse_spacing_mm, strict=True)]
+    return {
+        "case_id": case_id,
+        "nearest_train_id": names[by_image.index],
+        "similarity": round(by_image.similarity, 6),
+        "margin": round(by_image.margin, 6),
+        "flipped": pose.flipped,
+        **{f"shift_{axis}_mm": value for axis, value in zip("zyx", shift_mm, strict=True)},
+        "feature_nearest_train_id": names[by_features.index],
+        "feature_similarity": round(by_features.similarity, 6),
+        "feature_margin": round(by_features.margin, 6),
+        "mask_nearest_train_id": names[by_mask.index],
+        "mask_dice": round(by_mask.similarity, 6),
+    }
+
+
+def read_features(path: str | os.PathLike) -> np.ndarray:
+    """The training cases' features (n, 2, F), as they are and mirrored. Raises UserError for a damaged file."""
+    try:
+        return load_file(path)["features"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path} holds no features ({error}): run `snakemake -R calibrate_memorisation`") from None
+
+
+MEASURES = {"image": "", "features": "feature_"}  # and the prefix of their columns
+ORIGINS = ("held_out", "train")
+
+
+def limits_from(real: pd.DataFrame, false_positive_rate: float) -> dict[tuple[str, str], Limits]:
+    """Thresholds by (origin, measure), from rows of `audit_row` of real cases with ``group`` and ``patient_id``."""
+    found = {}
+    for origin in ORIGINS:
+        own = real[real.group == origin]
+        for measure, prefix in MEASURES.items():
+            columns = (own[f"{prefix}{name}"] for name in ("similarity", "margin"))
+            found[origin, measure] = limits_of(own.patient_id, *columns, false_positive_rate)
+    return found
+
+
+def judged(table: pd.DataFrame, limits: Mapping[tuple[str, str], Limits]) -> pd.DataFrame:
+    """The rows with what the thresholds say: ``is_copy`` and ``feature_is_copy`` by those of held-out cases,
+    ``gate_refuses`` by those of the training cases."""
+    columns = {
+        "is_copy": ("held_out", "image"),
+        "feature_is_copy": ("held_out", "features"),
+        "gate_refuses": ("train", "image"),
+    }
+    return table.assign(**{name: _copies(table, key, limits[key]) for name, key in columns.items()})
+
+
+def _copies(table: pd.DataFrame, key: tuple[str, str], limits: Limits) -> list[bool]:
+    prefix = MEASURES[key[1]]
+    pairs = zip(table[f"{prefix}similarity"], table[f"{prefix}margin"], strict=True)
+    return [limits.exceeded(*pair) for pair in pairs]
+
+
+def summary_rows(table: pd.DataFrame, limits: Mapping[tuple[str, str], Limits]) -> list[dict]:
+    """A row an origin of thresholds and a measure.
+
+    ``copies`` of ``n_synthetic``; ``held_out_above``, how many of ``n_held_out`` real cases exceed the thresholds of
+    the training cases (the gate's own error; empty for thresholds that come from these cases), and both thresholds.
+    """
+    groups = {name: table[table.group == name] for name in ("synthetic", "held_out")}
+    synthetic, held_out = groups.values()
+    rows = []
+    for (origin, measure), limit in limits.items():
+        prefix = MEASURES[measure]
+        above = {name: sum(_copies(rows_of, (origin, measure), limit)) for name, rows_of in groups.items()}
+        rows.append(
+            {
+                "thresholds_from": origin,
+                "measure": measure,
+                "n_synthetic": len(synthetic),
+                "copies": above["synthetic"],
+                "n_held_out": len(held_out),
+                "held_out_above": above["held_out"] if origin == "train" else None,
+                "n_threshold_patients": limit.similarity.n,
+                "false_positive_rate": round(limit.similarity.false_positive_rate, 6),
+                "similarity_threshold": limit.similarity.value,
+                "margin_threshold": limit.margin.value,
+                "synthetic_median_similarity": synthetic[f"{prefix}similarity"].median(),
+                "synthetic_largest_similarity": synthetic[f"{prefix}similarity"].max(),
+                "held_out_median_similarity": held_out[f"{prefix}similarity"].median(),
+                "held_out_largest_similarity": held_out[f"{prefix}similarity"].max(),
+                "synthetic_above_similarity": int((synthetic[f"{prefix}similarity"] > limit.similarity.value).sum()),
+                "synthetic_median_mask_dice": synthetic.mask_dice.median(),
+                "held_out_median_mask_dice": held_out.mask_dice.median(),
+            }
+        )
+    return rows

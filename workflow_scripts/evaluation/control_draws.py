@@ -1,0 +1,88 @@
+"""Volumes drawn for requested tumours, with no quality gate between the generator and the measurement."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..cohort.regions import channels_to_levels
+from ..cohort.tumours import measure
+from ..diffusion.conditions import FeatureTable
+from ..diffusion.gate import brain_mask
+from ..diffusion.settings import SynthesisSettings
+from ..diffusion.synthesis import Generator, cut_to_brain, decode_channels, sample_latents
+from .mask_shapes import validity
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One ungated draw.
+
+    image : float32 (M, D, H, W) in [-1, 1]; levels : uint8 (D, H, W), both cut to the synthetic brain, as a case is
+    that leaves the generator; measured : features of those levels, None for an empty tumour; validity : of the mask
+    as decoded, see `mask_shapes.validity`.
+    """
+
+    image: np.ndarray
+    levels: np.ndarray
+    measured: dict[str, float] | None
+    validity: dict[str, float]
+
+
+def draw(generator: Generator, features: np.ndarray, source: torch.Generator, settings: SynthesisSettings) -> Draw:
+    """Draw one volume for tumour features (F,), in the units of the generator's table, from one source of noise."""
+    latent = sample_latents(generator, np.asarray(features)[None], [source], settings)[0]
+    image, probabilities = decode_channels(generator, latent, settings)
+    levels = channels_to_levels(probabilities, generator.contract["regions"])
+    brain = brain_mask(image)
+    found = validity(levels, brain) | {"unnested_fraction": unnested_fraction(probabilities)}
+    image, levels = cut_to_brain(image, levels, brain)
+    measured = None
+    if levels.any():
+        measured = measure(levels, generator.contract["grid"]["spacing_mm"])
+        measured = {name: measured[name] for name in generator.features.names}
+    return Draw(image, levels, measured, found)
+
+
+def unnested_fraction(probabilities: np.ndarray) -> float:
+    """Share of a mask's voxels, of channels (R, D, H, W), that an inner region has and an outer one lacks.
+
+    These are the voxels that nesting takes away; NaN for an empty mask.
+    """
+    inside = probabilities > 0.5
+    some = int(np.count_nonzero(inside.any(axis=0)))
+    lost = np.count_nonzero(inside.sum(axis=0) != np.logical_and.accumulate(inside, axis=0).sum(axis=0))
+    return lost / some if some else math.nan
+
+
+SWEPT = ("volume_ml", "centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
+_AREA, _LENGTHS = "surface_mm2", ("box_width_mm", "box_height_mm", "box_depth_mm")
+
+
+def typical_tumour(table: FeatureTable) -> np.ndarray:
+    """The training tumour (F,) that lies nearest to the mean of all, in standard deviations."""
+    return table.rows[int(np.argmin((table.normalise(table.rows) ** 2).sum(axis=1)))]
+
+
+def sweep(table: FeatureTable, feature: str, steps: int) -> np.ndarray:
+    """Requests (steps, F) in which one feature of `SWEPT` goes through its training range and the rest stays put.
+
+    All start from `typical_tumour`. The volume grows by equal ratios and takes with it what a tumour of the same form
+    must: the surface by the power 2/3 of the ratio, the edges of the box by 1/3, so that the sphericity stays. A
+    centre moves by equal steps.
+    """
+    names, start = list(table.names), typical_tumour(table)
+    index = names.index(feature)
+    low, high = float(table.lowest[index]), float(table.highest[index])
+    values = np.geomspace(low, high, steps) if feature == "volume_ml" else np.linspace(low, high, steps)
+    requests = np.tile(start, (steps, 1))
+    requests[:, index] = values
+    if feature == "volume_ml":
+        ratio = values / start[index]
+        for name, power in ((_AREA, 2 / 3), *((edge, 1 / 3) for edge in _LENGTHS)):
+            if name in names:
+                requests[:, names.index(name)] *= ratio**power
+    return requests

@@ -1,0 +1,195 @@
+"""Features of the cases that the image metrics compare, computed once, and what is measured on their volumes.
+
+Two uses:
+- the real cases (--splits): validation, test and all training cases, for every system and n_real
+- the synthetic cases of one system (--synthetic, --tables)
+A case whose file of features was made from the same images, by the same network and settings, is not computed again.
+
+Writes a row a case (--out): slices and gradient ratio; and a row a pair of cases and modality (--pairs): MS-SSIM. Pairs
+are made of validation and test cases in a seeded order, or of synthetic cases by number: each with the one and the two
+before it, never two of one patient.
+
+Config (--config): evaluation.images of the configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.base.seeds import numpy_rng
+from workflow_scripts.cohort.dataset import read_splits, test_ids, val_ids
+from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.evaluation.feature_files import FeatureFiles, settings_digest
+from workflow_scripts.evaluation.image_features import PLANES, case_features, fitting_slice_size
+from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim, ms_ssim_scales
+from workflow_scripts.models.image_networks import load_image_network
+from workflow_scripts.training.devices import default_device, use_threads
+
+DEFAULTS = {
+    "network": "efficientnet_lite0",
+    "weights": "package",
+    "sha256": None,
+    "batch_size": 32,
+    "planes": ["axial", "sagittal", "coronal"],
+    "min_brain_fraction": 0.05,
+    "ms_ssim_cases": 30,
+    "slice_size": None,  # pixels; None: what fits the volumes
+    "seed": 0,
+}
+PAIR_COLUMNS = ("first_id", "second_id", "last", "modality", "ms_ssim", "scales", "window")
+
+
+class RealCases:
+    """Preprocessed cases; `paired` are those whose pairs are measured."""
+
+    kind = "real"
+
+    def __init__(self, store: VolumeStore, known: list[str], splits: dict, seed: int):
+        self.store = store
+        held_out = [case for case in val_ids(splits) + test_ids(splits) if case in set(known)]
+        trained = {case for ids in splits["train"].values() for case in ids}
+        self.paired = [held_out[index] for index in numpy_rng(seed, "pairs of real cases").permutation(len(held_out))]
+        self.case_ids = [*held_out, *(case for case in known if case in trained)]
+
+    def image(self, case_id: str) -> np.ndarray:
+        return self.store.image(case_id)
+
+    def source(self, case_id: str) -> str:
+        self.store.image(case_id)  # a missing file is a sentence
+        return sha256_file(self.store.folder / f"{case_id}.image.npy")
+
+    def patient(self, case_id: str) -> str:
+        return self.store.meta(case_id)["patient_id"]
+
+
+class SyntheticCases:
+    """Synthetic cases of one system, in the order of their numbers, each a patient of its own."""
+
+    def __init__(self, folder: Path, tables: Iterable[str], system: str, modalities: list[str], shape: tuple[int, ...]):
+        self.folder, self.modalities, self.shape = folder, modalities, shape
+        made = pd.concat([read_tsv(file) for file in tables], ignore_index=True).sort_values("number")
+        self.case_ids = self.paired = list(made.case_id)
+        self.kind = f"{folder.parent.parent.name}_{system}"
+
+    def image(self, case_id: str) -> np.ndarray:
+        image, _ = read_synthetic_case(self.folder / case_id, case_id, self.modalities)
+        if image.shape != self.shape:
+            raise UserError(
+                f"synthetic case {case_id} has shape {image.shape}, the real volumes {self.shape}: they come from another "
+                "model. Remove its folder and run `snakemake -R synthesize`"
+            )
+        return image
+
+    def source(self, case_id: str) -> str:
+        files = [self.folder / case_id / f"{case_id}-{name}.nii.gz" for name in self.modalities]
+        if missing := [file for file in files if not file.is_file()]:
+            raise UserError(f"missing image of synthetic case {case_id}: {missing[0]}. Run `snakemake -R synthesize`")
+        return hashlib.sha256("".join(map(sha256_file, files)).encode()).hexdigest()
+
+    def patient(self, case_id: str) -> str:
+        return case_id
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = program_parser(__doc__)
+    add_cohort(parser, "cases", "volumes")
+    parser.add_argument("--splits", type=Path, help="splits.json: the real cases")
+    parser.add_argument("--synthetic", type=Path, help="folder of the synthetic cases of one system")
+    parser.add_argument("--tables", nargs="+", default=[], help="tables of the synthetic cases (blocks)")
+    parser.add_argument("--system", default="", help="name of the generative system")
+    parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
+    parser.add_argument("--out", type=Path, required=True, help="table of the cases")
+    parser.add_argument("--pairs", type=Path, required=True, help="table of the pairs of cases")
+    args = parser.parse_args(argv)
+    if (args.splits is None) == (args.synthetic is None):
+        parser.error("give --splits for the real cases, or --synthetic for a system's")
+    use_threads(args.threads)
+    settings = DEFAULTS | args.config
+    if not settings["planes"] or set(settings["planes"]) - set(PLANES):
+        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {settings['planes']}")
+
+    store, known = VolumeStore(args.volumes), list(read_tsv(args.cases).case_id)
+    meta = store.meta(known[0])
+    if args.splits:
+        cases = RealCases(store, known, read_splits(args.splits), settings["seed"])
+    else:
+        shape = (len(meta["modalities"]), *meta["size"])
+        cases = SyntheticCases(args.synthetic, args.tables, args.system, meta["modalities"], shape)
+    table = _features_of(cases, settings, meta, args.features)
+    write_tsv(args.pairs, _pairs_of(cases, settings["ms_ssim_cases"], meta))
+    write_tsv(args.out, table)
+
+
+def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, folder: Path) -> pd.DataFrame:
+    device = default_device()
+    network = load_image_network(settings["network"], settings["weights"], settings["sha256"])
+    whole = network.spatial_dims == 3
+    network = network.to(device, memory_format=torch.channels_last_3d if whole else torch.channels_last)
+    size = 0 if whole else network.input_size or settings["slice_size"] or fitting_slice_size(meta["size"])
+    of_slices = {} if whole else {"min_brain_fraction": settings["min_brain_fraction"], "slice_size": size}
+    grid = {key: meta[key] for key in ("modalities", "size", "spacing_mm")}
+    planes = ["volume"] if whole else settings["planes"]
+    digest = settings_digest(network=network.name, weights=network.digest, planes=sorted(planes), **of_slices, **grid)
+    files = FeatureFiles(folder, digest, cases.kind)
+    provenance = {
+        "set": cases.kind,
+        "settings_digest": digest,
+        "modalities": "+".join(meta["modalities"]),
+        "feature_network": network.name,
+        "slice_size": size,
+        "weights_sha256": network.digest,
+    }
+    rows, kept = [], 0
+    with track(len(cases.case_ids), f"image features, {cases.kind}", unit="case") as bar:
+        for case_id in cases.case_ids:
+            source, image = cases.source(case_id), cases.image(case_id)
+            counts = files.read_counts(case_id, source)
+            kept += counts is not None
+            if counts is None:
+                features = case_features(
+                    network, image, planes, meta["spacing_mm"], settings["min_brain_fraction"],
+                    settings["batch_size"], device, size,
+                )  # fmt: skip
+                files.write(case_id, source, features)
+                counts = files.read_counts(case_id, source)
+            ratios = dict(zip(meta["modalities"], gradient_ratio(image, meta["spacing_mm"]), strict=True))
+            rows.append(
+                {"case_id": case_id, "source_digest": source, "feature_dimension": counts["dimension"]}
+                | {f"{plane}_slices": counts[plane] for plane in planes}
+                | {f"gradient_ratio_{name}": ratio for name, ratio in ratios.items()}
+            )
+            bar.update(1)
+    log.info("%d cases, the features of %d of them from an earlier run", len(rows), kept)
+    columns = ["case_id", "source_digest", "feature_dimension", *(f"{plane}_slices" for plane in planes)]
+    return (pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)).assign(**provenance)
+
+
+def _pairs_of(cases: RealCases | SyntheticCases, count: int, meta: dict) -> pd.DataFrame:
+    """MS-SSIM of each of the first `count` cases with the two before it. `last`: place of the later case in the order."""
+    device, rows = default_device(), []
+    scales, window = ms_ssim_scales(meta["size"])
+    held: list[tuple[str, np.ndarray]] = []
+    for place, case_id in enumerate(cases.paired[:count]):
+        image = np.array(cases.image(case_id))
+        for other_id, other in held:
+            if cases.patient(other_id) == cases.patient(case_id):
+                continue
+            for name, value in zip(meta["modalities"], ms_ssim(other, image, device), strict=True):
+                rows.append((other_id, case_id, place, name, float(value), scales, window))
+        held = [*held[-1:], (case_id, image)]
+    return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+if __name__ == "__main__":
+    run_program(main)

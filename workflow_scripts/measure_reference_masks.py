@@ -1,0 +1,66 @@
+"""Measure a folder of real masks without images: a larger reference for the shapes of synthetic masks.
+
+One mask a patient; patients that any generator of this run is trained on are left out. The centre of a tumour is not
+measured: it is given relative to the brain, which a mask without images does not show.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.files import write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.cohort.dataset import read_splits
+from workflow_scripts.cohort.regions import check_regions
+
+NEEDED = ("spacing_mm", "regions", "on_bad_case")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    add_cohort(parser, "splits")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in a BraTS cohort")
+    parser.add_argument("--out", type=Path, required=True, help="reference_masks.tsv")
+    parser.add_argument("--rejected", type=Path, required=True, help="table of the refused masks: file and reason")
+    args = parser.parse_args(argv)
+
+    import pandas as pd
+
+    from workflow_scripts.cohort.tables import rejected_table
+    from workflow_scripts.evaluation.reference_masks import (
+        find_masks,
+        measure_mask,
+        reference_features,
+        training_patients,
+    )
+
+    if missing := [key for key in NEEDED if key not in args.config]:
+        raise UserError(f"measure_reference_masks needs {', '.join(missing)} in its config block")
+    regions = check_regions(args.config["regions"])
+    masks, excluded = find_masks(args.root, training_patients(read_splits(args.splits)))
+    rows, refused = [], []
+    with track(len(masks), "reference masks", unit="mask") as bar:
+        for case in masks:
+            try:
+                rows.append({"case_id": case.case_id, **measure_mask(case, args.config["spacing_mm"], regions)})
+            except BadCase as bad:
+                if args.config["on_bad_case"] == "fail":
+                    raise
+                log.info("refused: %s", bad)
+                refused.append(bad)
+            bar.update(1)
+    if not rows:
+        raise UserError(f"no mask in {args.root} can be used. The first of {len(refused)} refused: {refused[0]}")
+    write_tsv(args.rejected, rejected_table(refused))
+    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", *reference_features(regions)]))
+    log.info(
+        "%d reference masks, %d refused, %d of training patients left out: %s",
+        *(len(rows), len(refused), excluded, args.out),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

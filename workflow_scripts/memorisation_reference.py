@@ -1,0 +1,68 @@
+"""Make the training set that synthetic cases are compared with, and measure how near its own patients are to each other.
+
+Reads the train subset alone, so that the release gate, which refuses copies of training cases, knows no other case.
+Config (--config): resolution_mm and max_shift_mm, as in config/README.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    parser.add_argument("--out", type=Path, required=True, help="folder of reference.safetensors and reference.json")
+    args = parser.parse_args(argv)
+
+    import numpy as np
+
+    from workflow_scripts.base.progress import track
+    from workflow_scripts.cohort.dataset import read_splits, train_ids
+    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.evaluation.memorisation import Reference, compare_within, save_reference
+    from workflow_scripts.evaluation.volume_likeness import blocks_of, coarse_image, coarse_mask
+
+    settings = {"resolution_mm": 4.0, "max_shift_mm": 8.0} | args.config
+    known = set(read_tsv(args.cases).case_id)
+    case_ids = [case_id for case_id in train_ids(read_splits(args.splits), args.n_real) if case_id in known]
+    if not case_ids:
+        raise UserError(f"there is no training case of n_real={args.n_real} to compare with")
+    store = VolumeStore(args.volumes)
+    first = store.meta(case_ids[0])
+    blocks = blocks_of(first["spacing_mm"], settings["resolution_mm"])
+    edges = [edge * count for edge, count in zip(first["spacing_mm"], blocks, strict=True)]
+    sigma = [settings["resolution_mm"] / edge for edge in edges]
+    images, masks, patients = [], [], []
+    with track(len(case_ids), "memorisation reference", "case") as bar:
+        for case_id in case_ids:
+            meta = store.meta(case_id)
+            if any(meta[key] != first[key] for key in ("modalities", "size", "spacing_mm")):
+                raise UserError(
+                    f"case {case_id} lies on another grid than {case_ids[0]}: run `snakemake -R preprocess`"
+                )
+            images.append(coarse_image(store.image(case_id), blocks, sigma).astype(np.float16))
+            masks.append(coarse_mask(store.levels(case_id), blocks).astype(np.float16))
+            patients.append(meta["patient_id"])
+            bar.update()
+    description = {key: first[key] for key in ("modalities", "size", "spacing_mm")}
+    description |= {"blocks": list(blocks), "sigma": sigma, "max_shift_mm": settings["max_shift_mm"]}
+    stacked = (np.stack(arrays).astype(np.float32) for arrays in (images, masks))
+    reference = Reference(case_ids, patients, *stacked, description)
+    rows = compare_within(reference)
+    save_reference(args.out, replace(reference, description=description | {"real": rows}))
+    log.info(
+        "%d training cases on a grid of %s mm; the nearest two patients have similarity %.3f",
+        *(len(case_ids), " x ".join(f"{edge:g}" for edge in reference.coarse_spacing_mm)),
+        max(row["similarity"] for row in rows),
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,62 @@
+"""Gather the volumes that the report's viewer shows: real and synthetic cases with their masks.
+
+Config: {"cases": 4, "modalities": [...], "regions": [...], "seed": 0, "viewer_megabytes": 25, "real_volumes": false}.
+The cases are those of the case figures: a seeded draw from the training patients, and the first synthetic ones by
+number. Volumes of real patients are only taken in with `real_volumes`; a simulated patient is nobody.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workflow_scripts.base.cli import add_cohort, program_parser, run_program
+from workflow_scripts.base.files import read_tsv, write_json
+from workflow_scripts.cohort.dataset import read_splits, train_ids
+from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
+from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.reporting.case_figure import pick_real
+from workflow_scripts.reporting.viewer_volumes import pack, viewed_case
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = program_parser(__doc__)
+    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    parser.add_argument("--tables", nargs="+", type=Path, required=True, help="cases.tsv beside the synthetic cases")
+    parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation")
+    parser.add_argument("--out", type=Path, required=True, help="JSON with the volumes")
+    args = parser.parse_args(argv)
+    settings = {"cases": 4, "regions": list(REGIONS), "seed": 0, "viewer_megabytes": 25, "real_volumes": False}
+    settings |= args.config
+    modalities, count = list(settings["modalities"]), settings["cases"]
+    top = len(check_regions(settings["regions"]))
+    limit_bytes = int(settings["viewer_megabytes"] * 1e6)
+    found = []
+    if limit_bytes and (args.simulated or settings["real_volumes"]):
+        known, store = set(read_tsv(args.cases).case_id), VolumeStore(args.volumes)
+        train = [case for case in train_ids(read_splits(args.splits), args.n_real) if case in known]
+        for case_id in pick_real(train, count, settings["seed"]):
+            meta = store.meta(case_id)
+            image = store.image(case_id)
+            images = {name: image[meta["modalities"].index(name)] for name in modalities}
+            levels = np.minimum(store.levels(case_id), top)
+            kind = "simulated" if args.simulated else "real"
+            found.append(viewed_case(case_id, kind, "", images, levels, np.array(meta["affine"])))
+    for table in args.tables if limit_bytes else []:
+        made: pd.DataFrame = read_tsv(table).sort_values("number")
+        for case_id in made.case_id.iloc[:count]:
+            folder = table.parent / case_id
+            image, levels = read_synthetic_case(folder, case_id, modalities)
+            _, affine = read_volume(folder / f"{case_id}-seg.nii.gz")
+            images = dict(zip(modalities, image, strict=True))
+            found.append(viewed_case(case_id, "synthetic", table.parent.name, images, levels, affine))
+    packed = pack(found, limit_bytes)
+    about = {"n_real": args.n_real, "modalities": modalities, "regions": list(settings["regions"])}
+    write_json(args.out, about | {"viewer_megabytes": settings["viewer_megabytes"]} | packed)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,16 @@
+"""Report: what the run itself cost."""
+
+from __future__ import annotations
+
+from ..blocks import Notes, Run, Section, Table
+from ..run_cost import cost_notes, readable_cost
+
+
+def cost(run: Run) -> Section | None:
+    """Time and memory of the run's jobs, stage by stage."""
+    table = run.csv("cost")
+    if table is None:
+        return None
+    return Section(
+        "cost", "What the run cost", [Table("cost of the run", readable_cost(table)), Notes(cost_notes(table))]
+    )

@@ -1,0 +1,18 @@
+"""Report: decoding slice by slice and along depth."""
+
+from __future__ import annotations
+
+from ..blocks import Heading, MadeBy, Notes, Run, Section, Table
+from ..decoder_table import TITLE, decoder_notes, readable_decoders
+
+
+def decoders(run: Run) -> Section | None:
+    """What the depth decoder changes, and what it costs; None where no system has one."""
+    table = run.csv("decoders")
+    if table is None:
+        return None
+    blocks = []
+    for name, part in readable_decoders(table):
+        blocks += [Heading(name), Table(f"decoders, {name}", part)]
+    made = MadeBy("make_decoder_table", run.settings("systems"), str(run.paths("decoders")[0]))
+    return Section("decoders", TITLE, [*blocks, Notes(list(decoder_notes(table))), made])

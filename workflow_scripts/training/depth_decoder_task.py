@@ -1,0 +1,102 @@
+"""Training task of the depth decoder: real slabs from their latents, which are jittered as a generator's are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..base.errors import UserError
+from ..base.seeds import torch_generator
+from ..models.depth_decoder import DepthDecoder
+from .losses import ReconstructionLoss
+from .settings import TrainSettings, check_keys
+from .slab_data import SlabData
+from .task import Player
+
+DEPTH_DECODER = {
+    "levels": "all",
+    "kernel_size": 3,
+    "slice_layers": "trained",
+    "slab_slices": 8,
+    "latent_noise": 0.5,
+    "through_plane": 1.0,
+    "training": None,
+}
+"""Keys of the config's ``depth_decoder`` block, and what holds where one is absent."""
+
+
+class DepthDecoderTask:
+    """Player "depth_decoder" on random slabs.
+
+    Parameters
+    ----------
+    module : DepthDecoder
+    data : SlabData
+    loss : ReconstructionLoss
+        Of the autoencoder; its Kullback-Leibler term does not count, since the latents are given.
+    through_plane : float
+        Weight of the L1 distance of through-plane differences (`through_plane_loss`).
+    latent_std : (e,) standard deviation of each latent channel over the train subset
+    latent_noise : float
+        Largest standard deviation of the Gaussian noise on the latents, in units of `latent_std`. That of a slab is
+        drawn evenly from 0 to it: a generator's latents do not fit from slice to slice as encoded ones do.
+    settings : TrainSettings
+    seed : int
+        Of the noise.
+    """
+
+    def __init__(
+        self,
+        module: DepthDecoder,
+        data: SlabData,
+        loss: ReconstructionLoss,
+        through_plane: float,
+        latent_std: Tensor,
+        latent_noise: float,
+        settings: TrainSettings,
+        seed: int,
+    ):
+        self.players = {"depth_decoder": Player(module, settings.learning_rate, settings.weight_decay)}
+        self._data, self._loss, self._through_plane = data, loss, through_plane
+        self._noise = latent_noise * latent_std.view(1, -1, 1, 1, 1)
+        self._batch_size, self._seed = settings.batch_size, seed
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """x (B, M+R, S, H, W); noisy z (B, e, S + 2 halo, h, w); position (B, S + 2 halo)."""
+        batch = self._data.draw(step, self._batch_size)
+        generator = torch_generator(self._seed, "latent jitter", step)
+        share = torch.rand((self._batch_size, 1, 1, 1, 1), generator=generator)
+        noise = torch.randn(batch["z"].shape, generator=generator)
+        return batch | {"z": batch["z"] + share * self._noise * noise}
+
+    def loss(
+        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The autoencoder's reconstruction loss, plus that of the through-plane differences."""
+        output = modules[player](batch["z"], batch["position"]).float()
+        nothing = output.new_zeros(())
+        loss, terms = self._loss(output, batch["x"], nothing, nothing)
+        terms["through_plane"] = through_plane_loss(self._loss.as_images(output), batch["x"])
+        return loss + self._through_plane * terms["through_plane"], terms
+
+
+def through_plane_loss(images: Tensor, x: Tensor) -> Tensor:
+    """Mean absolute error of the differences between neighbouring slices: both (B, C, S, H, W) -> scalar."""
+    return (images.diff(dim=2) - x.diff(dim=2)).abs().mean()
+
+
+def check_depth_decoder(block: dict) -> dict:
+    """The config's ``depth_decoder`` block with its defaults. Raises UserError for a key or value that cannot be."""
+    check_keys(block, list(DEPTH_DECODER), "depth_decoder")
+    block = DEPTH_DECODER | block
+    for key in ("latent_noise", "through_plane"):
+        value = block[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise UserError(f"depth_decoder: `{key}: {value}` must be a number of at least 0")
+    if block["slice_layers"] not in ("trained", "fixed"):
+        raise UserError(f"depth_decoder: `slice_layers: {block['slice_layers']}` must be trained or fixed")
+    if not isinstance(block["training"], dict):
+        raise UserError("depth_decoder: `training` is missing: write at least its steps and batch_size")
+    return block
