@@ -48,7 +48,7 @@ rule calibrate_memorisation:
         runtime="4h",
         gpu=1,
     params:
-        config=block(**config["evaluation"]["images"]),
+        config=block(**IMAGE_FEATURES),
         volumes=VOLUMES,
         reference=subpath(input.reference, parent=True),
         code=code("calibrate_memorisation"),
@@ -83,7 +83,7 @@ rule audit_memorisation:
         gpu=1,
     params:
         config=block(
-            images=config["evaluation"]["images"],
+            images=IMAGE_FEATURES,
             **{key: config["memorisation"][key] for key in ("action", "false_positive_rate")},
         ),
         reference=subpath(input.reference, parent=True),

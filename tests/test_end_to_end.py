@@ -17,6 +17,7 @@ from workflow_scripts.reporting.tables import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
+AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_memorisation_table"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -79,7 +80,9 @@ def test_control_and_masks_have_a_row_a_feature(results):
     assert set(masks.comparison) == {"synthetic", "floor", "ungated"}
     assert (results / "figures/n_real~4/control_sweep_slice_ldm.png").stat().st_size > 10_000
     report = (results / "report.html").read_text()
-    assert 'id="control"' in report and 'id="masks"' in report and "control sweep slice ldm" in report
+    assert (
+        'id="control"' in report and 'id="masks"' in report and "One tumour of slice_ldm that grows and moves" in report
+    )
 
 
 def test_every_program_that_asks_for_a_gpu_names_its_device_in_its_log(results):
@@ -115,11 +118,11 @@ def test_a_second_run_does_nothing(project):
         ),
         ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
         ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
-        ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
+        ("evaluation={figures: {cases: 1}}", {"figure_cases", "figure_memorisation", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
             "evaluation={images: {batch_size: 7}}",
-            {"extract_real_features", "extract_synthetic_features", *IMAGE_TABLES},
+            {"extract_real_features", "extract_synthetic_features", *AUDIT, *IMAGE_TABLES},
         ),
         ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
         (
