@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.reporting.run_cost import stage_of
 from workflow_scripts.reporting.tables import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
@@ -56,7 +58,8 @@ def test_the_report_says_that_the_cohort_is_simulated(results):
 
 def test_the_cost_table_counts_every_job_of_the_run(results):
     table = pd.read_csv(results / "tables/cost.csv").set_index("stage")
-    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == 3
+    arms = len(list(results.glob("n_real~4/segmentation/**/arm.json")))
+    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == arms > 2
     assert table.loc["synthesize", "jobs"] == table.loc["preprocess", "jobs"] == 2
     assert not {"make_cost_table", "make_report"} & set(table.index)
     files = [
@@ -92,6 +95,20 @@ def test_snakemake_makes_its_own_report_without_network(project, monkeypatch):
     assert names.count("report.html") == 2, "ours lies beside Snakemake's"
     assert "evaluation.tables.bootstrap_samples: 200" in page, "a caption prints the setting"
     assert "Simulated cohort" in page
+
+
+def test_every_program_that_asks_for_a_gpu_names_its_device_in_its_log(results):
+    """The cost table counts a GPU only where a log names one."""
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")).split("\nrule ")[1:]
+    asking = {rule.split(":")[0] for rule in rules if re.search(r"^        gpu=", rule, flags=re.MULTILINE)}
+    assert {"train_generator", "train_segmentation", "synthesize", "predict_segmentation"} <= asking
+    checked = set()
+    for log in (results / "logs").rglob("*.log"):
+        stage = stage_of(log.relative_to(results / "logs"))
+        if stage in asking:
+            checked.add(stage)
+            assert re.search(r"^\d\d:\d\d:\d\d device: \S", log.read_text(), flags=re.MULTILINE), log
+    assert len(checked) >= 8
 
 
 def test_a_second_run_does_nothing(project):
