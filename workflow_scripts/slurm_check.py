@@ -154,7 +154,7 @@ def _places(
     """Where to look around, with the rules that go there. An account that is wrong is left out there: said already."""
     good = check_partitions(findings, asks, profile, known)
     bad_accounts = check_accounts(findings, asks, profile, accounts)
-    check_fit(findings, asks, profile, known)
+    check_fit(findings, good, profile, known)
     places: dict[jobs.Place, list[str]] = {}
     for ask in good:
         place = jobs.place_of(ask, profile)

@@ -119,11 +119,15 @@ def _too_large(ask: Ask, places: list[Partition]) -> str:
     if ask.memory_mb > largest.memory_mb:
         mend.append(f"`mem_mb: {largest.memory_mb}`, if the study is small enough for it, in set-resources")
     if ask.gpus and ask.gpus > (largest.gpus.get(model, 0) if model else largest.gpu_count):
-        mend.append(f"a GPU that is there ({', '.join(sorted(largest.gpus)) or 'none'}) in set-resources")
+        mend.append(f"GPUs that are there ({_gpus(largest)}) in set-resources")
     return (
         f"{_count(ask.cpus, 'CPU')}, {ask.memory_mb:.0f} MB{gpus} on one node, and its largest has "
         f"{_count(largest.cpus, 'CPU')}, {largest.memory_mb} MB and {_count(largest.gpu_count, 'GPU')}; write {' and '.join(mend)}"
     )
+
+
+def _gpus(kind: Nodes) -> str:
+    return ", ".join(f"{number} {model or 'of no given model'}" for model, number in sorted(kind.gpus.items()))
 
 
 def _count(number: int, what: str) -> str:
