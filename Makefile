@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo demo-all status test test-slow slurm-test slurm-test-faults lint format install clean-demo
+.PHONY: demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format install clean-demo
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
 	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
@@ -20,6 +20,11 @@ demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tab
 # Works beside a running Snakemake. CONFIG names the files that Snakemake was given, the last run's where left out.
 status:  ## how far a study is: jobs of each stage, time left, and why what failed did
 	@$(BIN)/python -m workflow_scripts.status $(if $(CONFIG),--configfile $(CONFIG))
+
+# CONFIG as above; ARGS are further options of the program: make slurm-check ARGS="--config data_root=/data/BraTS2023"
+PROFILE ?= slurm
+slurm-check:  ## before a long run: whether the study can run on this Slurm, in seconds
+	@$(BIN)/python -m workflow_scripts.slurm_check --profile $(PROFILE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes

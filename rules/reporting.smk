@@ -173,38 +173,6 @@ rule figure_cases:
         " {params.simulated} 2>&1 | tee {log:q}"
 
 
-# Benchmark files are side products: as inputs, a lost one would run its job again. So the last outputs of all branches
-# are the inputs here, that the table is made when nothing runs any more but itself and the report.
-rule make_cost_table:
-    input:
-        f"{RUN}/tables/augmentation_ratio.csv",
-        f"{RUN}/tables/systems.csv",
-        f"{RUN}/figures/dice_vs_ratio.png",
-        of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
-        of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
-    output:
-        csv=f"{RUN}/tables/cost.csv",
-        md=f"{RUN}/tables/cost.md",
-    log:
-        f"{RUN}/logs/make_cost_table.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_cost_table.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
-    params:
-        run=subpath(output.csv, ancestor=2),
-        stages=measured_rules(),
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        code=code("make_cost_table"),
-    shell:
-        "python -m workflow_scripts.make_cost_table --run {params.run:q} --stages {params.stages:q}"
-        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
-
-
 rule pack_viewer:
     input:
         **COHORT,
@@ -324,27 +292,61 @@ rule make_decoder_table:
         " --synthetic {input.synthetic:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
+# What the report reads, but for the cohort and the cost table: all that the study makes leads here.
+ANSWER = dict(
+    table=f"{RUN}/tables/augmentation_ratio.csv",
+    systems=f"{RUN}/tables/systems.csv",
+    compute=f"{RUN}/tables/compute.csv",
+    ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
+    case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+    viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
+    decoders=decoder_tables(".csv"),
+    control=f"{RUN}/tables/control.csv",
+    masks=f"{RUN}/tables/masks.csv",
+    memorisation=f"{RUN}/tables/memorisation.csv",
+    pairs=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
+    sweeps=SWEEP_FIGURES,
+    images=f"{RUN}/tables/images.csv",
+    synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
+    synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
+    reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
+)
+
+
+# Benchmark files are side products: as inputs, a lost one would run its job again. So the last outputs of all branches
+# are the inputs, and the table is made when nothing is left to run but itself and the report.
+rule make_cost_table:
+    input:
+        **ANSWER,
+    output:
+        csv=f"{RUN}/tables/cost.csv",
+        md=f"{RUN}/tables/cost.md",
+    log:
+        f"{RUN}/logs/make_cost_table.log",
+    benchmark:
+        f"{RUN}/benchmarks/make_cost_table.tsv"
+    conda:
+        "../envs/sliceaug.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime="1h",
+    params:
+        run=subpath(output.csv, ancestor=2),
+        stages=measured_rules(),
+        stem=subpath(output.csv, strip_suffix=".csv"),
+        code=code("make_cost_table"),
+    shell:
+        "python -m workflow_scripts.make_cost_table --run {params.run:q} --stages {params.stages:q}"
+        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+
+
 rule make_report:
     input:
         **COHORT,
+        **ANSWER,
         rejected=rules.merge_cohort.output.rejected,
-        table=f"{RUN}/tables/augmentation_ratio.csv",
-        systems=f"{RUN}/tables/systems.csv",
-        compute=f"{RUN}/tables/compute.csv",
         cost=f"{RUN}/tables/cost.csv",
-        ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
-        case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
-        viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
-        decoders=decoder_tables(".csv"),
-        control=f"{RUN}/tables/control.csv",
-        masks=f"{RUN}/tables/masks.csv",
-        memorisation=f"{RUN}/tables/memorisation.csv",
-        pairs=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
-        sweeps=SWEEP_FIGURES,
-        images=f"{RUN}/tables/images.csv",
-        synthetic=of_all_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
-        synthetic_rejected=of_all_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
-        reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
     output:
         html=report(
             f"{RUN}/report.html",

@@ -199,7 +199,7 @@ def test_the_sweep_is_drawn_with_what_was_requested_and_measured(model, inputs, 
     text = (tmp_path / "sweep.svg").read_text()
     for words in (
         "SIMULATED COHORT",
-        "the same noise",
+        "The same noise",
         "fixed sphericity",
         f"requested {real.volume_ml.min():.1f}",
         "system tiny",

@@ -6,7 +6,7 @@ import pytest
 from workflow_scripts import make_decoder_table
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.reporting.report import system_sections
+from workflow_scripts.reporting.decoder_table import readable_decoders
 from workflow_scripts.reporting.tables import read_mixed_csv
 
 METRICS = {"volume": ("through_plane_error", "through_plane_ratio"), "axial": ("ssim", "psnr_db")}
@@ -73,9 +73,9 @@ def test_it_can_be_read_printed_and_reported(tmp_path, arguments):
     text, tex = ((tmp_path / f"tables/depth_decoder.{suffix}").read_text() for suffix in ("md", "tex"))
     assert "slice by slice" in text and "along depth" in text and "SIMULATED COHORT" in text
     assert tex.count(r"\begin{table}") == 3
-    section = system_sections(None, None, read_mixed_csv(tmp_path / "tables/depth_decoder.csv"))[0]
-    assert [heading for heading, _ in section["parts"]] == ["Validation cases", "Synthetic cases", "Cost of a volume"]
-    assert list(section["parts"][0][1]["decoded"]) == ["slice by slice", "slice by slice", "along depth", "along depth"]
+    parts = readable_decoders(read_mixed_csv(tmp_path / "tables/depth_decoder.csv"))
+    assert [heading for heading, _ in parts] == ["Validation cases", "Synthetic cases", "Cost of a volume"]
+    assert list(parts[0][1]["decoded"]) == ["slice by slice", "slice by slice", "along depth", "along depth"]
 
 
 def test_a_missing_table_is_a_sentence(tmp_path, arguments):

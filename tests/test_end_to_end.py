@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.reporting.run_cost import stage_of
 from workflow_scripts.reporting.tables import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
+AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_memorisation_table"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -55,7 +58,8 @@ def test_the_report_says_that_the_cohort_is_simulated(results):
 
 def test_the_cost_table_counts_every_job_of_the_run(results):
     table = pd.read_csv(results / "tables/cost.csv").set_index("stage")
-    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == 3
+    arms = len(list(results.glob("n_real~4/segmentation/**/arm.json")))
+    assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == arms > 2
     assert table.loc["synthesize", "jobs"] == table.loc["preprocess", "jobs"] == 2
     assert not {"make_cost_table", "make_report"} & set(table.index)
     files = [
@@ -76,7 +80,23 @@ def test_control_and_masks_have_a_row_a_feature(results):
     assert set(masks.comparison) == {"synthetic", "floor", "ungated"}
     assert (results / "figures/n_real~4/control_sweep_slice_ldm.png").stat().st_size > 10_000
     report = (results / "report.html").read_text()
-    assert 'id="control"' in report and 'id="masks"' in report and "control sweep slice ldm" in report
+    assert (
+        'id="control"' in report and 'id="masks"' in report and "One tumour of slice_ldm that grows and moves" in report
+    )
+
+
+def test_every_program_that_asks_for_a_gpu_names_its_device_in_its_log(results):
+    """The cost table counts a GPU only where a log names one."""
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")).split("\nrule ")[1:]
+    asking = {rule.split(":")[0] for rule in rules if re.search(r"^        gpu=", rule, flags=re.MULTILINE)}
+    assert {"train_generator", "train_segmentation", "synthesize", "predict_segmentation"} <= asking
+    checked = set()
+    for log in (results / "logs").rglob("*.log"):
+        stage = stage_of(log.relative_to(results / "logs"))
+        if stage in asking:
+            checked.add(stage)
+            assert re.search(r"^\d\d:\d\d:\d\d device: \S", log.read_text(), flags=re.MULTILINE), log
+    assert len(checked) >= 8
 
 
 def test_a_second_run_does_nothing(project):
@@ -98,11 +118,11 @@ def test_a_second_run_does_nothing(project):
         ),
         ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
         ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
-        ("evaluation={figures: {cases: 1}}", {"figure_cases", "pack_viewer", "make_report"}),
+        ("evaluation={figures: {cases: 1}}", {"figure_cases", "figure_memorisation", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
             "evaluation={images: {batch_size: 7}}",
-            {"extract_real_features", "extract_synthetic_features", *IMAGE_TABLES},
+            {"extract_real_features", "extract_synthetic_features", *AUDIT, *IMAGE_TABLES},
         ),
         ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
         (

@@ -110,6 +110,19 @@ def test_controls_have_their_places_and_names(tmp_path):
     assert "control" not in ratio_figure(tmp_path, study(tmp_path), suffix=".svg").read_text()
 
 
+def test_six_systems_stand_side_by_side_and_none_is_cut_off(tmp_path):
+    names = [f"system_{number}" for number in range(6)]
+    mixes = [("none", 0.0, False), *((name, ratio, False) for name in names for ratio in (1.0, 2.0))]
+    files = study(tmp_path, seeds=(0,), mixes=mixes)
+    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    for axes in dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv")).axes:
+        low, high = axes.get_xlim()
+        squares = np.sort([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"])
+        assert len(squares) == 12 and np.diff(squares).min() > 0.1
+        assert low < squares[0] - 0.05 and squares[-1] + 0.05 < high
+        assert squares[5] < 1.5 < squares[6], "each beside its own ratio"
+
+
 def test_a_table_of_other_arms_is_refused(tmp_path, scores):
     table = pd.read_csv(tmp_path / "ratio.csv", dtype=str, keep_default_na=False)
     table[table.arm != "real + 2x synthetic"].to_csv(tmp_path / "ratio.csv", index=False)

@@ -214,6 +214,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(page):
     page.resize(*PHONE, mobile=True)
     page.execute_script("for (const box of document.querySelectorAll('details')) box.open = true")
     wait(page, shown)
+    name = "synthetic, of a_system_with_a_rather_long_name: SliceAug-00000-000"
+    page.execute_script("document.querySelector('#viewer-case option').textContent = arguments[0]", name)
     width = page.execute_script("return [document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]")
     assert width == [PHONE[0]] * 3
     assert page.execute_script("return document.querySelector('#ratios .wide').scrollWidth") > PHONE[0]

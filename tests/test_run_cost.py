@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +18,6 @@ from workflow_scripts.reporting.blocks import Run
 from workflow_scripts.reporting.run_cost import device_of, read_jobs, stage_of
 from workflow_scripts.reporting.sections.cost import cost as cost_section
 from workflow_scripts.reporting.tables import read_mixed_csv
-from workflow_scripts.training.devices import describe
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 GPU = "NVIDIA H100 80GB HBM3"
@@ -40,12 +41,17 @@ def run(tmp_path) -> Path:
     job(tmp_path, "find_cases", 0.2, "NA", "NA")
     job(tmp_path, "preprocess/0", 100.0, "180.00", "500.00")
     job(tmp_path, "preprocess/1", 140.5, "200.25", "750.50")
-    resumed = (
-        f"12:00:00 generator: on 2 x {GPU}, bf16 autocast\n12:00:01 generator: goes on from the checkpoint of step 40\n"
-    )
+    resumed = f"12:00:00 device: {GPU}\n12:00:00 generator: on 2 x {GPU}, bf16 autocast\n12:00:01 generator: goes on from the checkpoint of step 40\n"
     job(tmp_path, "n_real~20/train_generator/slice_ldm", 3600.0, "4000.00", "9000.00", resumed)
-    job(tmp_path, "n_real~50/train_generator/slice_ldm", 7200.0, "8000.00", "8000.00", f"x: on {GPU}, fp32\n")
-    job(tmp_path, "n_real~20/synthesize/slice_ldm/0", 60.0, "50.00", "900.00", f"m: 4 cases, DDIM, on {GPU}, fp32\n")
+    job(
+        tmp_path,
+        "n_real~50/train_generator/slice_ldm",
+        7200.0,
+        "8000.00",
+        "8000.00",
+        f"device: {GPU}\nx: on {GPU}, fp32\n",
+    )
+    job(tmp_path, "n_real~20/synthesize/slice_ldm/0", 60.0, "50.00", "900.00", f"12:00:00 device: {GPU}\n")
     return tmp_path
 
 
@@ -156,31 +162,29 @@ def test_a_run_without_benchmark_files_is_told_what_to_do(tmp_path):
         table_of(tmp_path)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "32", "16-mixed"])
-def test_the_phrase_of_the_programs_is_understood(precision):
-    """What `describe` says of this machine's CPU, and what it would say of GPUs."""
-    line = f"12:00:00 generator x: 12 cases, on {describe(torch.device('cpu'), precision)}\n"
-    assert device_of(line) == (0, "CPU")
-    gpu = line.replace(re.search("CPU with [0-9]+ threads", line)[0], GPU)
-    assert device_of(gpu) == (1, GPU)
-    assert device_of(gpu.replace(GPU, f"4 x {GPU}")) == (4, GPU)
+PROGRAM = """
+import torch
+from workflow_scripts.base.cli import log, run_program
+from workflow_scripts.training.devices import default_device, describe
+def main():
+    for _ in range(2):
+        device = default_device()
+    log.info("x: 12 cases, on %s", describe(device, {precision!r}, {devices}))
+run_program(main)
+"""
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("devices", [1, 2])
-def test_the_name_of_this_gpu_is_understood(devices):
-    line = f"12:00:00 x: on {describe(torch.device('cuda'), 'bf16', devices)}"
-    assert device_of(line) == (devices, torch.cuda.get_device_name())
-
-
-def test_every_rule_on_a_gpu_has_a_program_that_names_its_device():
-    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    rules = [part for part in text.split("\nrule ")[1:] if "gpu=" in part]
-    assert len(rules) == 8
-    for rule in rules:
-        program = ROOT / "workflow_scripts" / (re.search(r"python -m workflow_scripts\.(\w+)", rule)[1] + ".py")
-        names_it = "describe(" in program.read_text() or "train(" in program.read_text()
-        assert names_it, f"{program.name} does not say what it computes on"
+@pytest.mark.parametrize("precision", ["bf16", "32", "16-mixed"])
+def test_what_a_program_logs_of_its_device_is_understood(precision, devices):
+    code = PROGRAM.format(precision=precision, devices=devices)
+    log = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stderr
+    assert log.count("device: ") == 1
+    expected = (devices, torch.cuda.get_device_name()) if torch.cuda.is_available() else (0, "CPU")
+    assert device_of(log) == expected
+    name = re.search("device: (.*)", log)[1]
+    text = re.sub(r"CPU with \d+ threads", GPU, log).replace(f"device: {name}", f"device: {GPU}").replace(name, GPU)
+    assert device_of(text) == (devices, GPU)
 
 
 def test_logs_and_benchmarks_of_a_rule_lie_at_the_same_place():

@@ -56,7 +56,12 @@ def many_arms() -> dict:
         "systems": ["slice_ldm", "lsgan_3d"],
         "demo_cohort": {"cases": 220},
         "splits": {"n_real": [20, 50, 100], "val": 20, "test": 100},
-        "segmentation": {"ratios": [0, 0.5, 1, 2, 3, 4, 6], "synthetic_only_ratios": [1], "seeds": [0, 1, 2, 3, 4]},
+        "segmentation": {
+            "ratios": [0, 0.5, 1, 2, 3, 4, 6],
+            "synthetic_only_ratios": [1],
+            "seeds": [0, 1, 2, 3, 4],
+            "controls": {"switch_augmentation": False, "oversampled_ratios": []},
+        },
         "synthesis": {"block_size": 40},
     }
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.evaluation.two_sample import energy_distance, energy_test, holm, kolmogorov_smirnov
+from workflow_scripts.evaluation.two_sample import energy_distance, energy_test, kolmogorov_smirnov
 
 
 def samples(seed, n=12, m=9, features=3, shift=0.0):
@@ -65,17 +65,3 @@ def test_kolmogorov_smirnov_is_scipys_and_the_largest_step_by_hand():
     statistic, p = kolmogorov_smirnov(one, other)
     assert statistic == 0.5
     assert p == pytest.approx(stats.ks_2samp(one, other, method="exact").pvalue)
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(holm([0.5, 0.9]), [1.0, 1.0])
-    np.testing.assert_allclose(holm([0.2]), [0.2])
-    assert len(holm([])) == 0
-
-
-def test_holm_never_is_below_p_nor_above_bonferroni():
-    p = np.random.default_rng(0).uniform(0, 0.2, 30)
-    adjusted = np.asarray(holm(p))
-    assert (adjusted >= p).all() and (adjusted <= np.minimum(1, 30 * p) + 1e-15).all()
-    assert (np.diff(adjusted[np.argsort(p)]) >= 0).all()

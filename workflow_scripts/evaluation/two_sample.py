@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp
 
 _ROWS_AT_ONCE = 256  # permutations: bounds memory
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values (k,) adjusted for the number of tests (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return adjusted
 
 
 def kolmogorov_smirnov(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

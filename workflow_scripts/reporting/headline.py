@@ -17,8 +17,8 @@ _WORDS = {
 }
 
 
-def _count(amount: int, noun: str) -> str:
-    return f"{amount} {noun}{'s' * (amount != 1)}"
+def _count(amount: float, noun: str) -> str:
+    return f"{amount:g} {noun}{'s' * (amount != 1)}"
 
 
 def headline(table: pd.DataFrame) -> list[str]:
@@ -40,15 +40,15 @@ def headline(table: pd.DataFrame) -> list[str]:
 
     mixes = {n_real: [] for n_real in real}
     for arm, row in rows:
-        if not arm.is_real_only and not arm.synthetic_only:
+        if not (arm.is_real_only or arm.is_control or arm.synthetic_only):
             mixes[arm.n_real].append((arm, row))
     best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
     if not best:
         return [*sentences, "No mix of real and synthetic cases was trained.", "So nothing was compared."]
     tried = max(len(found) for found in mixes.values())
     changes = "; ".join(
-        f"{number(row.dice_difference, 3, True)} with {n_real} patients ({arm.ratio:g} synthetic cases of {arm.system} "
-        f"for each of them; {_interval(row)})"
+        f"{number(row.dice_difference, 3, True)} with {n_real} patients ({_count(arm.ratio, 'synthetic case')} of "
+        f"{arm.system} for each of them; {_interval(row)})"
         for n_real, (arm, row) in best.items()
     )
     lead = f"The best of {tried} mixes with synthetic cases" if tried > 1 else "The one mix with synthetic cases"

@@ -16,6 +16,7 @@ from .tables import REGION_NAMES, arm_of
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
 SMALLEST_SPAN = 0.1  # of a Dice axis: a shorter one magnifies noise, and has no length where all values are equal
+SPREAD = 0.66  # of the systems at one ratio: they stay clear of the next
 ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
@@ -57,22 +58,24 @@ def _draw_panel(
     axes.axhline(real_seeds.mean(), color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     axes.plot(np.full(len(real_seeds), -SEED_SHIFT), real_seeds, **ONE_SEED, color=INK)
 
+    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
+    step = min(0.3, SPREAD / max(1, len(systems) - 1))
+
     def draw(arm: Arm, x: float, colour: str, marker: str) -> float:
         """The arm's seeds, interval and mean at `x`; returns the mean."""
         seeds = score_array(rows_of(scores, arm, region), "dice").mean(axis=0)
         interval = _interval(_row_of(table, arm, region), real_seeds.mean())
         if interval:
             axes.plot([x, x], interval, marker="_", markersize=7, linewidth=1.2, color=colour, zorder=3)
-        axes.plot(np.full(len(seeds), x - SEED_SHIFT), seeds, **ONE_SEED, color=colour)
+        axes.plot(np.full(len(seeds), x - min(SEED_SHIFT, step / 2)), seeds, **ONE_SEED, color=colour)
         axes.plot(x, seeds.mean(), marker, color=colour, markersize=4, zorder=5)
         return seeds.mean()
 
     for arm in (arm for arm in arms if arm.is_control):
         draw(arm, places[_position_key(arm)], INK, "^")
-    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
     for number, system in enumerate(systems):
         colour = SYSTEM_COLOURS[number % len(SYSTEM_COLOURS)]
-        shift = (number - (len(systems) - 1) / 2) * 0.3
+        shift = (number - (len(systems) - 1) / 2) * step
         line = [(0.0, real_seeds.mean())]
         for arm in (arm for arm in arms if arm.system == system):
             x = places[_position_key(arm)] + shift

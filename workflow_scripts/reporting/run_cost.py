@@ -15,10 +15,10 @@ from .text_tables import markdown_table
 
 JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")
 TOTAL = "all stages"
-# The phrase of `training.devices.describe`, at the end of a log line.
-_DEVICE = re.compile(
-    r"\bon (?:(\d+) x )?(.+?)(?: with \d+ threads)?, (?:bf16 autocast|fp16 autocast|fp32)$", re.MULTILINE
-)
+# What `training.devices` writes into the log of every program that runs a network: `default_device`, and for several
+# GPUs `describe`.
+_NAMED = re.compile(r"^(?:\d\d:\d\d:\d\d )?device: (.+)$", re.MULTILINE)
+_COUNTED = re.compile(r"\bon (\d+) x .+, (?:bf16 autocast|fp16 autocast|fp32)$", re.MULTILINE)
 _RESUMED = re.compile(r"goes on from the checkpoint of step \d+|going on after step \d+")
 
 
@@ -30,10 +30,10 @@ def stage_of(benchmark: Path) -> str:
 
 def device_of(log: str) -> tuple[int, str]:
     """(GPUs, name of the device) that the log of a job names; (0, "CPU") where it names none: it ran no network."""
-    found = _DEVICE.findall(log)
-    if not found or found[-1][1] == "CPU":
+    named, counted = _NAMED.findall(log), _COUNTED.findall(log)
+    if not named or named[-1] == "CPU":
         return 0, "CPU"
-    return int(found[-1][0] or 1), found[-1][1]
+    return int(counted[-1]) if counted else 1, named[-1]
 
 
 def read_jobs(run: Path, stages: Sequence[str]) -> pd.DataFrame:

@@ -150,6 +150,7 @@ class _Reader:
             said = block.get("message", "None")
             job.message = said if said != "None" else f"ended by {signal_name}" if signal_name else ""
             job.slurm_log = (self.group_log if grouped else "") or job.slurm_log
+        job.log = job.log or logs[0]
         if len(logs) > 1:
             job.slurm_log = logs[-1]
 

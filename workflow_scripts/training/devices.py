@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cache
 
 import torch
 
+from ..base.cli import log
 from ..base.errors import UserError
 from .cards import take_cards
 
@@ -16,9 +18,20 @@ def use_threads(threads: int) -> None:
 
 
 def default_device() -> torch.device:
-    """The GPU where there is one, else the CPU. Of several, one that no other program of the project has taken."""
+    """The GPU where there is one, else the CPU. Of several, one that no other program of the project has taken.
+
+    Its name goes to the log, where the cost table finds it.
+    """
     take_cards(1, torch.cuda.device_count())
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _name_in_log(device.type)
+    return device
+
+
+@cache
+def _name_in_log(kind: str) -> None:
+    """Once in a process."""
+    log.info("device: %s", torch.cuda.get_device_name() if kind == "cuda" else "CPU")
 
 
 def _cpu_has_bf16() -> bool:
@@ -36,7 +49,7 @@ def resolve_precision(precision: str, device: torch.device | None = None) -> str
 
 
 def describe(device: torch.device, precision: str, devices: int = 1) -> str:
-    """One phrase for logs: device and precision. The cost table reads it, after the word "on"."""
+    """One phrase for logs: device and precision. After the word "on" the cost table finds the number of GPUs in it."""
     arithmetic = {"bf16": "bf16 autocast", "16-mixed": "fp16 autocast"}.get(precision, "fp32")
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU with {threads} threads"

@@ -103,8 +103,8 @@ def _too_long(ask: Ask, places: list[Partition]) -> str:
     if minutes <= longest:
         return ""
     return (
-        f"{minutes:g} minutes, and it ends jobs after {longest:g}; write `runtime: {longest:g}` for them (a training that "
-        "is cut off resumes in the next try) in set-resources"
+        f"{minutes:g} minutes, and it ends jobs after {longest:g}; write `runtime: {longest:g}` (a training that "
+        "needs longer saves, queues again and goes on) for them in set-resources"
     )
 
 

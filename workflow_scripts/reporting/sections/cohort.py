@@ -22,7 +22,9 @@ def gate(run: Run) -> Section:
         kinds = kinds.str.replace(_NUMBER, "…", regex=True)
         counts = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
         reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
-        said = f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draws refused"
+        said = (
+            f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draw{'s' * (len(table) != 1)} refused"
+        )
         blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
         if len(table):
             frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table, Text
 from ..image_tables import image_notes, image_parts
-from ..tables import number
+from ..tables import REGION_NAMES, number
 
 
 def _system_of(path) -> tuple[str, str]:
@@ -54,8 +54,13 @@ def reconstruction(run: Run) -> Section:
     for label, table in run.labelled("reconstruction"):
         for (metric, channel), part in table.groupby(["metric", "channel"], sort=False):
             means = part.groupby("plane", sort=False).value.mean()
-            digits = 1 if metric == "psnr" else 3
-            row = {"model": label, "metric": metric, "channel": channel, "cases": part.case_id.nunique()}
+            digits = 1 if metric.startswith("psnr") else 3
+            row = {
+                "model": label,
+                "metric": metric,
+                "channel": REGION_NAMES.get(channel, channel),
+                "cases": part.case_id.nunique(),
+            }
             rows.append(row | {plane: number(mean, digits) for plane, mean in means.items()})
     if not rows:
         return Section("reconstruction", title, [Text("Not measured.")])

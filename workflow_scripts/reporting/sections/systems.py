@@ -33,7 +33,8 @@ def compute(run: Run) -> Section | None:
     if table is None:
         return None
     blocks = []
-    for name, part in (("This run", readable_costs(table)), ("The paper's settings", readable_published(table))):
-        blocks += [Heading(name), Table(f"cost of the systems: {name}", part)]
+    parts = (("This run", readable_costs(table), 1), ("The paper's settings", readable_published(table), 4))
+    for name, part, text_columns in parts:
+        blocks += [Heading(name), Table(f"cost of the systems: {name}", part, text_columns)]
     blocks += [Notes(compute_notes(table)), _made(run, "compute", "systems", "evaluation.cost.volumes")]
     return Section("compute", "What each system costs to compute", blocks)
