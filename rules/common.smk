@@ -191,6 +191,33 @@ def copy_gate_options(wildcards, input):
     return f"--refuse-copies {shlex.quote(str(Path(input.copies[0]).parent))} --false-positive-rate {rate}"
 
 
+AUDIT_IMAGES = {key: config["evaluation"]["images"][key] for key in ("batch_size", "planes", "min_brain_fraction")}
+
+
+def audit_block(wildcards):
+    gate = {key: config["memorisation"][key] for key in ("action", "false_positive_rate")}
+    decoding = {"slices_per_batch": config["synthesis"]["slices_per_batch"]}
+    decoding["depth_decoder"] = wildcards.system in DEPTH_DECODED
+    return block(images=AUDIT_IMAGES, **gate, **decoding)
+
+
+def copy_control_files(wildcards):
+    """Latents and generator by which the audit decodes training cases; none for a system in voxel space."""
+    latents = space_of(wildcards).get("latents")
+    if latents is None:
+        return []
+    model = f"{RUN}/n_real~{wildcards.n_real}/generator/{wildcards.system}"
+    files = [f"{latents}/latents.safetensors", f"{model}/model.safetensors", f"{model}/model.json"]
+    return files + attached_depth_decoder(wildcards)
+
+
+def copy_control_options(wildcards, input):
+    if not input.control:
+        return ""
+    latents, model = (shlex.quote(str(Path(input.control[place]).parent)) for place in (0, 1))
+    return f"--latents {latents} --model {model}"
+
+
 def data_root(wildcards):
     return DATA_ROOT
 

@@ -48,7 +48,7 @@ rule calibrate_memorisation:
         runtime="4h",
         gpu=1,
     params:
-        config=block(**IMAGE_FEATURES),
+        config=block(**AUDIT_IMAGES),
         volumes=VOLUMES,
         reference=subpath(input.reference, parent=True),
         code=code("calibrate_memorisation"),
@@ -67,6 +67,7 @@ rule audit_memorisation:
         features=rules.calibrate_memorisation.output.features,
         cases=rules.gather_synthetic.output.cases,
         rejected=rules.gather_synthetic.output.rejected,
+        control=copy_control_files,
     output:
         table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation.tsv",
         summary=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation_summary.tsv",
@@ -82,17 +83,15 @@ rule audit_memorisation:
         runtime="4h",
         gpu=1,
     params:
-        config=block(
-            images=IMAGE_FEATURES,
-            **{key: config["memorisation"][key] for key in ("action", "false_positive_rate")},
-        ),
+        config=audit_block,
+        control=copy_control_options,
         reference=subpath(input.reference, parent=True),
         synthetic=subpath(input.cases, parent=True),
         code=code("audit_memorisation"),
     shell:
         "python -m workflow_scripts.audit_memorisation --config {params.config:q} --reference {params.reference:q}"
         " --real {input.real:q} --features {input.features:q} --synthetic {params.synthetic:q}"
-        " --table {input.cases:q} --rejected {input.rejected:q} --n-real {wildcards.n_real}"
+        " --table {input.cases:q} --rejected {input.rejected:q} {params.control} --n-real {wildcards.n_real}"
         " --system {wildcards.system:q} --out {output.table:q} --summary {output.summary:q}"
         " --threads {threads} 2>&1 | tee {log:q}"
 

@@ -1,8 +1,11 @@
 """Find the nearest training case of every synthetic case, and say which are nearer than real cases come.
 
-Writes --out, a row a synthetic, held-out and training case, and --summary, a row a measure and origin of thresholds.
+Writes --out, a row a synthetic, control, held-out and training case, and --summary, a row a measure and origin of the
+threshold. Controls are training cases decoded from their latents (--model, --latents; none for a system in voxel
+space): what a generator that copies them would make, and so what the audit can catch at best.
 Config (--config): action (audit, warn: warn of each copy, refuse: the gate has refused them before), the
-false_positive_rate of the thresholds, and images: as evaluation.images.
+false_positive_rate of the thresholds, images: as of calibrate_memorisation, depth_decoder and slices_per_batch: as of
+the synthesis.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from workflow_scripts.evaluation.audit import (
     summary_rows,
 )
 from workflow_scripts.evaluation.memorisation import is_copy_reason, load_reference
+from workflow_scripts.evaluation.memorisation_control import decoded_training_cases
 from workflow_scripts.training.devices import use_threads
 
 
@@ -38,11 +42,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
     parser.add_argument("--table", type=Path, required=True, help="cases.tsv of the synthetic cases")
     parser.add_argument("--rejected", type=Path, required=True, help="rejected.tsv of the synthetic cases")
+    parser.add_argument("--model", type=Path, help="folder of the trained generator, for the control")
+    parser.add_argument("--latents", type=Path, help="folder of the training cases' latents, for the control")
     parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--out", type=Path, required=True, help="memorisation.tsv")
     parser.add_argument("--summary", type=Path, required=True, help="memorisation_summary.tsv")
     args = parser.parse_args(argv)
+    if (args.model is None) != (args.latents is None):
+        raise UserError("give both --model and --latents, or neither")
     use_threads(args.threads)
     settings = {"action": "audit", "false_positive_rate": 0.05, "images": {}} | args.config
     reference, real = load_reference(args.reference), read_tsv(args.real)
@@ -60,6 +68,12 @@ def main(argv: list[str] | None = None) -> None:
             found = audit_row(reference, train_features, case_id, image, levels, read(image))
             rows.append({"group": "synthetic", "patient_id": ""} | found)
             bar.update()
+    if args.model is not None:
+        decoding = {key: settings[key] for key in ("depth_decoder", "slices_per_batch") if key in settings}
+        for case_id, image, levels in decoded_training_cases(args.model, args.latents, decoding):
+            reference.check_shape(case_id, image, levels)
+            found = audit_row(reference, train_features, case_id, image, levels, read(image))
+            rows.append({"group": "control", "patient_id": ""} | found)
     limits = limits_from(real, settings["false_positive_rate"])
     table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits)
     refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))

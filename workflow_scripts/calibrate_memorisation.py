@@ -2,7 +2,7 @@
 themselves, each to the other patients. This is what synthetic cases are judged by; it judges no real case.
 
 Writes --out, a row a real case, and --features, the training cases' features, as they are and mirrored.
-Config (--config): as evaluation.images: weights, sha256, batch_size, planes, min_brain_fraction.
+Config (--config): as evaluation.images: batch_size, planes, min_brain_fraction.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
                 known_features = features[train.index(case_id), 0] if group == "train" else read(image)
                 row = audit_row(reference, features, case_id, image, levels, known_features, left_out=own)
                 rows.append({"group": group, "patient_id": own} | row)
-                bar.update(int(group == "held_out"))
+                if group == "held_out":
+                    bar.update()
     from safetensors.numpy import save_file
 
     with atomic(args.features) as temporary:

@@ -23,8 +23,6 @@ from .volume_features import volume_features
 from .volume_likeness import coarse_mask
 
 FEATURE_SETTINGS = {
-    "weights": "package",
-    "sha256": None,
     "batch_size": 32,
     "planes": ["axial", "sagittal", "coronal"],
     "min_brain_fraction": 0.05,
@@ -32,7 +30,13 @@ FEATURE_SETTINGS = {
 
 
 def feature_settings(config: dict) -> dict:
-    """The block evaluation.images with its defaults. Raises UserError for planes that are none."""
+    """Keys of evaluation.images with their defaults. Raises UserError for planes that are none, or another key.
+
+    The network is the packaged one whatever `evaluation.images` measures by: it needs planes, on any machine.
+    """
+    unknown = sorted(set(config) - set(FEATURE_SETTINGS))
+    if unknown:
+        raise UserError(f"memorisation audit: unknown key `{unknown[0]}`; known keys: {', '.join(FEATURE_SETTINGS)}")
     settings = FEATURE_SETTINGS | config
     if not settings["planes"] or set(settings["planes"]) - set(PLANES):
         raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {settings['planes']}")
@@ -44,7 +48,7 @@ class FeatureReader:
 
     def __init__(self, settings: dict, grid: dict):
         self.settings, self.spacing_mm, self.device = settings, grid["spacing_mm"], default_device()
-        self.network = load_feature_network(settings["weights"], settings["sha256"]).to(self.device)
+        self.network = load_feature_network().to(self.device)
         self.size = fitting_slice_size(grid["size"])
 
     def __call__(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
@@ -128,19 +132,19 @@ def judged(table: pd.DataFrame, limits: Mapping[tuple[str, str], Limits]) -> pd.
 
 
 def _copies(table: pd.DataFrame, key: tuple[str, str], limits: Limits) -> list[bool]:
-    prefix = MEASURES[key[1]]
-    pairs = zip(table[f"{prefix}similarity"], table[f"{prefix}margin"], strict=True)
-    return [limits.exceeded(*pair) for pair in pairs]
+    return [limits.exceeded(margin) for margin in table[f"{MEASURES[key[1]]}margin"]]
 
 
 def summary_rows(table: pd.DataFrame, limits: Mapping[tuple[str, str], Limits]) -> list[dict]:
     """A row an origin of thresholds and a measure.
 
-    ``copies`` of ``n_synthetic``; ``held_out_above``, how many of ``n_held_out`` real cases exceed the thresholds of
-    the training cases (the gate's own error; empty for thresholds that come from these cases), and both thresholds.
+    ``copies`` of ``n_synthetic``; ``held_out_above``, how many of ``n_held_out`` real cases exceed the threshold of
+    the training cases (the gate's own error; empty for the threshold that comes from these cases);
+    ``control_caught`` of ``n_control`` training cases that were passed through the autoencoder; and
+    ``synthetic_above_similarity``, how many are nearer than the real cases' similarity threshold, copies or not.
     """
-    groups = {name: table[table.group == name] for name in ("synthetic", "held_out")}
-    synthetic, held_out = groups.values()
+    groups = {name: table[table.group == name] for name in ("synthetic", "held_out", "control")}
+    synthetic, held_out, control = groups.values()
     rows = []
     for (origin, measure), limit in limits.items():
         prefix = MEASURES[measure]
@@ -153,10 +157,12 @@ def summary_rows(table: pd.DataFrame, limits: Mapping[tuple[str, str], Limits]) 
                 "copies": above["synthetic"],
                 "n_held_out": len(held_out),
                 "held_out_above": above["held_out"] if origin == "train" else None,
-                "n_threshold_patients": limit.similarity.n,
-                "false_positive_rate": round(limit.similarity.false_positive_rate, 6),
-                "similarity_threshold": limit.similarity.value,
+                "n_control": len(control),
+                "control_caught": above["control"],
+                "n_threshold_patients": limit.margin.n,
+                "false_positive_rate": round(limit.margin.false_positive_rate, 6),
                 "margin_threshold": limit.margin.value,
+                "similarity_threshold": limit.similarity.value,
                 "synthetic_median_similarity": synthetic[f"{prefix}similarity"].median(),
                 "synthetic_largest_similarity": synthetic[f"{prefix}similarity"].max(),
                 "held_out_median_similarity": held_out[f"{prefix}similarity"].median(),

@@ -45,7 +45,7 @@ def nearest_pairs(pairs: Sequence[Pair], title: str) -> Figure:
             squeeze=False,
             layout="constrained",
         )
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
+        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.11, wspace=0.0, hspace=0.0)
         for axes in grid.flat:
             axes.axis("off")
         for row, pair in zip(grid, pairs, strict=True):
@@ -56,7 +56,8 @@ def nearest_pairs(pairs: Sequence[Pair], title: str) -> Figure:
 
 def _draw_pair(row: np.ndarray, pair: Pair) -> None:
     slices = largest_slices(pair.case.levels)
-    row[0].set_title(pair.words, fontsize=7.5, loc="left", pad=2)
+    words = row[0].text(0, 1.03, pair.words, fontsize=7.5, transform=row[0].transAxes, va="bottom")
+    words.set_in_layout(False)  # it runs over the whole row and must not widen its first picture
     for first, plane in zip((0, len(PARTS)), PLANES, strict=True):
         for axes, case in zip(row[first : first + 2], (pair.case, pair.training), strict=True):
             draw_plane(axes, case, REGIONS[:1], plane, slices[plane])

@@ -1,0 +1,49 @@
+"""What a generator that copies its training cases would make: their latents, decoded as synthetic cases are.
+
+A latent generator cannot copy better than its autoencoder can. The audit's power is its share of these cases caught.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..base.errors import UserError
+from ..diffusion.gate import brain_mask
+from ..diffusion.settings import SynthesisSettings
+from ..diffusion.synthesis import cut_to_brain, decode, load_generator
+from ..training.devices import default_device
+
+MOST_CASES = 20  # evenly spaced over the training cases: a share needs no more
+
+
+def decoded_training_cases(
+    model: str | os.PathLike, latents: str | os.PathLike, decoding: dict
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Case id, image (M, D, H, W) in [-1, 1] and levels (D, H, W) of at most `MOST_CASES` training cases.
+
+    Parameters
+    ----------
+    model, latents : folders of the generator and of extract_latents
+    decoding : depth_decoder and slices_per_batch, as in `SynthesisSettings`
+
+    Raises UserError for damaged files, and for latents of other cases than the model was trained on.
+    """
+    settings = SynthesisSettings.from_config(decoding)
+    generator = load_generator(model, default_device(), settings.depth_decoder)
+    path = Path(latents) / "latents.safetensors"
+    try:
+        means = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} holds no latents ({error}): run `snakemake -R extract_latents`") from None
+    if set(means) != set(generator.contract["training_case_ids"]):
+        raise UserError(f"{path} holds other cases than {model} was trained on: give the latents of its train subset")
+    case_ids = sorted(means)
+    for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
+        image, levels = decode(generator, means[case_ids[place]].to(generator.device), settings)
+        yield (case_ids[place], *cut_to_brain(image, levels, brain_mask(image)))
