@@ -62,7 +62,7 @@ def compare(files: FeatureFiles, n: int, dimension: int) -> None:
     settings = Settings(neighbours=min(5, n - 1), samples=2000, confidence=0.95, seed=0)
     sets = {name: CaseSet([str(index) for index in range(n)], files) for name in SETS}
     for group in groups(sets, list(PLANES), MODALITIES, dimension):
-        list(distances(group, n, dict.fromkeys(SETS, 0), settings))
+        list(distances(group, n, *[dict.fromkeys(SETS, 0)] * 2, settings))
 
 
 def main() -> None:

@@ -66,6 +66,7 @@ def test_intervals_of_shares_and_counts():
     low, high = manifold_interval("density", np.array([0.0, 1.0, 2.0, 1.0]), 500, 0.95, rng)
     assert 0 <= low < 1 < high <= 2
     assert manifold_interval("recall", np.ones(1), 100, 0.95, rng) is None
+    assert manifold_interval("density", np.zeros(5), 100, 0.95, rng) is None, "no spread was seen"
 
 
 @pytest.mark.parametrize("neighbours", [0, 4])

@@ -143,9 +143,9 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
 def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):
     text = Page(report(run)).text
     assert "slice_ldm 20 FID lower 61.2 23.5 3 400 slice images" in text
-    assert "KID x 1000 lower 12.34 [11.34, 14.34] -0.50 [-1.50, 1.50] 3 3 cases" in text
+    assert "KID lower 0.0123 [0.0113, 0.0143] -0.0005 [-0.0015, 0.0015] 3 3 cases" in text
     assert "precision higher 0.50 [0.50, 0.50] 0.75 [0.75, 0.75]" in text
-    assert "slice_ldm 20 axial t1n 61.2 (23.5) 12.34 (-0.50)" in text
+    assert "slice_ldm 20 axial t1n 61.2 (23.5) 0.0123 (-0.0005)" in text
     assert "through-plane gradient ratio near real 1.500 [1.499, 1.502] 1.250" in text
     assert "fewer slice images than the 1280 features" in text
     assert "EfficientNet-Lite0 (ImageNet) (SHA-256 of the weights abcdef012345)" in text
@@ -216,7 +216,7 @@ def test_what_was_not_measured_is_said_in_the_image_table(run):
     table = images_table(400)
     write_images(run.folder, table[table.metric.isin(("fid", "kid"))].assign(lower=None, upper=None))
     text = (run.folder / "tables/images.md").read_text()
-    assert "12.34" in text and "[" not in text.split("## All planes")[1].split("## By")[0]
+    assert "0.0123" in text and "[" not in text.split("## All planes")[1].split("## By")[0]
     assert "by balls around cases (not measured)" in text
 
 

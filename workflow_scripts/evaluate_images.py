@@ -87,7 +87,10 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name in SETS
     }
-    count = {name: {plane: sum(map(len, found.values())) for plane, found in slices[name].items()} for name in SETS}
+    drawn = {name: {plane: sum(map(len, found.values())) for plane, found in slices[name].items()} for name in SETS}
+    everything = {
+        name: {plane: int(rows_of[name].loc[ids[name], f"{plane}_slices"].sum()) for plane in planes} for name in SETS
+    }
     intervals = settings["intervals"]
     chosen = Settings(
         settings["neighbours"], intervals["bootstrap_samples"], intervals["confidence"], intervals["seed"]
@@ -96,7 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     with track(len(planes) * len(modalities) * 3 * n, f"image metrics, {args.system}", unit="case") as bar:
         for group in groups(sets, planes, modalities, int(about.feature_dimension), bar.update):
             of_group = planes if group.plane == "joint" else [group.plane]
-            rows += distances(group, n, {s: sum(count[s][p] for p in of_group) for s in SETS}, chosen)
+            counts = [{s: sum(found[s][p] for p in of_group) for s in SETS} for found in (drawn, everything)]
+            rows += distances(group, n, *counts, chosen)
     ratios = {
         "synthetic": rows_of["synthetic"].loc[ids["synthetic"]],
         "real": rows_of["reference"].loc[ids["reference"]],

@@ -53,10 +53,13 @@ def _row(metric: str, plane: str, modality: str, comparison: str, value: float, 
     return row | {"metric": metric, "plane": plane, "modality": modality, "comparison": comparison} | rest
 
 
-def distances(group: Group, n: int, n_slices: dict[str, int], settings: Settings) -> Iterator[dict]:
+def distances(
+    group: Group, n: int, drawn: dict[str, int], n_slices: dict[str, int], settings: Settings
+) -> Iterator[dict]:
     """Rows of one group of planes and modalities, n cases a set; manifolds and MMD for all modalities together alone.
 
-    n_slices: slices of each set in the group, all modalities of a slice counted once.
+    drawn: slices of each set in the group that count for the Fréchet distance, all modalities of a slice counted once;
+    n_slices: all of its slices, which make the means of the cases.
     """
     squared = squared_distances(group.gram)
     place = {name: slice(index * n, (index + 1) * n) for index, name in enumerate(SETS)}
@@ -64,11 +67,11 @@ def distances(group: Group, n: int, n_slices: dict[str, int], settings: Settings
     bandwidth = median_distance(squared[reference, reference]) if n > 1 else 0.0
     neighbours = min(settings.neighbours, n - 1)
     for name in ("synthetic", "floor"):
-        counts = {"n_cases": n, "n_reference_cases": n, "n_slices": n_slices[name]}
-        counts["n_reference_slices"] = n_slices["reference"]
+        counts = {"n_cases": n, "n_reference_cases": n}
+        of_slices = {"n_slices": drawn[name], "n_reference_slices": drawn["reference"]}
         about = (group.plane, group.modality, name)
         fid = frechet_distance(group.gaussians[name], group.gaussians["reference"])
-        yield _row("fid", *about, fid, None, **counts, n_samples=group.gaussians[name].count)
+        yield _row("fid", *about, fid, None, **counts, **of_slices, n_samples=group.gaussians[name].count)
 
         both = np.r_[reference, place[name]]
         pair = np.ix_(both, both)
@@ -76,7 +79,7 @@ def distances(group: Group, n: int, n_slices: dict[str, int], settings: Settings
         if group.modality == "all" and bandwidth > 0:
             note = f"Gaussian kernel, bandwidth {bandwidth:.4g}: median distance of reference cases"
             kernels["mmd"] = (gaussian_kernel(squared[pair], bandwidth), note)
-        counts["n_samples"] = n
+        counts |= {"n_samples": n, "n_slices": n_slices[name], "n_reference_slices": n_slices["reference"]}
         for metric, (kernel, note) in kernels.items():
             rng = numpy_rng(settings.seed, "bootstrap over cases", metric, group.plane, group.modality)
             found = squared_mmd(kernel, n, settings.samples, settings.confidence, rng)

@@ -57,11 +57,13 @@ def manifold_interval(
     """Interval of the mean of `scores` (cases,), the other set and the manifolds held fixed.
 
     Wilson's for shares, which is no point where all cases agree; a bootstrap over cases for density. None with fewer than
-    two cases.
+    two cases, and for a density that is the same in all of them.
     """
     from scipy.stats import binomtest
 
     if metric not in SHARES:
+        if not np.ptp(scores):
+            return None
         return bootstrap_interval(scores[:, None], np.arange(len(scores)), samples, confidence, rng)
     if len(scores) < 2:
         return None

@@ -9,17 +9,17 @@ import pandas as pd
 from ..base.errors import UserError
 from .tables import NOT_MEASURED, number
 
-# metric -> (name, what is better, factor, digits)
+# metric -> (name, what is better, digits)
 SHOWN = {
-    "fid": ("FID", "lower", 1, 1),
-    "kid": ("KID x 1000", "lower", 1000, 2),
-    "mmd": ("MMD squared", "lower", 1, 3),
-    "precision": ("precision", "higher", 1, 2),
-    "recall": ("recall", "higher", 1, 2),
-    "density": ("density", "near real", 1, 2),
-    "coverage": ("coverage", "higher", 1, 2),
-    "ms_ssim": ("MS-SSIM of pairs", "near real", 1, 3),
-    "gradient_ratio": ("through-plane gradient ratio", "near real", 1, 3),
+    "fid": ("FID", "lower", 1),
+    "kid": ("KID", "lower", 4),
+    "mmd": ("MMD squared", "lower", 3),
+    "precision": ("precision", "higher", 2),
+    "recall": ("recall", "higher", 2),
+    "density": ("density", "near real", 2),
+    "coverage": ("coverage", "higher", 2),
+    "ms_ssim": ("MS-SSIM of pairs", "near real", 3),
+    "gradient_ratio": ("through-plane gradient ratio", "near real", 3),
 }
 OF_ONE_SET = ("ms_ssim", "gradient_ratio")
 
@@ -59,10 +59,10 @@ def _values(part: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _shown(row: pd.Series, interval: bool = True) -> str:
-    _, _, factor, digits = SHOWN[row.metric]
-    text = number(row.value * factor, digits)
+    digits = SHOWN[row.metric][2]
+    text = number(row.value, digits)
     if interval and not isinstance(row.lower, str):
-        text += f" [{number(row.lower * factor, digits)}, {number(row.upper * factor, digits)}]"
+        text += f" [{number(row.lower, digits)}, {number(row.upper, digits)}]"
     return text
 
 
@@ -77,7 +77,7 @@ def readable_images(table: pd.DataFrame) -> pd.DataFrame:
     chosen = table[(table.modality == "all") & table.plane.isin((widest_plane(table), "volume"))]
     rows = []
     for (n_real, system, metric), part in chosen.groupby(["n_real", "system", "metric"], sort=False):
-        name, better, _, _ = SHOWN[metric]
+        name, better, _ = SHOWN[metric]
         values = _values(part)
         own = values["synthetic"]
         samples = {"fid": f"{own.n_samples} slice images", "ms_ssim": f"{own.n_samples} pairs"}
