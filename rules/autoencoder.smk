@@ -89,7 +89,8 @@ rule train_depth_decoder:
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime="24h",
-        gpu=1,
+        gpu=depth_decoder_devices,
+        launcher="",
     params:
         config=depth_decoder_block,
         autoencoder=subpath(input.contract, parent=True),
@@ -99,7 +100,7 @@ rule train_depth_decoder:
         state=STATE,
         code=code("train_depth_decoder"),
     shell:
-        "python -m workflow_scripts.train_depth_decoder --config {params.config:q}"
+        "{resources.launcher} python -m workflow_scripts.train_depth_decoder --config {params.config:q}"
         " --autoencoder {params.autoencoder:q} --latents {params.latents:q} --splits {input.splits:q}"
         " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {params.out:q} --state {params.state:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

@@ -124,6 +124,10 @@ def autoencoder_devices(wildcards):
     return system_of_autoencoder(wildcards.name)["autoencoder"]["training"].get("devices", 1)
 
 
+def depth_decoder_devices(wildcards):
+    return system_of_autoencoder(wildcards.name)["depth_decoder"]["training"].get("devices", 1)
+
+
 def generator_devices(wildcards):
     system = config["system"][wildcards.system]
     return system.get("gan", system.get("diffusion"))["training"].get("devices", 1)

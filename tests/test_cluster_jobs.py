@@ -10,30 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.base import allocation
 from workflow_scripts.base.environment import use_node_scratch
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.slurm import allocation
 from workflow_scripts.training import cards, lock, tasks
 from workflow_scripts.training.interrupt import seconds_to_stop
 from workflow_scripts.training.state import StateFolder
 
 HERE = Path(__file__).parent
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        ("5", 5),
-        ("1:05", 65),
-        ("2:00:00", 7200),
-        ("3-00:00:10", 3 * 86400 + 10),
-        ("UNLIMITED", None),
-        ("INVALID", None),
-        ("", None),
-    ],
-)
-def test_slurms_time_left_is_read(said, seconds):
-    assert allocation.seconds_of(said) == seconds
 
 
 @pytest.mark.parametrize(("left", "stop"), [(60, 50), (3600, 3300), (600, 540), (5, 1), (None, None)])

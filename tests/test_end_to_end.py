@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -83,6 +84,20 @@ def test_control_and_masks_have_a_row_a_feature(results):
     assert (
         'id="control"' in report and 'id="masks"' in report and "One tumour of slice_ldm that grows and moves" in report
     )
+
+
+def test_snakemake_makes_its_own_report_without_network(project, monkeypatch):
+    for kind in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(kind, "http://127.0.0.1:9")  # where nothing listens
+    done = snakemake(project, *TINY, "--report", "snakemake_report.zip")
+    assert done.returncode == 0, done.stdout
+    with ZipFile(project / "snakemake_report.zip") as file:
+        names = [Path(name).name for name in file.namelist()]
+        page = file.read("snakemake_report/report.html").decode()
+    assert {"augmentation_ratio.csv", "systems.csv", "dice_vs_ratio.png"} <= set(names)
+    assert names.count("report.html") == 2, "ours lies beside Snakemake's"
+    assert "evaluation.tables.bootstrap_samples: 200" in page, "a caption prints the setting"
+    assert "Simulated cohort" in page
 
 
 def test_every_program_that_asks_for_a_gpu_names_its_device_in_its_log(results):

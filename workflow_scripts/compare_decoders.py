@@ -11,7 +11,6 @@ import dataclasses
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.dataset import read_splits, val_ids
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -35,12 +34,10 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
     from workflow_scripts.evaluation.decoders import gradient_rows
     from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    config = dict(args.config)
-    volumes = config.pop("volumes", 3)
-    if isinstance(volumes, bool) or not isinstance(volumes, int) or volumes < 1:
-        raise UserError(f"evaluation.cost: `volumes: {volumes}` must be a whole number of at least 1")
+    volumes, config = take_count(args.config, "volumes", 3, "evaluation.cost")
     settings = SynthesisSettings.from_config(config)
     along_depth = load_generator(args.model, default_device(), depth_decoder=True)
     slicewise = dataclasses.replace(along_depth, decoder=along_depth.autoencoder)

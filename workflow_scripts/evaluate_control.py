@@ -31,12 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.control_draws import draw
     from workflow_scripts.training.devices import default_device, use_threads
+    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    config = dict(args.config)
-    count = config.pop("requests", 100)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UserError(f"evaluation.control: `requests: {count}` must be a whole number of at least 1")
+    count, config = take_count(args.config, "requests", 100, "evaluation.control")
     settings = SynthesisSettings.from_config(config)
     generator = load_generator(args.model, default_device(), settings.depth_decoder)
     contract, names = generator.contract, list(generator.features.names)

@@ -80,13 +80,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _checked(config: dict) -> int:
-    from workflow_scripts.training.settings import check_keys
+    from workflow_scripts.training.settings import check_keys, take_count
 
     check_keys(config, ["slices_per_batch"], "latents")
-    count = config.get("slices_per_batch", 32)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise UserError(f"latents: `slices_per_batch: {count}` must be a whole number of at least 1")
-    return count
+    return take_count(config, "slices_per_batch", 32, "latents")[0]
 
 
 if __name__ == "__main__":

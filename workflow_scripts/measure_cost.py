@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 
 
@@ -32,12 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
+    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    config = dict(args.config)
-    volumes = config.pop("volumes", 3)
-    if isinstance(volumes, bool) or not isinstance(volumes, int) or volumes < 1:
-        raise UserError(f"evaluation.cost: `volumes: {volumes}` must be a whole number of at least 1")
+    volumes, config = take_count(args.config, "volumes", 3, "evaluation.cost")
     settings = SynthesisSettings.from_config(config)
     device = default_device()
     generator = load_generator(args.model, device, settings.depth_decoder)

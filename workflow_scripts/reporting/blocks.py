@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -120,6 +120,11 @@ class Table:
             return [("", self.frame.to_numpy(dtype=object).tolist())]
         parts = self.frame.groupby(self.group, sort=False)
         return [(str(name), part.drop(columns=self.group).to_numpy(dtype=object).tolist()) for name, part in parts]
+
+
+def tables(name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> list[Heading | Table]:
+    """Each part (heading, readable table) under its heading; `name` is what all of them are."""
+    return [block for heading, part in parts for block in (Heading(heading), Table(f"{name}: {heading}", part))]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -93,6 +93,21 @@ class CaseVolumes:
         """(n, M+R, D, H, W)"""
         channels, *size = self.images[0].shape
         return len(self), channels + len(self.regions), *size
+
+    def rows(self, choose: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Rows (case number, slice) of the slices that `choose` picks of each case.
+
+        `choose` gets the case's id and which of its slices hold brain, bool (D,), and returns indices.
+        Raises UserError where no slice is picked.
+        """
+        found = []
+        for number, (case_id, image) in enumerate(zip(self.case_ids, self.images, strict=True)):
+            slices = choose(case_id, np.asarray((image > -1.0).any(axis=(0, 2, 3)))).astype(np.int64)
+            found.append(np.stack([np.full_like(slices, number), slices], axis=1))
+        rows = np.concatenate(found)
+        if not len(rows):
+            raise UserError("no slice of the training volumes holds brain: run `snakemake -R preprocess`")
+        return rows
 
     def __getitem__(self, numbers: Sequence[int] | Tensor) -> Tensor:
         """The cases of these numbers, whole: (B, M+R, D, H, W) fp32, masks as -1 and 1."""

@@ -111,6 +111,15 @@ def _whole(block: dict, key: str, least: int, where: str) -> None:
         raise UserError(f"{where}: `{key}: {value}` must be a whole number of at least {least}")
 
 
+def take_count(config: dict, key: str, default: int, where: str) -> tuple[int, dict]:
+    """A count among other settings: its value, a whole number of at least 1, and the settings without it.
+
+    Raises UserError that names `where` and the key.
+    """
+    _whole(config, key, 1, where)
+    return config.get(key, default), {name: value for name, value in config.items() if name != key}
+
+
 def _at_least_zero(block: dict, key: str, where: str) -> None:
     value = block.get(key, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

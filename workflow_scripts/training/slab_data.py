@@ -54,16 +54,11 @@ class SlabData:
     @cached_property
     def _rows(self) -> np.ndarray:
         """The slabs as rows (case, first slice)."""
-        rows = []
-        for number, image in enumerate(self.volumes.images):
-            filled = np.asarray((image > -1.0).any(axis=(0, 2, 3)))  # (D,)
-            some = np.lib.stride_tricks.sliding_window_view(filled, self.slices).any(axis=1)
-            starts = np.flatnonzero(some).astype(np.int64)
-            rows.append(np.stack([np.full_like(starts, number), starts], axis=1))
-        rows = np.concatenate(rows)
-        if not len(rows):
-            raise UserError("no slice of the training volumes holds brain: run `snakemake -R preprocess`")
-        return rows
+
+        def starts(_case_id: str, filled: np.ndarray) -> np.ndarray:
+            return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(filled, self.slices).any(axis=1))
+
+        return self.volumes.rows(starts)
 
     def __len__(self) -> int:
         """Slabs in one round."""

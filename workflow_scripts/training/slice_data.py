@@ -39,18 +39,14 @@ class SliceData:
     @cached_property
     def _rows(self) -> np.ndarray:
         """The kept slices as rows (case, slice)."""
-        rows = []
-        for number, (case_id, image) in enumerate(zip(self.volumes.case_ids, self.volumes.images, strict=True)):
-            filled = np.asarray((image > -1.0).any(axis=(0, 2, 3)))  # (D,)
+
+        def kept(case_id: str, filled: np.ndarray) -> np.ndarray:
             empty = np.flatnonzero(~filled)
             count = round(self.empty_slices_kept * len(empty))
-            kept = numpy_rng(self.seed, "empty slices", case_id).permutation(empty)[:count]
-            slices = np.sort(np.concatenate([np.flatnonzero(filled), kept])).astype(np.int64)
-            rows.append(np.stack([np.full_like(slices, number), slices], axis=1))
-        rows = np.concatenate(rows)
-        if not len(rows):
-            raise UserError("no slice of the training volumes holds brain: run `snakemake -R preprocess`")
-        return rows
+            chosen = numpy_rng(self.seed, "empty slices", case_id).permutation(empty)[:count]
+            return np.sort(np.concatenate([np.flatnonzero(filled), chosen]))
+
+        return self.volumes.rows(kept)
 
     def __len__(self) -> int:
         """Slices in one round."""

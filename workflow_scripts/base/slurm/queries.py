@@ -42,10 +42,6 @@ class Partition:
     def has_gpus(self) -> bool:
         return any(kind.gpus for kind in self.nodes)
 
-    @property
-    def gpu_models(self) -> set[str]:
-        return {model for kind in self.nodes for model in kind.gpus if model}
-
 
 def missing_tools() -> list[str]:
     """Commands of Slurm that are not on the PATH."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table
+from ..blocks import Figure, MadeBy, Notes, Run, Section, tables
 from ..control_tables import control_notes, mask_notes, readable_control, readable_shapes, readable_validity
 
 
@@ -11,10 +11,7 @@ def control(run: Run) -> Section | None:
     table = run.csv("control")
     if table is None:
         return None
-    blocks = []
-    for name, part in readable_control(table):
-        blocks += [Heading(name), Table(f"control, {name}", part)]
-    blocks.append(Notes(control_notes(table, run.simulated)))
+    blocks = [*tables("control", readable_control(table)), Notes(control_notes(table, run.simulated))]
     blocks.append(MadeBy("make_control_tables", run.settings("evaluation.control"), str(run.paths("control")[0])))
     for path in run.paths("sweeps"):
         system = path.stem.removeprefix("control_sweep_")
@@ -36,9 +33,7 @@ def masks(run: Run) -> Section | None:
     table = run.csv("masks")
     if table is None:
         return None
-    blocks = [Heading("Validity"), Table("validity of the masks", readable_validity(table))]
-    for name, part in readable_shapes(table):
-        blocks += [Heading(name), Table(f"shapes of the masks, {name}", part)]
-    blocks.append(Notes(mask_notes(table, run.simulated)))
+    parts = [("Validity", readable_validity(table)), *readable_shapes(table)]
+    blocks = [*tables("masks", parts), Notes(mask_notes(table, run.simulated))]
     blocks.append(MadeBy("make_control_tables", run.settings("evaluation.masks"), str(run.paths("masks")[0])))
     return Section("masks", "Masks: valid, and of the shapes of real ones?", blocks)

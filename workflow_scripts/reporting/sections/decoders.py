@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blocks import Heading, MadeBy, Notes, Run, Section, Table
+from ..blocks import MadeBy, Notes, Run, Section, tables
 from ..decoder_table import TITLE, decoder_notes, readable_decoders
 
 
@@ -11,8 +11,7 @@ def decoders(run: Run) -> Section | None:
     table = run.csv("decoders")
     if table is None:
         return None
-    blocks = []
-    for name, part in readable_decoders(table):
-        blocks += [Heading(name), Table(f"decoders, {name}", part)]
     made = MadeBy("make_decoder_table", run.settings("systems"), str(run.paths("decoders")[0]))
-    return Section("decoders", TITLE, [*blocks, Notes(list(decoder_notes(table))), made])
+    return Section(
+        "decoders", TITLE, [*tables("decoders", readable_decoders(table)), Notes(decoder_notes(table)), made]
+    )

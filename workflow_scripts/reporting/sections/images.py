@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table, Text
+from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text, tables
 from ..image_tables import image_notes, image_parts
 from ..tables import REGION_NAMES, number
 
@@ -40,11 +40,8 @@ def metrics(run: Run) -> Section:
     table = run.csv("images")
     if table is None:
         return Section("images", title, [Text("Not measured.")])
-    blocks = []
-    for name, part in image_parts(table):
-        blocks += [Heading(name), Table(f"image quality, {name}", part)]
     made = MadeBy("make_image_tables", run.settings("evaluation.images"), str(run.paths("images")[0]))
-    return Section("images", title, [*blocks, Notes(image_notes(table)), made])
+    return Section("images", title, [*tables("image quality", image_parts(table)), Notes(image_notes(table)), made])
 
 
 def reconstruction(run: Run) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table
+from ..blocks import Figure, MadeBy, Notes, Run, Section, tables
 from ..memorisation_table import memorisation_notes, readable_memorisation
 
 
@@ -11,8 +11,8 @@ def memorisation(run: Run) -> Section | None:
     table = run.csv("memorisation")
     if table is None:
         return None
-    name = "Nearest training cases"
-    blocks = [Heading(name), Table(name, readable_memorisation(table)), Notes(memorisation_notes(table))]
+    parts = [("Nearest training cases", readable_memorisation(table))]
+    blocks = [*tables("memorisation", parts), Notes(memorisation_notes(table))]
     made = run.settings("memorisation")
     blocks.append(MadeBy("make_memorisation_table", made, str(run.paths("memorisation")[0])))
     for path in run.paths("pairs"):
