@@ -239,7 +239,9 @@ def test_a_user_sees_one_sentence_and_no_traceback(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: ") and "holds no trained model" in ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and "holds no trained model" in last
+    assert "Traceback" not in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
