@@ -142,11 +142,11 @@ def test_as_many_tasks_as_devices_are_wanted(monkeypatch):
 
 
 def test_temporary_files_go_to_the_nodes_own_disk(tmp_path, monkeypatch):
-    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")  # what it is where nobody has chosen; and undone after the test
     monkeypatch.setenv("SLURM_TMPDIR", str(tmp_path))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     use_node_scratch()
-    assert "TMPDIR" not in os.environ  # no cluster job
+    assert os.environ["TMPDIR"] == "/tmp"  # no cluster job
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     use_node_scratch()
     assert os.environ["TMPDIR"] == str(tmp_path)
