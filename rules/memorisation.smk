@@ -101,7 +101,16 @@ rule figure_memorisation:
         cases=COHORT["cases"],
         table=rules.audit_memorisation.output.table,
     output:
-        png=f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png",
+        png=report(
+            f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png",
+            caption="report/memorisation_figure.rst",
+            category="Figures",
+            labels={
+                "figure": "synthetic cases and their nearest training cases",
+                "system": "{system}",
+                "real patients": "{n_real}",
+            },
+        ),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_memorisation/{{system}}.log",
     benchmark:
@@ -128,7 +137,12 @@ rule make_memorisation_table:
     input:
         summaries=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation_summary.tsv"),
     output:
-        csv=f"{RUN}/tables/memorisation.csv",
+        csv=report(
+            f"{RUN}/tables/memorisation.csv",
+            caption="report/memorisation.rst",
+            category="Tables",
+            labels={"table": "memorisation"},
+        ),
         md=f"{RUN}/tables/memorisation.md",
         tex=f"{RUN}/tables/memorisation.tex",
     log:

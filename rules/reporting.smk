@@ -83,7 +83,12 @@ rule make_image_tables:
     input:
         images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
     output:
-        csv=f"{RUN}/tables/images.csv",
+        csv=report(
+            f"{RUN}/tables/images.csv",
+            caption="report/images.rst",
+            category="Tables",
+            labels={"table": "image quality"},
+        ),
         md=f"{RUN}/tables/images.md",
         tex=f"{RUN}/tables/images.tex",
     log:
@@ -210,8 +215,20 @@ rule make_control_tables:
         control=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv"),
         masks=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv"),
     output:
-        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
+        multiext(f"{RUN}/tables/control", ".md", ".tex"),
+        multiext(f"{RUN}/tables/masks", ".md", ".tex"),
+        control=report(
+            f"{RUN}/tables/control.csv",
+            caption="report/control.rst",
+            category="Tables",
+            labels={"table": "control: requested against measured tumours"},
+        ),
+        masks=report(
+            f"{RUN}/tables/masks.csv",
+            caption="report/masks.rst",
+            category="Tables",
+            labels={"table": "masks: validity and shapes"},
+        ),
     log:
         f"{RUN}/logs/make_control_tables.log",
     benchmark:
@@ -238,7 +255,16 @@ rule figure_control_sweep:
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
-        png=f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png",
+        png=report(
+            f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png",
+            caption="report/control_sweep.rst",
+            category="Figures",
+            labels={
+                "figure": "one tumour that grows and moves",
+                "system": "{system}",
+                "real patients": "{n_real}",
+            },
+        ),
         table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control_sweep.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/figure_control_sweep/{{system}}.log",
@@ -270,7 +296,12 @@ rule make_decoder_table:
             f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
         ),
     output:
-        csv=f"{RUN}/tables/depth_decoder.csv",
+        csv=report(
+            f"{RUN}/tables/depth_decoder.csv",
+            caption="report/depth_decoder.rst",
+            category="Tables",
+            labels={"table": "decoding along depth"},
+        ),
         md=f"{RUN}/tables/depth_decoder.md",
         tex=f"{RUN}/tables/depth_decoder.tex",
     log:
@@ -319,7 +350,12 @@ rule make_cost_table:
     input:
         **ANSWER,
     output:
-        csv=f"{RUN}/tables/cost.csv",
+        csv=report(
+            f"{RUN}/tables/cost.csv",
+            caption="report/cost.rst",
+            category="Tables",
+            labels={"table": "what the run cost"},
+        ),
         md=f"{RUN}/tables/cost.md",
     log:
         f"{RUN}/logs/make_cost_table.log",

@@ -94,7 +94,10 @@ def test_snakemake_makes_its_own_report_without_network(project, monkeypatch):
     with ZipFile(project / "snakemake_report.zip") as file:
         names = [Path(name).name for name in file.namelist()]
         page = file.read("snakemake_report/report.html").decode()
-    assert {"augmentation_ratio.csv", "systems.csv", "dice_vs_ratio.png"} <= set(names)
+    tables = ("augmentation_ratio", "systems", "compute", "images", "control", "masks", "memorisation", "depth_decoder")
+    figures = ("dice_vs_ratio", "real_and_synthetic_slice_ldm", "memorisation_slice_ldm", "control_sweep_slice_ldm")
+    wanted = {f"{table}.csv" for table in (*tables, "cost")} | {f"{figure}.png" for figure in figures}
+    assert wanted <= set(names)
     assert names.count("report.html") == 2, "ours lies beside Snakemake's"
     assert "evaluation.tables.bootstrap_samples: 200" in page, "a caption prints the setting"
     assert "Simulated cohort" in page
