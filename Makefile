@@ -13,8 +13,10 @@ demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with th
 	@echo; cat results/demo/tables/augmentation_ratio.md
 	@echo; echo "figures: results/demo/figures/    report: results/demo/report.html"
 
+# Without a card its many small trainings run side by side.
+ON_CPU := $(if $(shell command -v nvidia-smi),,--workflow-profile profiles/cpu)
 demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tables that compare them
-	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
+	$(SNAKEMAKE) $(ON_CPU) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
 	@echo; cat results/demo_all/tables/systems.md; echo; cat results/demo_all/tables/compute.md
 
 # Works beside a running Snakemake. CONFIG names the files that Snakemake was given, the last run's where left out.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from workflow import ROOT, TARGETS, copy_project, planned, snakemake
 
 
@@ -38,6 +40,22 @@ def test_the_demo_of_all_systems_plans_each_of_them(project):
     jobs = planned(project, "--configfile", "config/demo.yaml", "config/demo_all.yaml")
     assert jobs["train_generator"] == 6 and jobs["train_autoencoder"] == 2
     assert jobs["train_segmentation"] == arms(n_real=1, ratios=1, synthetic_only=0, seeds=1, systems=6)
+
+
+def test_on_a_machine_without_a_card_small_trainings_run_side_by_side_and_what_is_timed_does_not(project):
+    profile = yaml.safe_load((ROOT / "profiles/cpu/config.yaml").read_text())
+    rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk"))).split("\nrule ")[1:]
+    threads = {rule.split(":")[0]: int(re.search(r"^    threads: (\d+)", rule, re.MULTILINE)[1]) for rule in rules}
+    timed = {"measure_cost", "train_depth_decoder", "compare_decoders"}
+    assert set(profile["set-threads"]) == {rule for rule, count in threads.items() if count > 1} - timed
+    command = ("--workflow-profile", "profiles/cpu", "--cores", "2", "--dry-run", "generator")
+    plan = snakemake(project, *command, "--configfile", "config/demo.yaml", "config/demo_all.yaml").stdout
+    jobs = plan.split("\nrule ")[1:]
+    assert {job.split(":")[0]: "threads: 2" in job for job in jobs} == {
+        **dict.fromkeys(("demo_cohort", "find_cases", "preprocess", "merge_cohort", "split_cohort"), False),
+        **dict.fromkeys(("measure_tumours", "train_autoencoder", "extract_latents", "train_generator"), False),
+        **{"train_depth_decoder": True, "attach_depth_decoder": False, "generator": False},
+    }
 
 
 def test_own_data_makes_no_demo_cohort(project, tmp_path):
