@@ -150,6 +150,11 @@ def cost_block(wildcards):
     return block(**config["evaluation"]["cost"], **sampling(wildcards))
 
 
+def decoders_block(wildcards):
+    images = {key: value for key, value in IMAGE_FEATURES.items() if key != "ms_ssim_cases"}
+    return block(**config["evaluation"]["decoders"], images=images, **sampling(wildcards))
+
+
 def control_block(wildcards):
     return block(requests=config["evaluation"]["control"]["requests"], **sampling(wildcards))
 

@@ -102,7 +102,7 @@ rule evaluate_images:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime="4h",
     params:
         config=block(
@@ -262,10 +262,12 @@ rule compare_decoders:
     input:
         attached_depth_decoder,
         splits=COHORT["splits"],
+        real=rules.extract_real_features.output.cases,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
         table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv",
+        fid=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoder_fid.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
     benchmark:
@@ -275,14 +277,16 @@ rule compare_decoders:
     threads: 8
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime="1h",
+        runtime="4h",
         gpu=1,
     params:
-        config=cost_block,
+        config=decoders_block,
         model=subpath(input.contract, parent=True),
         volumes=VOLUMES,
+        features=f"{STATE}/image_features",
         code=code("compare_decoders"),
     shell:
         "python -m workflow_scripts.compare_decoders --config {params.config:q} --model {params.model:q}"
         " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
-        " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --real {input.real:q} --features {params.features:q} --out {output.table:q} --fid {output.fid:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"

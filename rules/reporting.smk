@@ -295,6 +295,9 @@ rule make_decoder_table:
         synthetic=expand(
             f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
         ),
+        fids=expand(
+            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoder_fid.tsv", n_real=N_REAL, system=DEPTH_DECODED
+        ),
     output:
         csv=report(
             f"{RUN}/tables/depth_decoder.csv",
@@ -315,12 +318,14 @@ rule make_decoder_table:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="30m",
     params:
+        config=block(**config["evaluation"]["tables"]),
         stem=subpath(output.csv, strip_suffix=".csv"),
         simulated=SIMULATED_FLAG,
         code=code("make_decoder_table"),
     shell:
-        "python -m workflow_scripts.make_decoder_table --quality {input.quality:q} --costs {input.costs:q}"
-        " --synthetic {input.synthetic:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.make_decoder_table --config {params.config:q} --quality {input.quality:q} --costs {input.costs:q}"
+        " --synthetic {input.synthetic:q} --fids {input.fids:q} --out-stem {params.stem:q} {params.simulated}"
+        " 2>&1 | tee {log:q}"
 
 
 # What the report reads, but for the cohort and the cost table: all that the study makes leads here.

@@ -16,6 +16,8 @@ from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.evaluation.image_metrics import COLUMNS
 
+FID_BOUNDS = {"synthetic": (59.0, 64.0), "floor": (22.0, 25.5)}
+
 
 def images_table(n_samples):
     """Rows of images.tsv as evaluate_images writes them; its values made up."""
@@ -26,7 +28,7 @@ def images_table(n_samples):
         alone = metric in ("gradient_ratio", "ms_ssim")
         kinds = ("synthetic", "real" if alone else "floor")
         for plane in ("volume",) if alone else ("axial", "sagittal", "coronal", "joint"):
-            for modality in ("t1n", "all") if metric in ("fid", "kid") and plane != "joint" else ("all",):
+            for modality in ("all",) if alone or plane == "joint" else ("t1n", "all"):
                 for comparison, value in zip(kinds, pair, strict=True):
                     row = dict.fromkeys(COLUMNS) | {"metric": metric, "plane": plane, "modality": modality}
                     row |= {
@@ -37,7 +39,8 @@ def images_table(n_samples):
                         "note": "5 neighbours",
                     }
                     row |= {"n_slices": n_samples // 4, "n_samples": n_samples} if metric == "fid" else {}
-                    rows.append(row | ({} if metric == "fid" else {"lower": value - 0.001, "upper": value + 0.002}))
+                    bounds = FID_BOUNDS[comparison] if metric == "fid" else (value - 0.001, value + 0.002)
+                    rows.append(row | dict(zip(("lower", "upper"), bounds, strict=True)))
     about = {"feature_network": "EfficientNet-Lite0 (ImageNet)", "feature_dimension": 1280, "slice_size": 64}
     about |= {
         "weights_sha256": "abcdef0123456789" * 4,

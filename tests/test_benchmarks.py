@@ -39,16 +39,19 @@ def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
     assert "times MONAI's speed in training" in done.stdout
 
 
-def test_image_metrics_are_timed_and_what_is_extrapolated_says_so(tmp_path):
+def test_image_metrics_of_many_cases_are_measured_and_what_is_extrapolated_says_so(tmp_path):
     out = tmp_path / "images.json"
-    options = ["--size", "16", "24", "24", "--cases", "3", "--many", "50", "--threads", "1", "--out", str(out)]
+    options = ["--size", "16", "24", "24", "--cases", "3", "--many", "4", "--threads", "1", "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.images", *options], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
-    assert "EXTRAPOLATED, not measured: 50 synthetic against 50 real volumes" in done.stdout
+    assert "comparison of 4 synthetic and 4 floor cases with 4 reference cases, measured" in done.stdout
+    assert "EXTRAPOLATED, a measured rate times 4, not measured" in done.stdout
     per_volume = found["feature_seconds_per_volume"] + found["gradient_seconds_per_volume"]
-    assert found["extrapolated_hours"]["features"] == pytest.approx(100 * per_volume / 3600)
-    assert found["peak_mib"] >= found["peak_mib_features"] > 50
+    assert found["extrapolated_hours"]["features"] == pytest.approx(8 * per_volume / 3600)
+    assert found["extrapolated_hours"]["audit"] == pytest.approx(4 * found["audit_row_seconds"] / 3600)
+    assert found["comparison_seconds"] > 0
+    assert found["peak_mib"] >= found["peak_mib_comparison"] >= found["peak_mib_features"] > 50
     assert found["slices_per_volume"] > 30 and found["ms_ssim_seconds_per_pair"] > 0

@@ -11,11 +11,12 @@ from workflow_scripts.reporting.tables import read_mixed_csv
 
 METRICS = {"volume": ("through_plane_error", "through_plane_ratio"), "axial": ("ssim", "psnr_db")}
 METRICS |= {"coronal": ("ssim",), "sagittal": ("ssim",)}
+FID = {"plane": "coronal", "n_cases": 12, "n_samples": 400, "n_reference_samples": 500}
 
 
 @pytest.fixture
 def arguments(tmp_path):
-    quality, costs, synthetic = [], [], []
+    quality, costs, synthetic, fids = [], [], [], []
     for decoder, value in (("slice", 0.4), ("depth", 0.2)):
         for noise in (0.0, 0.2):
             for number in (0, 1):  # cases
@@ -35,14 +36,18 @@ def arguments(tmp_path):
              "seconds_per_volume": 0.5, "device": "CPU with 2 threads, fp32", "grid": "9x16x16"}
         )  # fmt: skip
         for between, size in (("axial slices", value), ("rows", 0.1), ("columns", 0.3)):
-            synthetic.append(
-                {"case_id": "synthetic 0", "decoder": decoder, "channel": "t1n", "between": between, "value": size}
-            )
+            for number in (0, 1, 2):
+                one = {"case_id": f"synthetic {number}", "decoder": decoder, "channel": "t1n", "between": between}
+                synthetic.append(one | {"value": size})
+        fids.append(FID | {"decoder": decoder, "value": 100 * value, "standard_error": 2.0})
     for between in ("axial slices", "rows", "columns"):
         synthetic.append({"case_id": "case-0", "decoder": "real", "channel": "t1n", "between": between, "value": 0.25})
     of = {"n_real": 20, "autoencoder": "slice_vae"}
     tables = {"quality": pd.DataFrame(quality).assign(**of), "costs": pd.DataFrame(costs).assign(**of)}
     tables["synthetic"] = pd.DataFrame(synthetic).assign(n_real=20, system="slice_ldm")
+    fids += [FID | {"decoder": "floor", "value": 1.0, "standard_error": 2.0}]
+    fids += [FID | {"decoder": "difference", "value": -20.0, "standard_error": 0.5}]
+    tables["fids"] = pd.DataFrame(fids).assign(n_real=20, system="slice_ldm", feature_network="a network")
     options = []
     for name, table in tables.items():
         write_tsv(tmp_path / f"{name}.tsv", table)
@@ -72,10 +77,47 @@ def test_it_can_be_read_printed_and_reported(tmp_path, arguments):
     make_decoder_table.main([*arguments, "--simulated"])
     text, tex = ((tmp_path / f"tables/depth_decoder.{suffix}").read_text() for suffix in ("md", "tex"))
     assert "slice by slice" in text and "along depth" in text and "SIMULATED COHORT" in text
-    assert tex.count(r"\begin{table}") == 3
+    assert tex.count(r"\begin{table}") == 4
     parts = readable_decoders(read_mixed_csv(tmp_path / "tables/depth_decoder.csv"))
-    assert [heading for heading, _ in parts] == ["Validation cases", "Synthetic cases", "Cost of a volume"]
-    assert list(parts[0][1]["decoded"]) == ["slice by slice", "slice by slice", "along depth", "along depth"]
+    headings = ["Validation cases", "Synthetic cases", "FID against held-out real cases", "Cost of a volume"]
+    assert [heading for heading, _ in parts] == headings
+    decoded = ["slice by slice", "along depth", "along depth minus slice by slice"]
+    assert list(parts[0][1]["decoded"]) == decoded * 2
+    assert [list(part["cases"].unique()) for _, part in parts] == [["2"], ["3"], ["12"], ["1"]]
+    distances = parts[2][1].set_index("decoded")["FID, coronal"]
+    assert distances["slice by slice"] == "40.0 [36.1, 43.9]" and distances["along depth"] == "20.0 [16.1, 23.9]"
+    assert distances["real training cases (floor)"] == "1.0 [0.0, 4.9]", "never below 0"
+    assert distances["along depth minus slice by slice"] == "-20.0 [-21.0, -19.0]"
+    assert "400 slice images" in text and "with fewer than 3 cases" in text
+
+
+def test_differences_are_paired_over_cases(tmp_path, arguments):
+    """Depth is better by 0.2 in every case, though the cases differ by 1: no spread of cases is in the interval."""
+    make_decoder_table.main(arguments)
+    table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv").query("decoder == 'difference'")
+    found = table.set_index(["of", "quantity"])
+    for quantity in ("through-plane error", "PSNR, axial", "SSIM, axial"):
+        row = found.loc["slice_vae, latents as encoded", quantity]
+        assert row["value"] == pytest.approx(-0.2) and row["n_cases"] == 2
+        assert row["lower"] == pytest.approx(-0.2) and row["upper"] == pytest.approx(-0.2)
+    assert found.loc[("slice_ldm", "between axial slices, x real"), "value"] == pytest.approx(-0.8)
+    assert found.loc[("slice_ldm", "between by within"), "lower"] == "not measured", "a ratio of means"
+
+
+def test_one_case_has_a_difference_and_no_interval(tmp_path, arguments):
+    quality = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
+    write_tsv(tmp_path / "quality.tsv", quality[quality.case_id == "case-0"])
+    make_decoder_table.main(arguments)
+    table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv").query("part == 'validation cases'")
+    assert set(table.n_cases) == {1} and set(table.lower) == {"not measured"}
+    assert "not measured" not in set(table.value)
+
+
+def test_without_a_distance_there_is_no_such_part(tmp_path, arguments):
+    fids = pd.read_csv(tmp_path / "fids.tsv", sep="\t")
+    write_tsv(tmp_path / "fids.tsv", fids.iloc[:0])
+    make_decoder_table.main(arguments)
+    assert "FID" not in (tmp_path / "tables/depth_decoder.md").read_text()
 
 
 def test_a_missing_table_is_a_sentence(tmp_path, arguments):

@@ -18,6 +18,7 @@ from workflow_scripts.reporting.tables import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
+DECODERS = {"compare_decoders", "make_decoder_table", "make_report"}
 AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_memorisation_table"}
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
@@ -47,8 +48,11 @@ def test_the_table_has_every_region_and_arm(results):
 
 def test_decoding_along_depth_is_compared_with_slice_by_slice(results):
     table = read_mixed_csv(results / "tables/depth_decoder.csv")
-    assert set(table["decoder"]) == {"slice", "depth"}
-    assert {"validation cases", "synthetic cases", "cost of a volume"} == set(table["part"])
+    assert set(table["decoder"]) == {"slice", "depth", "difference", "floor"}
+    distances = table[table["part"] == "FID against held-out real cases"]
+    assert {"validation cases", "synthetic cases", "cost of a volume"} == set(table["part"]) - set(distances["part"])
+    assert set(distances["quantity"]) == {"FID, axial", "FID, sagittal", "FID, coronal"}
+    assert set(distances["n_cases"]) == {3} and set(distances["decoder"]) == set(table["decoder"])
     assert pd.read_csv(results / "n_real~4/synthetic/slice_ldm/cases.tsv", sep="\t")["along_depth"].all()
     assert "along depth" in (results / "report.html").read_text()
 
@@ -128,7 +132,7 @@ def test_a_second_run_does_nothing(project):
     [
         (
             "evaluation={tables: {seed: 5}}",
-            {"make_tables", "make_control_tables", "make_figures", *IMAGE_TABLES},
+            {"make_tables", "make_control_tables", "make_decoder_table", "make_figures", *IMAGE_TABLES},
         ),
         (
             "evaluation={control: {requests: 1}}",
@@ -140,13 +144,11 @@ def test_a_second_run_does_nothing(project):
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
             "evaluation={images: {batch_size: 7}}",
-            {"extract_real_features", "extract_synthetic_features", *AUDIT, *IMAGE_TABLES},
+            {"extract_real_features", "extract_synthetic_features", *DECODERS, *AUDIT, *IMAGE_TABLES},
         ),
         ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
-        (
-            "evaluation={cost: {volumes: 2}}",
-            {"measure_cost", "make_system_tables", "compare_decoders", "make_decoder_table", "make_report"},
-        ),
+        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
+        ("evaluation={decoders: {volumes: 2}}", DECODERS),
         ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.evaluation import case_features
+from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance
 
 
 def write_synthetic(cohort, name, case_ids, change=lambda image: image):
@@ -109,7 +112,9 @@ def test_every_plane_and_modality_says_its_n(cohort, tmp_path):
     distances = table[table.metric.isin(DISTANCES)]
     assert list(distances.plane.unique()) == ["axial", "coronal", "joint"]
     names = ["t1n", "t1c", "t2w", "t2f"]
-    assert set(distances[distances.modality != "all"].metric) == {"fid", "kid"}
+    measured = distances.groupby(["plane", "modality"]).metric.agg(set)
+    assert all(found == set(DISTANCES) for found in measured) and len(measured) == 2 * 5 + 1
+    assert distances[distances.metric == "fid"].lower.isna().all(), "two cases have no interval"
     assert set(distances[distances.plane == "axial"].modality) == {*names, "all"}
     assert set(distances.n_cases) == set(distances.n_reference_cases) == {2}
     found = fid(table)
@@ -129,6 +134,54 @@ def test_every_plane_and_modality_says_its_n(cohort, tmp_path):
     assert not table.value.isna().any()
 
 
+def test_a_second_time_point_of_a_patient_is_no_further_case(cohort, tmp_path):
+    folder = tmp_path / "time_points"
+    shutil.copytree(cohort, folder)
+    store, splits = VolumeStore(folder / "volumes"), json.loads((folder / "splits.json").read_text())
+    table = read_tsv(folder / "cases.tsv")
+    for case_ids in (splits["val"], splits["train"]["2"]):
+        first = case_ids[0]
+        again = f"{first[:-3]}001"
+        meta = store.meta(first) | {"case_id": again}
+        store.save(again, np.array(store.image(first)), np.array(store.levels(first)), meta)
+        table = pd.concat([table, table[table.case_id == first].assign(case_id=again)], ignore_index=True)
+        case_ids.append(again)
+    write_tsv(folder / "cases.tsv", table)
+    write_json(folder / "splits.json", splits)
+    plain = evaluate(cohort, tmp_path / "plain", "blurred", planes=["axial"])
+    assert evaluate(folder, tmp_path / "again", "blurred", planes=["axial"]).equals(plain)
+
+
+def test_three_cases_a_side_have_an_interval_and_it_is_that_of_the_slices(cohort, tmp_path):
+    """The jackknife again from the kept features, by NumPy alone."""
+    folder = tmp_path / "three"
+    shutil.copytree(cohort, folder)
+    ids = list(read_tsv(folder / "cases.tsv").case_id)
+    write_json(folder / "splits.json", {"seed": 0, "test": ids[:2], "val": ids[2:3], "train": {"3": ids[3:]}})
+    write_synthetic(folder, "moved", ids[3:], lambda image: ndimage.gaussian_filter(image, (0, 1, 1, 1)))
+    table = evaluate(folder, tmp_path, "moved", n_real=3, planes=["axial"])
+    row = fid(table).loc["axial", "synthetic"]
+    (features,) = (tmp_path / "features").iterdir()
+    (made,) = [path for path in features.iterdir() if path.name != "real"]
+    sets = [
+        [load_file(file)["axial"].astype(float).reshape(-1, 1280) for file in sorted(files)]
+        for files in (made.iterdir(), [features / f"real/{case}.safetensors" for case in ids[:3]])
+    ]
+    whole = [GaussianStatistics(1280).update(np.concatenate(cases)) for cases in sets]
+    assert row.n_samples == whole[0].count, "no slice is left out"
+    assert row.value == pytest.approx(frechet_distance(*whole), rel=1e-6)
+    without = [
+        frechet_distance(
+            *(GaussianStatistics(1280).update(np.concatenate([*cases[:j], *cases[j + 1 :]])) for cases in sets)
+        )
+        for j in range(3)
+    ]
+    reach = NormalDist().inv_cdf(0.95) * np.sqrt(2 / 3 * ((without - np.mean(without)) ** 2).sum())
+    assert row.upper == pytest.approx(row.value + reach, rel=1e-6)
+    assert row.lower == pytest.approx(max(row.value - reach, 0.0), rel=1e-6)
+    assert row.note == "jackknife over 3 groups of cases" and row.n_cases == 3
+
+
 def test_the_same_bytes_again_whatever_was_kept_and_about_the_same_whatever_the_batch(cohort, tmp_path):
     settings = {"planes": ["axial"], "min_brain_fraction": 0.3}
     first = evaluate(cohort, tmp_path / "a", "blurred", **settings)
@@ -143,8 +196,8 @@ def test_the_same_bytes_again_whatever_was_kept_and_about_the_same_whatever_the_
 
 def test_real_features_are_computed_once_and_a_changed_image_again(cohort, tmp_path, monkeypatch):
     seen = []
-    original = extract_image_features.case_features
-    monkeypatch.setattr(extract_image_features, "case_features", lambda *args: seen.append(1) or original(*args))
+    original = case_features.case_features
+    monkeypatch.setattr(case_features, "case_features", lambda *args: seen.append(1) or original(*args))
     extract(cohort, tmp_path, planes=["axial"])
     assert len(seen) == 4, "validation, test and two training cases; not the two that no set holds"
     extract(cohort, tmp_path, planes=["axial"])

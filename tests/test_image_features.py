@@ -6,7 +6,8 @@ import torch
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.evaluation.feature_files import FeatureFiles, settings_digest
-from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices, gather, groups
+from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices, gather, groups, matched_slices
+from workflow_scripts.evaluation.frechet import merged
 from workflow_scripts.evaluation.image_features import brain_slices, case_features, fitting_slice_size, slice_images
 
 PLANES = ["axial", "sagittal", "coronal"]
@@ -153,7 +154,9 @@ def test_another_network_or_grid_has_another_folder():
 def test_sets_gather_the_drawn_slices_and_the_mean_of_all(tmp_path):
     files = keep(tmp_path, range(3))
     drawn = {"axial": {"case0": np.array([0, 5]), "case2": np.array([3])}}
-    gaussian, means = gather(CaseSet(["case0", "case1", "case2"], files, drawn), "axial", 1, 4)
+    parts, means = gather(CaseSet(["case0", "case1", "case2"], files, drawn), "axial", 1, 4)
+    assert [part.count for part in parts] == [2, 0, 1], "a group for each of so few cases"
+    gaussian = merged(parts)
     everything = [features_of(volume(seed=seed))["axial"][1].astype(float) for seed in range(3)]
     picked = np.concatenate([everything[0][[0, 5]], everything[2][[3]]])
     assert gaussian.count == 3
@@ -187,10 +190,18 @@ def test_groups_join_slices_as_samples_and_means_as_features(tmp_path):
     assert joint.dimension == 16
     np.testing.assert_allclose(joint.gram, side_by_side @ side_by_side.T, rtol=1e-5)
     slices = np.concatenate([x[plane].reshape(-1, 4) for x in features[4:] for plane in ("axial", "coronal")])
-    assert joint.gaussians["synthetic"].count == len(slices) == 2 * 2 * 14
-    np.testing.assert_allclose(
-        joint.gaussians["synthetic"].covariance(), np.cov(slices.T.astype(float)), rtol=1e-6, atol=1e-12
-    )
+    gaussian = merged(joint.gaussians["synthetic"])
+    assert gaussian.count == len(slices) == 2 * 2 * 14
+    np.testing.assert_allclose(gaussian.covariance(), np.cov(slices.T.astype(float)), rtol=1e-6, atol=1e-12)
+
+
+def test_compared_sets_have_as_many_slices_each_and_the_reference_all():
+    counts = {"reference": {"a": 5, "b": 4}, "floor": {"c": 9}, "slice": {"d": 3, "e": 3}, "depth": {"d": 3, "e": 3}}
+    drawn = matched_slices({name: {"axial": of_cases} for name, of_cases in counts.items()}, seed=0)
+    found = {name: {case: indices.tolist() for case, indices in of["axial"].items()} for name, of in drawn.items()}
+    assert found["reference"] == {"a": [0, 1, 2, 3, 4], "b": [0, 1, 2, 3]}
+    assert found["slice"] == found["depth"] == {"d": [0, 1, 2], "e": [0, 1, 2]}, "the same slices of the same cases"
+    assert len(found["floor"]["c"]) == 6 and sorted(set(found["floor"]["c"])) == found["floor"]["c"]
 
 
 def test_a_case_without_brain_in_a_plane_is_named(tmp_path):

@@ -128,6 +128,7 @@ def test_only_prediction_and_evaluation_ask_for_the_test_split():
             asking.add(file.stem)
     assert asking == {
         "calibrate_memorisation",
+        "compare_decoders",
         "predict_segmentation",
         "extract_image_features",
         "evaluate_images",

@@ -142,10 +142,14 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
 
 def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):
     text = Page(report(run)).text
-    assert "slice_ldm 20 FID lower 61.2 23.5 3 400 slice images" in text
+    assert "slice_ldm 20 FID lower 61.2 [59.0, 64.0] 23.5 [22.0, 25.5] 3 400 slice images" in text
     assert "KID lower 0.0123 [0.0113, 0.0143] -0.0005 [-0.0015, 0.0015] 3 3 cases" in text
     assert "precision higher 0.50 [0.50, 0.50] 0.75 [0.75, 0.75]" in text
-    assert "slice_ldm 20 axial t1n 61.2 (23.5) 0.0123 (-0.0005)" in text
+    distances = "61.2 [59.0, 64.0] (23.5 [22.0, 25.5]) 0.0123 [0.0113, 0.0143] (-0.0005 [-0.0015, 0.0015])"
+    assert f"slice_ldm 20 axial t1n {distances} 0.200 [0.199, 0.202] (0.010 [0.009, 0.012]) 3 400" in text
+    among = "0.50 [0.50, 0.50] (0.75 [0.75, 0.75]) not measured not measured not measured 3"
+    assert f"slice_ldm 20 axial t1n {among}" in text
+    assert "FID: 95%, by a jackknife" in text and "the first counts alone" in text
     assert "through-plane gradient ratio near real 1.500 [1.499, 1.502] 1.250" in text
     assert "fewer slice images than the 1280 features" in text
     assert "EfficientNet-Lite0 (ImageNet) (SHA-256 of the weights abcdef012345)" in text

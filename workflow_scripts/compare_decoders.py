@@ -1,18 +1,29 @@
-"""Decode the same synthetic latents slice by slice and along depth, and compare how much neighbouring voxels differ.
+"""Decode the same synthetic latents slice by slice and along depth, and compare both with real volumes.
 
-Writes to --out a row a volume, decoder, modality and direction: the mean absolute difference between neighbours in the
-brain, for --config `volumes` synthetic cases under either decoder, and for the real validation cases. Between axial
-slices, streaks make it larger than in real volumes, and blur smaller.
+Writes two tables:
+- --out, a row a volume, decoder, modality and direction: the mean absolute difference between neighbours in the brain,
+  for --config `volumes` synthetic cases under either decoder, and for the real validation cases. Between axial slices,
+  streaks make it larger than in real volumes, and blur smaller.
+- --fid, a row a plane and decoder: the Fréchet distance of its slices to those of real validation and test cases. Floor:
+  real training cases against the same. All sets hold the same number of cases, of each patient the first, and as many
+  slices, as in evaluate_images; no row where there is no case to compare.
+
+The synthetic cases are as decoded: the quality gate has refused none of them. Config (--config): volumes; images: keys of
+evaluation.images that decide the features; the others as of the synthesis.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
-from workflow_scripts.base.files import write_tsv
-from workflow_scripts.cohort.dataset import read_splits, val_ids
+from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.base.progress import track
+from workflow_scripts.base.seeds import numpy_rng, torch_generator
+from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
+from workflow_scripts.cohort.layouts import first_of_each_patient
 from workflow_scripts.cohort.volumes import VolumeStore
 
 
@@ -21,52 +32,112 @@ def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator with a depth decoder")
     add_cohort(parser, "splits", "volumes", "n-real")
+    parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
+    parser.add_argument("--features", type=Path, required=True, help="folder in which these features are kept")
     parser.add_argument("--out", type=Path, required=True, help="decoders.tsv")
+    parser.add_argument("--fid", type=Path, required=True, help="decoder_fid.tsv")
     args = parser.parse_args(argv)
 
     import numpy as np
     import pandas as pd
     import torch
 
-    from workflow_scripts.base.seeds import torch_generator
     from workflow_scripts.diffusion.gate import brain_mask
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
+    from workflow_scripts.diffusion.synthesis import cut_to_brain, decode, load_generator, sample_latents
+    from workflow_scripts.evaluation.case_features import CaseFeatures, check_same_settings
+    from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
+    from workflow_scripts.evaluation.feature_files import FeatureFiles
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    volumes, config = take_count(args.config, "volumes", 3, "evaluation.cost")
+    volumes, config = take_count(args.config, "volumes", 30, "evaluation.decoders")
+    images = config.pop("images", {})
     settings = SynthesisSettings.from_config(config)
     along_depth = load_generator(args.model, default_device(), depth_decoder=True)
     slicewise = dataclasses.replace(along_depth, decoder=along_depth.autoencoder)
-    contract, store = along_depth.contract, VolumeStore(args.volumes)
+    contract, store, splits = along_depth.contract, VolumeStore(args.volumes), read_splits(args.splits)
+    real = read_tsv(args.real).set_index("case_id")
+    known = set(real.index)
+    ids = {
+        "reference": first_of_each_patient(known.intersection(val_ids(splits) + test_ids(splits))),
+        "floor": first_of_each_patient(known.intersection(train_ids(splits, args.n_real))),
+    }
+    features_of = CaseFeatures(images, {"modalities": contract["modalities"], **contract["grid"]})
+    check_same_settings(real.iloc[0], features_of.provenance)
+    wanted = min(volumes, *map(len, ids.values()))  # cases that can be compared; the others have gradients alone
+
     modalities, table = contract["modalities"], []
-    for number in range(volumes):
-        features = along_depth.features.rows[number % len(along_depth.features.rows)][None]
-        sources = [torch_generator(settings.seed, "decoders", number)]
-        latent = sample_latents(along_depth, features, sources, settings)[0]
-        made = {
-            name: decode(each, latent, settings)[0] for name, each in (("slice", slicewise), ("depth", along_depth))
-        }
-        brain = np.logical_and(*map(brain_mask, made.values()))  # the same voxels for both
-        for name, image in made.items():
-            rows = gradient_rows(torch.from_numpy(image), torch.from_numpy(brain), modalities)
-            table += [{"case_id": f"synthetic {number}", "decoder": name} | row for row in rows]
-    for case_id in val_ids(read_splits(args.splits)):
-        image = torch.from_numpy(np.asarray(store.image(case_id), dtype=np.float32))
-        table += [
-            {"case_id": case_id, "decoder": "real"} | row
-            for row in gradient_rows(image, (image > -1).any(dim=0), modalities)
-        ]
-    table = pd.DataFrame(table).assign(n_real=args.n_real, system=contract["name"])
+    with tempfile.TemporaryDirectory() as folder, track(volumes, f"decoders of {contract['name']}", "volume") as bar:
+        files = {name: FeatureFiles(folder, features_of.digest, name) for name in ("slice", "depth")}
+        counts: dict[str, list[dict[str, int]]] = {"slice": [], "depth": []}
+        made_ids: list[str] = []
+        for number in range(volumes):
+            case_id = f"synthetic {number}"
+            conditions = along_depth.features.rows[number % len(along_depth.features.rows)][None]
+            sources = [torch_generator(settings.seed, "decoders", number)]
+            latent = sample_latents(along_depth, conditions, sources, settings)[0]
+            made = {
+                name: decode(each, latent, settings) for name, each in (("slice", slicewise), ("depth", along_depth))
+            }
+            brains = {name: brain_mask(image) for name, (image, _) in made.items()}
+            shared = torch.from_numpy(np.logical_and(*brains.values()))  # gradients of the same voxels for both
+            for name, (image, _) in made.items():
+                rows = gradient_rows(torch.from_numpy(image), shared, modalities)
+                table += [{"case_id": case_id, "decoder": name} | row for row in rows]
+            if len(made_ids) < wanted:
+                seen = {name: features_of(cut_to_brain(*made[name], brains[name])[0]) for name in made}
+                slices = {name: {plane: x.shape[1] for plane, x in planes.items()} for name, planes in seen.items()}
+                if all(count for planes in slices.values() for count in planes.values()):
+                    made_ids.append(case_id)
+                    for name in made:
+                        files[name].write(case_id, case_id, seen[name])
+                        counts[name].append(slices[name])
+                else:
+                    log.warning("%s has a plane without a slice of enough brain: left out of FID", case_id)
+            bar.update(1)
+        for case_id in val_ids(splits):
+            image = torch.from_numpy(np.asarray(store.image(case_id), dtype=np.float32))
+            table += [
+                {"case_id": case_id, "decoder": "real"} | row
+                for row in gradient_rows(image, (image > -1).any(dim=0), modalities)
+            ]
+        distances = _distances(args, real, ids, made_ids, files, counts, features_of) if made_ids else []
+    of = {"n_real": args.n_real, "system": contract["name"]}
+    table = pd.DataFrame(table).assign(**of)
     write_tsv(args.out, table)
+    provenance = {key: value for key, value in features_of.provenance.items() if key != "settings_digest"}
+    fid = pd.DataFrame(distances, columns=list(COLUMNS)).assign(**of, **provenance)
+    write_tsv(args.fid, fid)
     means = table[table.between == "axial slices"].groupby("decoder", sort=False)["value"].mean()
     log.info(
         "%s: mean difference between neighbouring axial slices %.4f decoded slice by slice, %.4f along depth; %.4f in real "
         "validation cases", *(contract["name"], means["slice"], means["depth"], means["real"]),
     )  # fmt: skip
+    for row in fid.itertuples():
+        log.info("FID %s %s: %.4g (%d cases)", row.plane, row.decoder, row.value, row.n_cases)
+
+
+def _distances(args, real, ids: dict, made_ids: list[str], files: dict, counts: dict, features_of) -> list[dict]:
+    """Rows of `decoder_images.decoder_distances`: as many real cases as synthetic ones, and as many slices of each."""
+    from workflow_scripts.evaluation.case_features import slice_counts
+    from workflow_scripts.evaluation.decoder_images import decoder_distances
+    from workflow_scripts.evaluation.feature_files import FeatureFiles
+    from workflow_scripts.evaluation.feature_sets import CaseSet, draw_cases, matched_slices
+
+    planes = features_of.planes
+    rng = numpy_rng(0, "cases for the Fréchet distance", args.n_real)  # those that evaluate_images draws
+    ids = {name: draw_cases(found, len(made_ids), rng) for name, found in ids.items()}
+    of_sets = {name: slice_counts(real, found, planes) for name, found in ids.items()}
+    for name, found in counts.items():
+        of_sets[name] = {p: dict(zip(made_ids, (of[p] for of in found), strict=True)) for p in planes}
+    kept = FeatureFiles(args.features, features_of.digest, real["set"].iloc[0])
+    drawn = matched_slices(of_sets, seed=0)
+    sets = {name: CaseSet(ids.get(name, made_ids), files.get(name, kept), drawn[name]) for name in of_sets}
+    n_modalities = len(features_of.provenance["modalities"].split("+"))
+    return list(decoder_distances(sets, planes, n_modalities, int(real.feature_dimension.iloc[0])))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Two uses:
 A case whose file of features was made from the same images, by the same network and settings, is not computed again.
 
 Writes a row a case (--out): slices and gradient ratio; and a row a pair of cases and modality (--pairs): MS-SSIM. Pairs
-are made of validation and test cases in a seeded order, or of synthetic cases by number: each with the one and the two
-before it, never two of one patient.
+are made of validation and test cases, the first of each patient, in a seeded order, or of synthetic cases by number:
+each with the one and the two before it.
 
 Config (--config): evaluation.images of the configuration.
 """
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
@@ -28,25 +27,15 @@ from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.dataset import read_splits, test_ids, val_ids
+from workflow_scripts.cohort.layouts import first_of_each_patient
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.feature_files import FeatureFiles, settings_digest
-from workflow_scripts.evaluation.image_features import PLANES, case_features, fitting_slice_size
+from workflow_scripts.evaluation.case_features import CaseFeatures
+from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim, ms_ssim_scales
-from workflow_scripts.models.image_networks import load_image_network
 from workflow_scripts.training.devices import default_device, use_threads
 
-DEFAULTS = {
-    "network": "efficientnet_lite0",
-    "weights": "package",
-    "sha256": None,
-    "batch_size": 32,
-    "planes": ["axial", "sagittal", "coronal"],
-    "min_brain_fraction": 0.05,
-    "ms_ssim_cases": 30,
-    "slice_size": None,  # pixels; None: what fits the volumes
-    "seed": 0,
-}
+DEFAULTS = {"ms_ssim_cases": 30, "seed": 0}  # beside those of `case_features`
 PAIR_COLUMNS = ("first_id", "second_id", "last", "modality", "ms_ssim", "scales", "window")
 
 
@@ -59,7 +48,8 @@ class RealCases:
         self.store = store
         held_out = [case for case in val_ids(splits) + test_ids(splits) if case in set(known)]
         trained = {case for ids in splits["train"].values() for case in ids}
-        self.paired = [held_out[index] for index in numpy_rng(seed, "pairs of real cases").permutation(len(held_out))]
+        first = first_of_each_patient(held_out)
+        self.paired = [first[index] for index in numpy_rng(seed, "pairs of real cases").permutation(len(first))]
         self.case_ids = [*held_out, *(case for case in known if case in trained)]
 
     def image(self, case_id: str) -> np.ndarray:
@@ -68,9 +58,6 @@ class RealCases:
     def source(self, case_id: str) -> str:
         self.store.image(case_id)  # a missing file is a sentence
         return sha256_file(self.store.folder / f"{case_id}.image.npy")
-
-    def patient(self, case_id: str) -> str:
-        return self.store.meta(case_id)["patient_id"]
 
 
 class SyntheticCases:
@@ -97,9 +84,6 @@ class SyntheticCases:
             raise UserError(f"missing image of synthetic case {case_id}: {missing[0]}. Run `snakemake -R synthesize`")
         return hashlib.sha256("".join(map(sha256_file, files)).encode()).hexdigest()
 
-    def patient(self, case_id: str) -> str:
-        return case_id
-
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
@@ -116,8 +100,6 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("give --splits for the real cases, or --synthetic for a system's")
     use_threads(args.threads)
     settings = DEFAULTS | args.config
-    if not settings["planes"] or set(settings["planes"]) - set(PLANES):
-        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {settings['planes']}")
 
     store, known = VolumeStore(args.volumes), list(read_tsv(args.cases).case_id)
     meta = store.meta(known[0])
@@ -132,24 +114,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, folder: Path) -> pd.DataFrame:
-    device = default_device()
-    network = load_image_network(settings["network"], settings["weights"], settings["sha256"])
-    whole = network.spatial_dims == 3
-    network = network.to(device, memory_format=torch.channels_last_3d if whole else torch.channels_last)
-    size = 0 if whole else network.input_size or settings["slice_size"] or fitting_slice_size(meta["size"])
-    of_slices = {} if whole else {"min_brain_fraction": settings["min_brain_fraction"], "slice_size": size}
-    grid = {key: meta[key] for key in ("modalities", "size", "spacing_mm")}
-    planes = ["volume"] if whole else settings["planes"]
-    digest = settings_digest(network=network.name, weights=network.digest, planes=sorted(planes), **of_slices, **grid)
-    files = FeatureFiles(folder, digest, cases.kind)
-    provenance = {
-        "set": cases.kind,
-        "settings_digest": digest,
-        "modalities": "+".join(meta["modalities"]),
-        "feature_network": network.name,
-        "slice_size": size,
-        "weights_sha256": network.digest,
-    }
+    features_of = CaseFeatures(settings, meta)
+    files, planes = FeatureFiles(folder, features_of.digest, cases.kind), features_of.planes
     rows, kept = [], 0
     with track(len(cases.case_ids), f"image features, {cases.kind}", unit="case") as bar:
         for case_id in cases.case_ids:
@@ -157,11 +123,7 @@ def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, 
             counts = files.read_counts(case_id, source)
             kept += counts is not None
             if counts is None:
-                features = case_features(
-                    network, image, planes, meta["spacing_mm"], settings["min_brain_fraction"],
-                    settings["batch_size"], device, size,
-                )  # fmt: skip
-                files.write(case_id, source, features)
+                files.write(case_id, source, features_of(image))
                 counts = files.read_counts(case_id, source)
             ratios = dict(zip(meta["modalities"], gradient_ratio(image, meta["spacing_mm"]), strict=True))
             rows.append(
@@ -172,7 +134,8 @@ def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, 
             bar.update(1)
     log.info("%d cases, the features of %d of them from an earlier run", len(rows), kept)
     columns = ["case_id", "source_digest", "feature_dimension", *(f"{plane}_slices" for plane in planes)]
-    return (pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)).assign(**provenance)
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    return table.assign(set=cases.kind, **features_of.provenance)
 
 
 def _pairs_of(cases: RealCases | SyntheticCases, count: int, meta: dict) -> pd.DataFrame:
@@ -183,8 +146,6 @@ def _pairs_of(cases: RealCases | SyntheticCases, count: int, meta: dict) -> pd.D
     for place, case_id in enumerate(cases.paired[:count]):
         image = np.array(cases.image(case_id))
         for other_id, other in held:
-            if cases.patient(other_id) == cases.patient(case_id):
-                continue
             for name, value in zip(meta["modalities"], ms_ssim(other, image, device), strict=True):
                 rows.append((other_id, case_id, place, name, float(value), scales, window))
         held = [*held[-1:], (case_id, image)]

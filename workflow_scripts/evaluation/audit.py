@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from ..base.errors import UserError
 from ..models.feature_network import load_feature_network
 from ..training.devices import default_device
-from .image_features import PLANES, fitting_slice_size
+from .image_features import check_planes, fitting_slice_size
 from .memorisation import Limits, Reference, limits_of, nearest
 from .volume_features import volume_features
 from .volume_likeness import coarse_mask
@@ -38,8 +38,7 @@ def feature_settings(config: dict) -> dict:
     if unknown:
         raise UserError(f"memorisation audit: unknown key `{unknown[0]}`; known keys: {', '.join(FEATURE_SETTINGS)}")
     settings = FEATURE_SETTINGS | config
-    if not settings["planes"] or set(settings["planes"]) - set(PLANES):
-        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {settings['planes']}")
+    check_planes(settings["planes"])
     return settings
 
 

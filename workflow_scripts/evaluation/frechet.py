@@ -8,10 +8,13 @@ number of samples, and sets gathered apart can be merged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
 from ..base.errors import UserError
+from .jackknife import FEWEST
 
 
 class GaussianStatistics:
@@ -85,3 +88,28 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
     shift = a.mean - b.mean
     distance = shift @ shift + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * roots.sum()
     return float(max(distance, 0.0))
+
+
+def merged(parts: Sequence[GaussianStatistics]) -> GaussianStatistics:
+    """The samples of all parts, one or more, together; the parts stay as they are."""
+    whole = GaussianStatistics(len(parts[0].mean))
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def left_out_distances(a: Sequence[GaussianStatistics], b: Sequence[GaussianStatistics]) -> np.ndarray:
+    """The distance of two sets without part j of either, for each of the g parts in which both were gathered: (g,).
+
+    Empty with fewer than three parts, of which no spread is taken; NaN where fewer than two samples would be left.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"two sets in as many parts expected, got {len(a)} and {len(b)}")
+    if len(a) < FEWEST:
+        return np.empty(0)
+    found = np.full(len(a), np.nan)
+    for place in range(len(a)):
+        rest = [merged([*parts[:place], *parts[place + 1 :]]) for parts in (a, b)]
+        if min(one.count for one in rest) >= 2:
+            found[place] = frechet_distance(*rest)
+    return found

@@ -30,6 +30,12 @@ def fitting_slice_size(size: Sequence[int]) -> int:
     return min(max(-(-max(size) // STRIDE) * STRIDE, 2 * STRIDE), SLICE_SIZE)
 
 
+def check_planes(planes: Sequence[str]) -> None:
+    """Raises UserError unless `planes` are some of PLANES, one at least."""
+    if not planes or set(planes) - set(PLANES):
+        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {planes}")
+
+
 def brain_slices(image: np.ndarray, plane: str, min_brain_fraction: float) -> np.ndarray:
     """Indices of the slices of `plane` in `image` (M, D, H, W) in which at least `min_brain_fraction` of the pixels
     are brain (above -1 in any modality) and at least one is."""

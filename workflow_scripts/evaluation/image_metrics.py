@@ -3,8 +3,9 @@
 Distances compare n cases with n reference cases, real ones that no stage has trained on. Synthetic: synthetic cases. Floor:
 real training cases, the same number, against the same reference: what a perfect generator would reach.
 
-- fid: Fréchet distance of the slices of all cases (`frechet`). Its samples are slices, and a resample of cases would need
-  each case's own scatter (F^2: 13 MB a case): it has no interval, and its floor says how far it can be read.
+- fid: Fréchet distance of the slices of all cases (`frechet`), with an interval from leaving out groups of cases
+  (`jackknife`): a bootstrap over cases would need each case's own scatter (F^2: 13 MB a case). It holds what other cases
+  would change, not the bias of few slices, which the floor shows.
 - kid, mmd, precision, recall, density, coverage: on cases (`kernel_distances`, `manifolds`), with intervals over cases.
 - ms_ssim, gradient_ratio: properties of one set (`volume_metrics`), compared with the same of the reference cases ("real").
 """
@@ -19,7 +20,8 @@ import pandas as pd
 
 from ..base.seeds import numpy_rng
 from .feature_sets import SETS, Group
-from .frechet import frechet_distance
+from .frechet import frechet_distance, left_out_distances, merged
+from .jackknife import GROUPS, normal_interval, standard_error
 from .kernel_distances import (
     gaussian_kernel,
     median_distance,
@@ -56,7 +58,7 @@ def _row(metric: str, plane: str, modality: str, comparison: str, value: float, 
 def distances(
     group: Group, n: int, drawn: dict[str, int], n_slices: dict[str, int], settings: Settings
 ) -> Iterator[dict]:
-    """Rows of one group of planes and modalities, n cases a set; manifolds and MMD for all modalities together alone.
+    """Rows of one group of planes and modalities, n cases a set.
 
     drawn: slices of each set in the group that count for the Fréchet distance, all modalities of a slice counted once;
     n_slices: all of its slices, which make the means of the cases.
@@ -70,13 +72,18 @@ def distances(
         counts = {"n_cases": n, "n_reference_cases": n}
         of_slices = {"n_slices": drawn[name], "n_reference_slices": drawn["reference"]}
         about = (group.plane, group.modality, name)
-        fid = frechet_distance(group.gaussians[name], group.gaussians["reference"])
-        yield _row("fid", *about, fid, None, **counts, **of_slices, n_samples=group.gaussians[name].count)
+        parts = (group.gaussians[name], group.gaussians["reference"])
+        whole = [merged(of_set) for of_set in parts]
+        fid = frechet_distance(*whole)
+        error = standard_error(fid, left_out_distances(*parts), n)
+        interval = normal_interval(fid, error, settings.confidence, lowest=0.0)
+        note = f"jackknife over {min(n, GROUPS)} groups of cases" if interval else ""
+        yield _row("fid", *about, fid, interval, **counts, **of_slices, n_samples=whole[0].count, note=note)
 
         both = np.r_[reference, place[name]]
         pair = np.ix_(both, both)
         kernels = {"kid": (polynomial_kernel(group.gram[pair], group.dimension), "")}
-        if group.modality == "all" and bandwidth > 0:
+        if bandwidth > 0:
             note = f"Gaussian kernel, bandwidth {bandwidth:.4g}: median distance of reference cases"
             kernels["mmd"] = (gaussian_kernel(squared[pair], bandwidth), note)
         counts |= {"n_samples": n, "n_slices": n_slices[name], "n_reference_slices": n_slices["reference"]}
@@ -85,7 +92,7 @@ def distances(
             found = squared_mmd(kernel, n, settings.samples, settings.confidence, rng)
             if found:
                 yield _row(metric, *about, found.value, found.interval, **counts, note=note)
-        if group.modality == "all" and neighbours > 0:
+        if neighbours > 0:
             yield from _manifold_rows(squared, reference, place[name], neighbours, settings, about, counts)
 
 

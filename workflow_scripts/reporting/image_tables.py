@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..base.errors import UserError
+from ..evaluation.jackknife import FEWEST, GROUPS
 from .tables import NOT_MEASURED, number
 
 # metric -> (name, what is better, digits)
@@ -22,6 +23,11 @@ SHOWN = {
     "gradient_ratio": ("through-plane gradient ratio", "near real", 3),
 }
 OF_ONE_SET = ("ms_ssim", "gradient_ratio")
+BY_PLANE = {
+    "distances by plane and modality": ("fid", "kid", "mmd"),
+    "cases among cases, by plane and modality": ("precision", "recall", "density", "coverage"),
+}
+"""Heading -> metrics, which together would make too wide a table."""
 
 
 def image_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -58,10 +64,10 @@ def _values(part: pd.DataFrame) -> dict[str, pd.Series]:
     return {"real" if row.comparison == "floor" else row.comparison: row for _, row in part.iterrows()}
 
 
-def _shown(row: pd.Series, interval: bool = True) -> str:
+def _shown(row: pd.Series) -> str:
     digits = SHOWN[row.metric][2]
     text = number(row.value, digits)
-    if interval and not isinstance(row.lower, str):
+    if not isinstance(row.lower, str):
         text += f" [{number(row.lower, digits)}, {number(row.upper, digits)}]"
     return text
 
@@ -87,18 +93,22 @@ def readable_images(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def readable_planes(table: pd.DataFrame) -> pd.DataFrame:
-    """FID and KID of each plane and modality, the floor in parentheses."""
-    chosen = table[table.metric.isin(("fid", "kid")) & (table.plane != "joint")]
+def readable_planes(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Some metrics of each plane and modality, real cases in parentheses, with n."""
+    chosen = table[table.metric.isin(metrics) & (table.plane != "joint")]
     rows = []
     for (n_real, system, plane, modality), part in chosen.groupby(
         ["n_real", "system", "plane", "modality"], sort=False
     ):
         shown = {"system": system, "real patients": str(n_real), "plane": plane, "modality": modality}
-        for metric in ("fid", "kid"):
+        for metric in metrics:
             values = _values(part[part.metric == metric])
-            text = f"{_shown(values['synthetic'], False)} ({_shown(values['real'], False)})" if values else NOT_MEASURED
+            text = f"{_shown(values['synthetic'])} ({_shown(values['real'])})" if values else NOT_MEASURED
             shown[SHOWN[metric][0]] = text
+        shown["cases"] = str(part.n_cases.iloc[0])
+        if "fid" in metrics:
+            images = part[part.metric == "fid"].n_samples
+            shown["slice images"] = str(images.iloc[0]) if len(images) else NOT_MEASURED
         rows.append(shown)
     return pd.DataFrame(rows)
 
@@ -117,7 +127,8 @@ def readable_through_plane(table: pd.DataFrame) -> pd.DataFrame:
 
 def image_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The readable tables, each with its heading; those that hold anything."""
-    parts = [("All planes and modalities", readable_images(table)), ("By plane and modality", readable_planes(table))]
+    parts = [("All planes and modalities", readable_images(table))]
+    parts += [(heading.capitalize(), readable_planes(table, metrics)) for heading, metrics in BY_PLANE.items()]
     parts.append(("Gradients through the planes", readable_through_plane(table)))
     return [(heading, part) for heading, part in parts if len(part)]
 
@@ -135,14 +146,18 @@ def image_notes(table: pd.DataFrame) -> list[str]:
     notes = [
         f"Features of {first.feature_network} (SHA-256 of the weights {first.weights_sha256[:12]}) over {where}; not "
         "comparable with values by another network. Every modality enters as a grey image of its own.",
+        "Of a real patient's time points the first counts alone: the others are no independent cases.",
         "Synthetic: synthetic cases against real validation and test cases, which the generator never saw. Real: for "
         "distances the floor, real training cases against the same reference at the same number of cases and slices, which "
         "is what a perfect generator would reach here; for MS-SSIM and the gradient ratio the same of the reference cases.",
-        "FID is over slices. KID, MMD, precision, recall, density and coverage are over cases, whose features are the means "
-        "over their slices, side by side for all planes and modalities: slices of one case are not independent.",
+        "FID is over slices, of all cases. KID, MMD, precision, recall, density and coverage are over cases, whose features are the means "
+        "over their slices, side by side for the planes and modalities of a row: slices of one case are not independent. By "
+        "plane and modality, the real value stands in parentheses.",
         f"Brackets: {first.confidence:.0%} intervals over cases ({first.bootstrap_samples} resamples; Wilson's for precision, "
-        "recall and coverage, whose other set is held fixed). Near 0 those of KID and MMD are wide rather than narrow. FID "
-        "has none: read it against its floor.",
+        "recall and coverage, whose other set is held fixed). Near 0 those of KID and MMD are wide rather than narrow.",
+        f"Those of FID: {first.confidence:.0%}, by a jackknife that leaves out groups of cases of both sets at once (at most "
+        f"{GROUPS}; normal quantile, never below 0); they say what other cases would change, not how far few slices bias it "
+        f"upward, which its floor does. None with fewer than {FEWEST} cases.",
         "MS-SSIM: in 3D, of pairs of cases of one set; above real, the cases are more alike than real ones"
         f"{_notes_of(table, 'ms_ssim')}.",
         "Through-plane gradient ratio: mean absolute gradient along the depth over that within the planes, in the brain; "
