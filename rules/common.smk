@@ -39,7 +39,7 @@ COHORT = {
     "splits": f"{RUN}/cohort/splits.json",
 }
 VOLUMES = f"{RUN}/cohort/volumes"
-IMAGE_FEATURES = {key: value for key, value in config["evaluation"]["images"].items() if key != "neighbours"}
+IMAGE_FEATURES = {key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")}
 PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 
@@ -152,7 +152,8 @@ def cost_block(wildcards):
 
 def decoders_block(wildcards):
     images = {key: value for key, value in IMAGE_FEATURES.items() if key != "ms_ssim_cases"}
-    return block(**config["evaluation"]["decoders"], images=images, **sampling(wildcards))
+    groups = config["evaluation"]["images"]["jackknife_groups"]
+    return block(**config["evaluation"]["decoders"], images=images, jackknife_groups=groups, **sampling(wildcards))
 
 
 def control_block(wildcards):

@@ -106,7 +106,7 @@ rule evaluate_images:
         runtime="4h",
     params:
         config=block(
-            neighbours=config["evaluation"]["images"]["neighbours"],
+            **{key: config["evaluation"]["images"][key] for key in ("neighbours", "jackknife_groups")},
             intervals=config["evaluation"]["tables"],
         ),
         features=f"{STATE}/image_features",

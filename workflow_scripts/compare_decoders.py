@@ -8,8 +8,8 @@ Writes two tables:
   real training cases against the same. All sets hold the same number of cases, of each patient the first, and as many
   slices, as in evaluate_images; no row where there is no case to compare.
 
-The synthetic cases are as decoded: the quality gate has refused none of them. Config (--config): volumes; images: keys of
-evaluation.images that decide the features; the others as of the synthesis.
+The synthetic cases are as decoded: the quality gate has refused none of them. Config (--config): volumes; jackknife_groups;
+images: keys of evaluation.images that decide the features; the others as of the synthesis.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
     from workflow_scripts.evaluation.feature_files import FeatureFiles
+    from workflow_scripts.evaluation.jackknife import GROUPS
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
     volumes, config = take_count(args.config, "volumes", 30, "evaluation.decoders")
-    images = config.pop("images", {})
+    images, groups = config.pop("images", {}), config.pop("jackknife_groups", GROUPS)
     settings = SynthesisSettings.from_config(config)
     along_depth = load_generator(args.model, default_device(), depth_decoder=True)
     slicewise = dataclasses.replace(along_depth, decoder=along_depth.autoencoder)
@@ -104,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
                 {"case_id": case_id, "decoder": "real"} | row
                 for row in gradient_rows(image, (image > -1).any(dim=0), modalities)
             ]
-        distances = _distances(args, real, ids, made_ids, files, counts, features_of) if made_ids else []
+        distances = _distances(args, real, ids, made_ids, files, counts, features_of, groups) if made_ids else []
     of = {"n_real": args.n_real, "system": contract["name"]}
     table = pd.DataFrame(table).assign(**of)
     write_tsv(args.out, table)
@@ -120,7 +121,9 @@ def main(argv: list[str] | None = None) -> None:
         log.info("FID %s %s: %.4g (%d cases)", row.plane, row.decoder, row.value, row.n_cases)
 
 
-def _distances(args, real, ids: dict, made_ids: list[str], files: dict, counts: dict, features_of) -> list[dict]:
+def _distances(
+    args, real, ids: dict, made_ids: list[str], files: dict, counts: dict, features_of, groups: int
+) -> list[dict]:
     """Rows of `decoder_images.decoder_distances`: as many real cases as synthetic ones, and as many slices of each."""
     from workflow_scripts.evaluation.case_features import slice_counts
     from workflow_scripts.evaluation.decoder_images import decoder_distances
@@ -135,7 +138,7 @@ def _distances(args, real, ids: dict, made_ids: list[str], files: dict, counts: 
         of_sets[name] = {p: dict(zip(made_ids, (of[p] for of in found), strict=True)) for p in planes}
     kept = FeatureFiles(args.features, features_of.digest, real["set"].iloc[0])
     drawn = matched_slices(of_sets, seed=0)
-    sets = {name: CaseSet(ids.get(name, made_ids), files.get(name, kept), drawn[name]) for name in of_sets}
+    sets = {name: CaseSet(ids.get(name, made_ids), files.get(name, kept), drawn[name], groups) for name in of_sets}
     n_modalities = len(features_of.provenance["modalities"].split("+"))
     return list(decoder_distances(sets, planes, n_modalities, int(real.feature_dimension.iloc[0])))
 

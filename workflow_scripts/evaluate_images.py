@@ -5,7 +5,7 @@ the same reference. Of a patient's time points the first counts alone: the other
 sets hold the same number of cases, n = the smallest of the three, and synthetic and floor the same number of slices a
 plane. Reads the features that extract_image_features has kept, no volumes.
 
-Config (--config): neighbours; intervals {bootstrap_samples, confidence, seed}.
+Config (--config): neighbours; jackknife_groups; intervals {bootstrap_samples, confidence, seed}.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from workflow_scripts.cohort.layouts import first_of_each_patient
 from workflow_scripts.evaluation.case_features import check_same_settings, slice_counts
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
+from workflow_scripts.evaluation.jackknife import GROUPS
 from workflow_scripts.evaluation.image_metrics import COLUMNS, METRICS, Settings, distances, diversity, through_plane
 
 DEFAULTS = {
     "neighbours": 5,
+    "jackknife_groups": GROUPS,
     "intervals": {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0},
     "seed": 0,  # of the draws of cases and slices
 }
@@ -70,7 +72,10 @@ def main(argv: list[str] | None = None) -> None:
     slices = matched_slices(counts, settings["seed"])
     sets = {
         name: CaseSet(
-            ids[name], FeatureFiles(args.features, about.settings_digest, rows_of[name]["set"].iloc[0]), slices[name]
+            ids[name],
+            FeatureFiles(args.features, about.settings_digest, rows_of[name]["set"].iloc[0]),
+            slices[name],
+            settings["jackknife_groups"],
         )
         for name in SETS
     }

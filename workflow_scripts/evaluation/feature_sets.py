@@ -21,7 +21,7 @@ from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from .feature_files import FeatureFiles
 from .frechet import GaussianStatistics
-from .jackknife import case_groups
+from .jackknife import GROUPS, case_groups
 
 SETS = ("reference", "floor", "synthetic")
 
@@ -70,11 +70,13 @@ def _by_case(pairs: Sequence[tuple[str, int]]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class CaseSet:
-    """Cases of one set. `drawn`: for each plane, which slices of each case count for the Fréchet distance; None: all."""
+    """Cases of one set. `drawn`: for each plane, which slices of each case count for the Fréchet distance; None: all.
+    `groups`: in how many groups of cases its Gaussians are gathered, at most (`jackknife.case_groups`)."""
 
     case_ids: Sequence[str]
     files: FeatureFiles
     drawn: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    groups: int = GROUPS
 
 
 def gather(cases: CaseSet, plane: str, modality: int, dimension: int) -> tuple[list[GaussianStatistics], np.ndarray]:
@@ -84,8 +86,8 @@ def gather(cases: CaseSet, plane: str, modality: int, dimension: int) -> tuple[l
     Raises UserError that names a case without a slice of that plane.
     """
     n = len(cases.case_ids)
-    gaussians, means = _empty_parts(n, dimension), np.empty((n, dimension), dtype=np.float32)
-    for row, (case_id, group) in enumerate(zip(cases.case_ids, case_groups(n), strict=True)):
+    gaussians, means = _empty_parts(cases, dimension), np.empty((n, dimension), dtype=np.float32)
+    for row, (case_id, group) in enumerate(zip(cases.case_ids, case_groups(n, cases.groups), strict=True)):
         features = cases.files.read(case_id, plane, modality).astype(np.float64)
         if not len(features):
             raise UserError(
@@ -97,9 +99,9 @@ def gather(cases: CaseSet, plane: str, modality: int, dimension: int) -> tuple[l
     return gaussians, means
 
 
-def _empty_parts(n: int, dimension: int) -> list[GaussianStatistics]:
-    """Statistics without a sample, one for each group of n cases."""
-    return [GaussianStatistics(dimension) for _ in set(case_groups(n).tolist())]
+def _empty_parts(cases: CaseSet, dimension: int) -> list[GaussianStatistics]:
+    """Statistics without a sample, one for each group of the cases."""
+    return [GaussianStatistics(dimension) for _ in set(case_groups(len(cases.case_ids), cases.groups).tolist())]
 
 
 def merge_parts(into: Sequence[GaussianStatistics], parts: Sequence[GaussianStatistics]) -> None:
@@ -130,9 +132,9 @@ class Group:
         self.dimension += other.dimension
 
 
-def _empty(plane: str, cases: Mapping[str, int], dimension: int) -> Group:
-    gaussians = {name: _empty_parts(count, dimension) for name, count in cases.items()}
-    return Group(plane, "all", gaussians, np.zeros((sum(cases.values()),) * 2), 0)
+def _empty(plane: str, sets: Mapping[str, CaseSet], dimension: int) -> Group:
+    gaussians = {name: _empty_parts(sets[name], dimension) for name in SETS}
+    return Group(plane, "all", gaussians, np.zeros((sum(len(sets[name].case_ids) for name in SETS),) * 2), 0)
 
 
 def groups(
@@ -146,10 +148,9 @@ def groups(
 
     A case's features in a group of several planes and modalities are those of all of them, side by side.
     """
-    cases = {name: len(sets[name].case_ids) for name in SETS}
-    joint = _empty("joint", cases, dimension)
+    joint = _empty("joint", sets, dimension)
     for plane in planes:
-        of_plane = _empty(plane, cases, dimension)
+        of_plane = _empty(plane, sets, dimension)
         for index, modality in enumerate(modalities):
             gaussians, means = {}, []
             for name in SETS:

@@ -21,7 +21,7 @@ import pandas as pd
 from ..base.seeds import numpy_rng
 from .feature_sets import SETS, Group
 from .frechet import frechet_distance, left_out_distances, merged
-from .jackknife import GROUPS, normal_interval, standard_error
+from .jackknife import normal_interval, standard_error
 from .kernel_distances import (
     gaussian_kernel,
     median_distance,
@@ -77,7 +77,7 @@ def distances(
         fid = frechet_distance(*whole)
         error = standard_error(fid, left_out_distances(*parts), n)
         interval = normal_interval(fid, error, settings.confidence, lowest=0.0)
-        note = f"jackknife over {min(n, GROUPS)} groups of cases" if interval else ""
+        note = f"jackknife over {len(parts[0])} groups of cases" if interval else ""
         yield _row("fid", *about, fid, interval, **counts, **of_slices, n_samples=whole[0].count, note=note)
 
         both = np.r_[reference, place[name]]

@@ -17,21 +17,21 @@ GROUPS = 10
 FEWEST = 3  # groups, and so cases, of which a spread is given
 
 
-def case_groups(n: int) -> np.ndarray:
-    """The group of each of `n` cases, (n,), 0 to min(n, GROUPS) - 1; sizes differ by one at most."""
-    return np.arange(n) % max(1, min(n, GROUPS))
+def case_groups(n: int, most: int = GROUPS) -> np.ndarray:
+    """The group of each of `n` cases, (n,), 0 to min(n, most) - 1, at least one group; sizes differ by one at most."""
+    return np.arange(n) % max(1, min(n, most))
 
 
 def standard_error(value: float, left_out: np.ndarray, n: int) -> float | None:
-    """Standard error of `value`, a statistic of `n` cases a set, from its values without each group, (g,).
+    """Standard error of `value`, a statistic of `n` cases a set, from its values without each of their g groups, (g,).
 
     SE^2 = (g - 1) / g * sum_j (d_-j - mean)^2 where all groups are equal. Where they are not, the same of their
     pseudo-values (Busing, Meijer and van der Leeden 1999, Statistics and Computing 9:3), which a bias that falls with 1/n
     does not move, however many cases a group has. None with fewer than FEWEST groups or without a finite value of each.
     """
-    sizes = np.bincount(case_groups(n))
-    if len(sizes) < FEWEST or len(left_out) != len(sizes) or not np.isfinite(left_out).all():
+    if not FEWEST <= len(left_out) <= n or not np.isfinite(left_out).all():
         return None
+    sizes = np.bincount(case_groups(n, len(left_out)))
     shares = n / sizes
     pseudo = shares * value - (shares - 1) * left_out
     return float(np.sqrt(np.mean((pseudo - (pseudo / shares).sum()) ** 2 / (shares - 1))))

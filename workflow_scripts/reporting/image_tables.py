@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..base.errors import UserError
-from ..evaluation.jackknife import FEWEST, GROUPS
+from ..evaluation.jackknife import FEWEST
 from .tables import NOT_MEASURED, number
 
 # metric -> (name, what is better, digits)
@@ -155,9 +155,9 @@ def image_notes(table: pd.DataFrame) -> list[str]:
         "plane and modality, the real value stands in parentheses.",
         f"Brackets: {first.confidence:.0%} intervals over cases ({first.bootstrap_samples} resamples; Wilson's for precision, "
         "recall and coverage, whose other set is held fixed). Near 0 those of KID and MMD are wide rather than narrow.",
-        f"Those of FID: {first.confidence:.0%}, by a jackknife that leaves out groups of cases of both sets at once (at most "
-        f"{GROUPS}; normal quantile, never below 0); they say what other cases would change, not how far few slices bias it "
-        f"upward, which its floor does. None with fewer than {FEWEST} cases.",
+        f"Those of FID: {first.confidence:.0%}, by a jackknife that leaves out groups of cases of both sets at once "
+        "(evaluation.images.jackknife_groups; normal quantile, never below 0); they say what other cases would change, not how "
+        f"far few slices bias it upward, which its floor does. None with fewer than {FEWEST} cases or groups.",
         "MS-SSIM: in 3D, of pairs of cases of one set; above real, the cases are more alike than real ones"
         f"{_notes_of(table, 'ms_ssim')}.",
         "Through-plane gradient ratio: mean absolute gradient along the depth over that within the planes, in the brain; "
