@@ -82,7 +82,7 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
     """Rows of a ratio table: real only at Dice 0.8, and mixes, the last of them the best."""
     common = {"n_real": n_real, "region": "whole_tumor", "n_cases": cases, "n_seeds": 1, "confidence": 0.95}
     common |= {"synthetic_only": False, "control": NO_CONTROL, "n_patients": cases, "holm_tests": len(mixes)}
-    common |= {"wilcoxon_p_holm": 0.02}
+    common |= {"dice_wilcoxon_p_holm": 0.02}
     real = {"system": "none", "ratio": 0.0, "dice_mean": 0.8, "dice_difference": "reference"}
     found = [{**common, **real, "dice_difference_low": "reference", "dice_difference_high": "reference"}]
     for ratio in mixes:
@@ -99,7 +99,10 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
         (rows(20, 0.85, 0.01, 0.09, mixes=("1",)), "The interval lies above zero: synthetic cases helped."),
         (rows(20, 0.82, -0.01, 0.05), "The interval holds zero: neither gain nor loss could be shown; and that mix"),
         (rows(20, 0.70, -0.2, -0.01, other=0.6), "The interval lies below zero: even the best mix was worse"),
-        (rows(20, 0.85, 0.01, 0.09, cases=4), "There are too few test cases for a verdict"),
+        (
+            rows(20, 0.85, 0.01, 0.09, cases=4),
+            "There are too few test cases for a verdict: no gain, however large, could have been shown",
+        ),
         (rows(20, 0.85, "not measured", "not measured", cases=1), "There is no interval, and so no verdict"),
         (
             rows(20, 0.85, 0.01, 0.09) + rows(50, 0.82, -0.01, 0.05),
