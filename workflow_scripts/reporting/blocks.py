@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,13 @@ class Run:
             size = [part for part in parts if part.startswith("n_real~")][-1:]
             tables.append((" / ".join([*size, parts[-1]]), read_tsv(file)))
         return tables
+
+    def figures(self, name: str, stem: str) -> list[tuple[Path, str, str]]:
+        """(file, n_real, system) of the figures of the option `name`: of n_real~20/<stem>_slice_ldm.png 20, slice_ldm."""
+        return [
+            (path, path.parent.name.removeprefix("n_real~"), path.stem.removeprefix(f"{stem}_"))
+            for path in self.paths(name)
+        ]
 
     def settings(self, *keys: str) -> list[tuple[str, object]]:
         """(key, value) of dotted keys of the configuration; those that it does not hold are left out."""
@@ -149,18 +157,31 @@ class Figure:
         return data_uri(self.path)
 
     @property
-    def target(self) -> str:
-        return str(self.path)
+    def command(self) -> str:
+        return _snakemake([self.path])
 
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What made the numbers above: the program of ``workflow_scripts``, its settings, the file for Snakemake."""
+    """What made the numbers above: the program of ``workflow_scripts``, its settings, the files for Snakemake."""
 
     program: str
     settings: Sequence[tuple[str, object]] = ()
-    target: str = ""
+    targets: Sequence[Path] = ()
     kind: ClassVar[str] = "made_by"
+
+    @property
+    def command(self) -> str:
+        return _snakemake(self.targets) if self.targets else ""
+
+
+RUN_FILE = "run.yaml"
+"""What readers save the configuration of the run as; every command of the report asks for it."""
+
+
+def _snakemake(targets: Sequence[Path]) -> str:
+    """The command, typed in the folder of the project, that makes files of the run again."""
+    return f".venv/bin/snakemake --cores all --configfile {RUN_FILE} --force {shlex.join(map(str, targets))}"
 
 
 @dataclass(frozen=True)
@@ -217,3 +238,8 @@ def data_uri(path: str | Path) -> str:
     except FileNotFoundError:
         raise UserError(f"missing figure {path}: run the stage that makes it again") from None
     return f"data:{kinds[path.suffix]};base64,{payload}"
+
+
+def text_uri(text: str) -> str:
+    """Text as a data: address."""
+    return f"data:text/plain;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"
