@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from ..base.files import read_tsv
 from .tables import read_mixed_csv
 
 _ABSENT = object()
+_NUMBER_FIRST = re.compile(r"[<>]?\s*[-+]?\d")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """A paragraph that must not be overlooked."""
+
+    text: str
+    kind: ClassVar[str] = "caution"
+
+
+@dataclass(frozen=True)
 class Heading:
     """A heading below the section's title."""
 
@@ -108,7 +118,7 @@ class Table:
 
     name : what it is, for those who do not see it
     frame : cells as they are shown
-    text_columns : so many at the left are words, the others numbers
+    text_columns : so many at the left are words; of the others those with a cell that begins with a number are numbers
     group : column whose values head groups of rows; sorting stays within a group
     """
 
@@ -121,6 +131,14 @@ class Table:
     @property
     def header(self) -> list[str]:
         return [name for name in self.frame.columns if name != self.group]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """For each column of `header` whether it is set and sorted as numbers."""
+        return [
+            place >= self.text_columns and any(_NUMBER_FIRST.match(str(cell)) for cell in self.frame[name])
+            for place, name in enumerate(self.header)
+        ]
 
     @property
     def groups(self) -> list[tuple[str, list[list]]]:

@@ -68,10 +68,9 @@ def readable_memorisation(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def memorisation_notes(table: pd.DataFrame) -> list[str]:
-    """What the numbers are, what the gate did, and a warning where copies are released."""
+    """What the numbers are, and what the gate did."""
     first = table.iloc[0]
-    notes = _warnings(table)
-    notes += [
+    notes = [
         "Copy: a synthetic case whose nearest training case stands out from the other training patients by more than a "
         "real case's does. The margin is Fisher's z of the similarity, less the median over the other patients. "
         '"nearer": cases with a larger similarity than real cases reach, copies or not; blurred average brains are '
@@ -117,7 +116,7 @@ def _power_notes(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _warnings(table: pd.DataFrame) -> list[str]:
+def memorisation_warnings(table: pd.DataFrame) -> list[str]:
     """Sentences for each system of which copies are released, unless the user asked for the audit alone."""
     own = table[(table.thresholds_from == "held_out") & (table.action != "audit") & (table.copies > 0)]
     return [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..blocks import Figure, MadeBy, Notes, Run, Section, tables
-from ..memorisation_table import memorisation_notes, readable_memorisation
+from ..blocks import Caution, Figure, MadeBy, Notes, Run, Section, tables
+from ..memorisation_table import memorisation_notes, memorisation_warnings, readable_memorisation
 
 
 def memorisation(run: Run) -> Section | None:
@@ -12,7 +12,8 @@ def memorisation(run: Run) -> Section | None:
     if table is None:
         return None
     parts = [("Nearest training cases", readable_memorisation(table))]
-    blocks = [*tables("memorisation", parts), Notes(memorisation_notes(table))]
+    blocks = [Caution(text) for text in memorisation_warnings(table)]
+    blocks += [*tables("memorisation", parts), Notes(memorisation_notes(table))]
     made = run.settings("memorisation")
     blocks.append(MadeBy("make_memorisation_table", made, run.paths("memorisation")))
     drawn = run.settings("evaluation.figures.cases", "evaluation.figures.modality")
