@@ -387,6 +387,7 @@ rule make_report:
         **COHORT,
         **ANSWER,
         rejected=rules.merge_cohort.output.rejected,
+        reference_rejected=rules.measure_reference_masks.output.rejected if REFERENCE_ROOT else [],
         cost=f"{RUN}/tables/cost.csv",
     output:
         html=report(

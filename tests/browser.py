@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib.image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 # WebGL in software, as root, and nothing of its own on the network
 ARGUMENTS = (
@@ -29,6 +33,7 @@ ARGUMENTS = (
 )
 PHONE = (390, 844)
 DESKTOP = (1280, 900)
+SECONDS = 60  # WebGL in software on a busy machine takes its time
 
 
 def browser_programs() -> tuple[str, str] | None:
@@ -94,3 +99,30 @@ def chromium(profile: Path) -> Iterator[Browser]:
         yield browser
     finally:
         browser.quit()
+
+
+def shown(browser):
+    return browser.find_element(By.ID, "viewer-box").get_attribute("data-shown")
+
+
+def wait(browser, condition):
+    return WebDriverWait(browser, SECONDS, poll_frequency=0.1).until(condition)
+
+
+def canvas_pixels(browser):
+    """(H, W, 3) in 0 to 1 of the viewer's canvas, once two pictures in a row are the same."""
+    canvas = browser.find_element(By.ID, "viewer-canvas")
+    last = b""
+    for _ in range(20):
+        picture = canvas.screenshot_as_png
+        if picture == last:
+            break
+        last = picture
+    return matplotlib.image.imread(io.BytesIO(picture), format="png")[..., :3]
+
+
+def open_viewer(browser):
+    browser.find_element(By.CSS_SELECTOR, "#viewer-box summary").click()
+    wait(browser, shown)
+    browser.execute_script("document.getElementById('viewer-screen').scrollIntoView({block: 'center'})")
+    return canvas_pixels(browser)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,6 +44,48 @@ def preprocessed_cohort():
         return small_cases.prepare(folder / "data", folder / "cohort", config)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium (`browser.Browser`), one for all tests. Skipped where there is none."""
+    from browser import browser_programs, chromium
+
+    if browser_programs() is None:
+        pytest.skip("no browser (chromium, chromedriver): apt-get install chromium chromium-driver")
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory):
+    """A run of which every section of the report has its files (`report_files.small_run`)."""
+    from report_files import small_run
+
+    return small_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def whole_report(whole_run, tmp_path_factory, preprocessed_cohort) -> Path:
+    """The report of a simulated cohort with every section, and with the viewer."""
+    from report_files import add_synthetic, viewer_file, write_report
+    from report_parts import add_the_rest, demo_config
+
+    cohort = add_synthetic(preprocessed_cohort(tmp_path_factory.mktemp("viewer"), cases=5))
+    viewer = str(viewer_file(cohort, cohort / "viewer.json", "--simulated"))
+    options = [*add_the_rest(whole_run.folder), "--simulated", "--viewer", viewer]
+    return write_report(whole_run, *options, "--config", json.dumps(demo_config()))
+
+
+@pytest.fixture
+def page(browser, whole_report):
+    """The browser with the report just opened, on a desktop and by day."""
+    from browser import DESKTOP
+
+    browser.resize(*DESKTOP)
+    browser.theme("light")
+    browser.open_file(whole_report)
+    return browser
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """Files of a small study, as the segmentation arms leave them: made up, but of the right form."""
 
+import json
+
 import numpy as np
 
+from workflow_scripts import make_tables
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
 
@@ -60,3 +63,19 @@ def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, r
                 paths.append(folder / f"n_real~{size}" / system / kind / f"seed~{seed}" / "dice.tsv")
                 write_tsv(paths[-1], pd.DataFrame(rows))
     return [str(path) for path in paths]
+
+
+def make_table(folder, files, *options, **config):
+    """ratio.csv of the study, with ratio.md and ratio.tex, through the program."""
+    import pandas as pd
+
+    config = {"bootstrap_samples": 500, "confidence": 0.95, "seed": 0} | config
+    make_tables.main([*options, "--config", json.dumps(config), "--dice", *files, "--out-stem", str(folder / "ratio")])
+    return pd.read_csv(folder / "ratio.csv")
+
+
+def row_of(table, region, arm):
+    """The one row of a region and arm."""
+    found = table[(table.region == region) & (table.arm == arm)]
+    assert len(found) == 1
+    return found.iloc[0]

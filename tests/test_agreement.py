@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from control_files import control, masks
 from scipy import stats
 
 from workflow_scripts import make_control_tables
@@ -13,7 +14,6 @@ from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.tumours import FEATURES
 from workflow_scripts.evaluation.agreement import CENTRE_DISTANCE, agreement, control_summary, unit_of
-from workflow_scripts.evaluation.mask_shapes import VALIDITY
 from workflow_scripts.evaluation.statistics import expanded_tail
 from workflow_scripts.reporting.tables import read_mixed_csv
 
@@ -97,20 +97,6 @@ def test_units_are_those_of_the_names():
     assert units["sphericity"] == units["et_fraction"] == "fraction" and units[CENTRE_DISTANCE] == "mm"
 
 
-def control(count=10, noise=0.0, system="slice_ldm", n_real=20):
-    """What evaluate_control writes of a generator that adds `noise` standard deviations to what is asked."""
-    rows = []
-    for number in range(count):
-        rng = numpy_rng("request", number)
-        row = {"n_real": n_real, "system": system, "case_id": f"P-{number}", "split": "test", "number": number}
-        row |= {f"requested_{name}": float(rng.uniform(0.2, 0.9)) for name in FEATURES}
-        off = numpy_rng("noise", number)
-        row |= {f"measured_{name}": row[f"requested_{name}"] + noise * off.normal() for name in FEATURES}
-        row |= {"out_of_range_note": "volume_ml, box_depth_mm" if number < 4 else ""}
-        rows.append(row | dict(zip(VALIDITY, (0.0, 1.0, 1.0, 0.0, 0.0), strict=True)))
-    return pd.DataFrame(rows)
-
-
 def test_a_summary_has_a_row_a_feature_for_all_requests_and_for_those_in_range():
     summary = control_summary(control(noise=0.1), 500, 0.95, 0).set_index(["feature", "requests"])
     assert len(summary) == 2 * (len(FEATURES) + 1)
@@ -141,21 +127,6 @@ def test_an_empty_mask_counts_as_no_volume_and_has_no_form():
     assert set(summary.n_empty) == {1}
     assert summary.n["volume_ml"] == 10 and summary.r2_identity["volume_ml"] < 1
     assert summary.n["sphericity"] == summary.n[CENTRE_DISTANCE] == 9 and summary.r2_identity["sphericity"] == 1
-
-
-def masks(system="slice_ldm", n_real=20, floor=0.2):
-    """A masks.tsv of two features."""
-    rows = []
-    for comparison, distance in (("synthetic", 0.55), ("floor", floor)):
-        for feature, test in (("volume_ml", "Kolmogorov-Smirnov"), ("all features", "energy distance, permutations")):
-            rows.append({"comparison": comparison, "reference": "held-out", "feature": feature, "method": test,
-                         "statistic": distance, "p": 0.0001, "n": 20, "n_reference": 10})  # fmt: skip
-            if feature == "volume_ml":
-                rows[-1] |= {"p_holm": 0.02, "mean": 30.0, "sd": 5.0, "reference_mean": 40.0, "reference_sd": 8.0}
-    rows += [{"comparison": "ungated", "reference": "held-out", "feature": name, "method": "none", "mean": 0.25,
-              "sd": 0.1, "reference_mean": 0.0, "reference_sd": 0.0, "n": 10, "n_reference": 10}
-             for name in VALIDITY]  # fmt: skip
-    return pd.DataFrame(rows).assign(n_real=n_real, system=system, permutations=1999)
 
 
 def make(folder, tables, *options, **config):

@@ -193,8 +193,19 @@ def test_the_table_shows_share_interval_and_warning(mixed, tmp_path):
         "SIMULATED COHORT",
     ):
         assert words in text and words.replace("%", r"\%") in latex
-    assert text.count("WARNING") == 1
-    assert "WARNING: 7 of 12 synthetic cases of lsgan_3d (8 real patients)" in text
+    assert text.count("WARNING") == 2, "a sentence for each measure"
+    assert (
+        "WARNING: 7 of 12 synthetic cases of lsgan_3d (8 real patients) are copies of training cases by aligned images"
+        in text
+    )
+    by = warned.set_index(["thresholds_from", "measure"]).copies["held_out", "features"]
+    assert (
+        f"WARNING: {by} of 12 synthetic cases of lsgan_3d (8 real patients) are copies of training cases by image features"
+        in text
+    )
+    assert "(feature_is_copy). The release gate does not look at features." in text
+    without = table_of(tmp_path, [warned.assign(copies=warned.copies.where(warned.measure == "image", 0))])[1]
+    assert without.count("WARNING") == 1
 
 
 def test_nearest_pairs_are_drawn(mixed, cohort, tmp_path):

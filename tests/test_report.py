@@ -1,12 +1,18 @@
 """The report: one file that needs nothing else, with the answer, what was refused, and a banner over a simulation."""
 
+import base64
+import json
 import re
+import shlex
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from report_files import images_table, small_run, write_images, write_report
+from report_parts import add_the_rest, demo_config
+from workflow import copy_project, planned
 
 from workflow_scripts import make_report
 from workflow_scripts.base.arms import NO_CONTROL
@@ -59,7 +65,7 @@ def test_the_report_needs_nothing_but_itself(run):
     page = Page(text)
     links = [value for name, value in page.attributes if name in ("src", "href", "srcset", "data", "action", "poster")]
     assert any(value.startswith("data:image/png;base64,") for value in links)
-    assert all(value.startswith(("data:image/png;base64,", "#")) for value in links)
+    assert all(value.startswith(("data:image/png;base64,", "data:text/plain;", "#")) for value in links)
     assert not re.search(r"https?://|@import|url\(", text)
     assert not {"iframe", "link", "object"} & set(page.tags)
     assert "default-src 'none'" in text, "the browser itself refuses every request"
@@ -82,7 +88,7 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
     """Rows of a ratio table: real only at Dice 0.8, and mixes, the last of them the best."""
     common = {"n_real": n_real, "region": "whole_tumor", "n_cases": cases, "n_seeds": 1, "confidence": 0.95}
     common |= {"synthetic_only": False, "control": NO_CONTROL, "n_patients": cases, "holm_tests": len(mixes)}
-    common |= {"wilcoxon_p_holm": 0.02}
+    common |= {"dice_wilcoxon_p_holm": 0.02}
     real = {"system": "none", "ratio": 0.0, "dice_mean": 0.8, "dice_difference": "reference"}
     found = [{**common, **real, "dice_difference_low": "reference", "dice_difference_high": "reference"}]
     for ratio in mixes:
@@ -99,7 +105,10 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
         (rows(20, 0.85, 0.01, 0.09, mixes=("1",)), "The interval lies above zero: synthetic cases helped."),
         (rows(20, 0.82, -0.01, 0.05), "The interval holds zero: neither gain nor loss could be shown; and that mix"),
         (rows(20, 0.70, -0.2, -0.01, other=0.6), "The interval lies below zero: even the best mix was worse"),
-        (rows(20, 0.85, 0.01, 0.09, cases=4), "There are too few test cases for a verdict"),
+        (
+            rows(20, 0.85, 0.01, 0.09, cases=4),
+            "There are too few test cases for a verdict: no gain, however large, could have been shown",
+        ),
         (rows(20, 0.85, "not measured", "not measured", cases=1), "There is no interval, and so no verdict"),
         (
             rows(20, 0.85, 0.01, 0.09) + rows(50, 0.82, -0.01, 0.05),
@@ -184,14 +193,63 @@ def test_it_is_well_formed_for_those_who_do_not_see_it(run):
     assert page.tags.count("img") == sum(name == "alt" and len(value) > 40 for name, value in page.attributes)
     assert page.tags.count("caption") == page.tags.count("table")
     targets = {value for name, value in page.attributes if name == "id"}
-    assert {value[1:] for name, value in page.attributes if name == "href"} <= targets, "every link leads somewhere"
+    links = [value for name, value in page.attributes if name == "href"]
+    assert {link[1:] for link in links if link[0] == "#"} <= targets, "every link leads somewhere"
 
 
 def test_each_figure_says_what_made_it(run):
     text = Page(report(run)).text
     assert "Made by workflow_scripts.make_figures with evaluation.tables.seed: 7" in text
-    assert f"--force {run.figure}" in text
+    assert f"again by .venv/bin/snakemake --cores all --configfile run.yaml --force {run.figure} ." in text
     assert re.search(r"make_figures [0-9a-f]{16}", text), "the digest of the code"
+
+
+def test_a_printed_command_plans_with_run_yaml_as_the_report_gives_it(tmp_path, monkeypatch):
+    """Typed in the folder of the project, whose results the report names as Snakemake does: from that folder on."""
+    project = copy_project(tmp_path)
+    monkeypatch.chdir(project)
+    page = Page(report(small_run(Path("results/demo")), "--config", json.dumps(demo_config())))
+    link = next(value for name, value in page.attributes if name == "href" and value.startswith("data:text/plain"))
+    (project / "run.yaml").write_bytes(base64.b64decode(link.split("base64,")[1]))
+    found = re.search(r"again by (\.venv/bin/snakemake [^;]*augmentation_ratio\.csv) \.", page.text)
+    command = shlex.split(found[1])
+    assert command[-1] == "results/demo/tables/augmentation_ratio.csv"
+    jobs = planned(project, *command[1:])
+    assert jobs["make_tables"] == 1 and jobs["train_segmentation"] == 5, "those of the demo"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The whole report of a study: every section but the viewer."""
+    run = small_run(tmp_path_factory.mktemp("whole"))
+    return Page(report(run, *add_the_rest(run.folder), "--config", json.dumps(demo_config())))
+
+
+def test_figures_say_which_system_and_patients_they_show_and_all_that_made_them(whole):
+    for words in (
+        "Synthetic cases of slice_ldm beside their nearest training cases, n_real = 20; last a held-out patient",
+        "figure_memorisation with evaluation.figures.cases: 4 , evaluation.figures.modality: t2f , memorisation: {",
+        "One tumour of slice_ldm that grows and moves, n_real = 20.",
+        "figure_control_sweep with evaluation.control.sweep_steps: 3 , evaluation.figures.modality: t2f , synthesis.seed: 0",
+        "Real training patients and synthetic ones of slice_ldm, n_real = 20.",
+        "Made by workflow_scripts.make_cost_table ; again by",
+        "Made by workflow_scripts.train_autoencoder with training_seed: 0 .",
+    ):
+        assert words in whole.text
+    pictures = [value for name, value in whole.attributes if name == "alt"]
+    assert len(pictures) == 4 and sum("n_real = 20" in words for words in pictures) == 3
+
+
+def test_copies_by_image_features_are_warned_of_and_the_gate_is_said_not_to_look_at_them(whole):
+    warning = "of 20 synthetic cases of slice_ldm (20 real patients) are copies of training cases by"
+    assert f"WARNING: 1 {warning} aligned images" in whole.text
+    assert f"WARNING: 3 {warning} image features" in whole.text
+    assert "looks at aligned images alone, and refuses no case for its features" in whole.text
+
+
+def test_refused_reference_masks_are_listed(whole):
+    assert "Of the masks that serve as a reference for shapes, 1 could not be used." in whole.text
+    assert "M-7 masks/M-7-seg.nii.gz the mask is empty: no tumour in it. Leave it out" in whole.text
 
 
 def test_the_same_run_makes_the_same_bytes(run):

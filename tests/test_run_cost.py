@@ -139,10 +139,11 @@ def test_readers_see_hours_and_for_a_small_run_minutes(run):
 def test_the_report_shows_the_table_with_its_notes(run):
     table_of(run)
     section = cost_section(Run(pd.DataFrame(), {"cost": [run / "tables/cost.csv"]}, {}, False))
-    table, notes = section.blocks
+    table, notes, made = section.blocks
     assert section.title == "What the run cost"
     assert table.frame.stage.iloc[-1] == "all stages"
     assert any("no longer has" in note for note in notes.sentences)
+    assert made.program == "make_cost_table" and made.command.endswith("tables/cost.csv")
     assert cost_section(Run(pd.DataFrame(), {"cost": []}, {}, False)) is None
 
 

@@ -1,40 +1,25 @@
 """The augmentation-ratio table from the scores of all arms: values, order, stable bytes, and gaps that are named."""
 
-import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
-from study_files import CONTROLS, MIXES, REGIONS, study
+from study_files import CONTROLS, MIXES, REGIONS, make_table, row_of, study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
-from workflow_scripts.make_tables import main
 from workflow_scripts.reporting.answer import answer
 from workflow_scripts.reporting.tables import read_ratio_table
 
 
-def make(folder, files, *options, **config):
-    config = {"bootstrap_samples": 500, "confidence": 0.95, "seed": 0} | config
-    main([*options, "--config", json.dumps(config), "--dice", *files, "--out-stem", str(folder / "ratio")])
-    return pd.read_csv(folder / "ratio.csv")
-
-
-def row(table, region, arm):
-    found = table[(table.region == region) & (table.arm == arm)]
-    assert len(found) == 1
-    return found.iloc[0]
-
-
 def test_means_and_spreads_are_those_of_the_score_files(tmp_path):
     files = study(tmp_path)
-    table = make(tmp_path, files)
+    table = make_table(tmp_path, files)
     scores = pd.concat([read_tsv(file) for file in files])
     mixed = scores[(scores.ratio == 2) & (scores.region == "tumor_core")]
     real = scores[(scores.system == "none") & (scores.region == "tumor_core")]
-    got = row(table, "tumor_core", "real + 2x synthetic")
+    got = row_of(table, "tumor_core", "real + 2x synthetic")
     assert float(got.dice_mean) == pytest.approx(mixed.dice.mean(), abs=1e-6)
     assert float(got.dice_sd_cases) == pytest.approx(mixed.groupby("case_id").dice.mean().std(), abs=1e-6)
     assert float(got.dice_sd_seeds) == pytest.approx(mixed.groupby("seed").dice.mean().std(), abs=1e-6)
@@ -46,7 +31,7 @@ def test_means_and_spreads_are_those_of_the_score_files(tmp_path):
 
 def test_rows_are_regions_by_arms_in_reading_order(tmp_path):
     mixes = [*MIXES, ("gan", 1.0, False), ("gan", 2.0, False), ("gan", 1.0, True)]
-    table = make(tmp_path, study(tmp_path, n_real=(50, 20), mixes=mixes, regions=REGIONS[::-1]))
+    table = make_table(tmp_path, study(tmp_path, n_real=(50, 20), mixes=mixes, regions=REGIONS[::-1]))
     assert table.n_real.tolist() == [20] * 21 + [50] * 21
     assert table.region[:21].tolist() == [name for name in REGIONS for _ in range(7)]
     assert table.arm[:7].tolist() == [
@@ -62,18 +47,18 @@ def test_each_number_of_real_patients_has_its_own_baseline(tmp_path):
     for file in large:
         scores = read_tsv(file)
         write_tsv(file, scores.assign(dice=(scores.dice + 0.05).clip(upper=1)))
-    table = make(tmp_path, small + large)
+    table = make_table(tmp_path, small + large)
     differences = table[(table.region == "tumor_core") & (table.arm == "real + 2x synthetic")].dice_difference
     assert differences.astype(float).tolist() == pytest.approx([0.06, 0.0], abs=0.02)
 
 
 def test_the_same_scores_make_the_same_bytes_in_any_order(tmp_path):
     files = study(tmp_path)
-    make(tmp_path, files)
+    make_table(tmp_path, files)
     first = [(tmp_path / f"ratio{suffix}").read_bytes() for suffix in (".csv", ".md", ".tex")]
-    make(tmp_path, files[::-1])
+    make_table(tmp_path, files[::-1])
     assert first == [(tmp_path / f"ratio{suffix}").read_bytes() for suffix in (".csv", ".md", ".tex")]
-    make(tmp_path, files, seed=1)
+    make_table(tmp_path, files, seed=1)
     assert first[0] != (tmp_path / "ratio.csv").read_bytes()
 
 
@@ -84,14 +69,14 @@ def test_a_missing_arm_is_named(tmp_path, gone):
     words = ["n_real=20", f"system={system}", seed.replace("~", "=")]
     words.append("synthetic only" if kind == "synthetic_only" else kind.replace("~", "="))
     with pytest.raises(UserError) as error:
-        make(tmp_path, files)
+        make_table(tmp_path, files)
     assert all(word in str(error.value) for word in words), str(error.value)
     assert not (tmp_path / "ratio.csv").exists()
 
 
 def test_no_real_only_arm_at_all_is_named(tmp_path):
     with pytest.raises(UserError, match="n_real=20, system=none, ratio=0, seed=0"):
-        make(tmp_path, study(tmp_path, mixes=MIXES[1:]))
+        make_table(tmp_path, study(tmp_path, mixes=MIXES[1:]))
 
 
 def damage(file, change):
@@ -117,16 +102,16 @@ def test_a_damaged_score_file_is_refused_in_words(tmp_path, change, words):
     files = study(tmp_path)
     damage(next(file for file in files if "ratio~1/seed~0" in file), change)
     with pytest.raises(UserError, match=words):
-        make(tmp_path, files)
+        make_table(tmp_path, files)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.tsv"):
-        make(tmp_path, [str(tmp_path / "nowhere.tsv")])
+        make_table(tmp_path, [str(tmp_path / "nowhere.tsv")])
 
 
 def test_what_was_not_measured_is_said_and_never_nan(tmp_path):
-    make(tmp_path, study(tmp_path, seeds=(0,), cases=1))
+    make_table(tmp_path, study(tmp_path, seeds=(0,), cases=1))
     for suffix in (".csv", ".md", ".tex"):
         text = (tmp_path / f"ratio{suffix}").read_text()
         assert "not measured" in text
@@ -138,7 +123,7 @@ def test_what_was_not_measured_is_said_and_never_nan(tmp_path):
 
 def test_the_caption_states_what_the_numbers_are(tmp_path):
     files = study(tmp_path)
-    make(tmp_path, files)
+    make_table(tmp_path, files)
     text = (tmp_path / "ratio.md").read_text()
     for words in (
         "original grid",
@@ -149,7 +134,8 @@ def test_the_caption_states_what_the_numbers_are(tmp_path):
         "8 real cases of 8 patients",
         "Wilcoxon signed-rank test",
         "Holm-corrected over the 3 comparisons with real only of a region and n_real, all ratios, mixes and systems",
-        "80% power at a two-sided level of 0.05",
+        "80% power at a two-sided level of 0.05 / 3 = 0.0167",
+        "better is a positive one of Dice and lesion-wise Dice, a negative one of HD95 and lesion-wise HD95",
         "a dilation by 3 voxels joins",
         "lesions up to 50 mm3 are left out",
         "a false one, count with Dice 0 and HD 374 mm",
@@ -159,45 +145,19 @@ def test_the_caption_states_what_the_numbers_are(tmp_path):
     ):
         assert words in text
     assert "SIMULATED" not in text
-    make(tmp_path, files, "--simulated")
+    make_table(tmp_path, files, "--simulated")
     for suffix in (".md", ".tex"):
         assert "SIMULATED COHORT" in (tmp_path / f"ratio{suffix}").read_text()
     assert "8 simulated cases" in (tmp_path / "ratio.md").read_text()
 
 
-def paired(files, region="whole_tumor"):
-    """Differences to real only (cases), averaged over seeds, for each arm with synthetic cases."""
-    scores = pd.concat([read_tsv(file) for file in files])
-    means = scores[scores.region == region].groupby(["system", "ratio", "synthetic_only", "case_id"]).dice.mean()
-    real = means["none", 0.0, False]
-    arms = [key for key in means.index.droplevel("case_id").unique() if key[0] != "none"]
-    return {key: means[key] - real for key in arms}
-
-
-def test_tests_are_those_of_scipy_on_the_score_files(tmp_path):
-    files = study(tmp_path, gain=0.004, cases=10)
-    table = make(tmp_path, files)
-    raw = {key: stats.wilcoxon(values).pvalue for key, values in paired(files).items()}
-    first, second, third = sorted(raw.values())
-    adjusted = [3 * first, max(3 * first, 2 * second), max(3 * first, 2 * second, third)]
-    for key, p_value in raw.items():
-        found = table[(table.region == "whole_tumor") & (table.system == key[0]) & (table.ratio == key[1])]
-        found = found[found.synthetic_only == key[2]].iloc[0]
-        assert float(found.wilcoxon_p) == pytest.approx(p_value, rel=1e-3)
-        assert float(found.wilcoxon_p_holm) == pytest.approx(adjusted[sorted(raw.values()).index(p_value)], rel=1e-3)
-        sd = paired(files)[key].std()
-        assert 1.0 < float(found.dice_detectable) * np.sqrt(10) / sd / (1.96 + 0.84) < 1.2, "t in place of normal"
-        assert found.holm_tests == "3"
-    assert "p, Holm" in (tmp_path / "ratio.md").read_text()
-
-
 def test_time_points_of_one_patient_are_one_patient(tmp_path):
-    single = make(tmp_path / "a", study(tmp_path / "a", cases=8))
-    grouped = make(tmp_path / "b", study(tmp_path / "b", cases=8, time_points=4))
-    one, other = (row(table, "whole_tumor", "real + 1x synthetic") for table in (single, grouped))
+    single = make_table(tmp_path / "a", study(tmp_path / "a", cases=8))
+    grouped = make_table(tmp_path / "b", study(tmp_path / "b", cases=8, time_points=4))
+    one, other = (row_of(table, "whole_tumor", "real + 1x synthetic") for table in (single, grouped))
     assert (other.n_cases, other.n_patients) == (8, 2)
     assert one.dice_difference == other.dice_difference
-    assert float(one.wilcoxon_p) < 0.05 and float(other.wilcoxon_p) == 0.5
+    assert float(one.dice_wilcoxon_p) < 0.05 and float(other.dice_wilcoxon_p) == 0.5
     text = (tmp_path / "b/ratio.md").read_text()
     assert "8 real cases of 2 patients" in text
     assert "With 2 patients the Wilcoxon test cannot give less than p = 0.5" in text
@@ -205,7 +165,7 @@ def test_time_points_of_one_patient_are_one_patient(tmp_path):
 
 def test_lesions_are_summed_over_cases_and_seeds(tmp_path):
     files = study(tmp_path)
-    got = row(make(tmp_path, files), "tumor_core", "real + 2x synthetic")
+    got = row_of(make_table(tmp_path, files), "tumor_core", "real + 2x synthetic")
     scores = pd.concat([read_tsv(file) for file in files])
     mixed = scores[(scores.ratio == 2) & (scores.region == "tumor_core")]
     assert float(got.lesion_dice_mean) == pytest.approx(mixed.lesion_dice.mean(), abs=1e-6)
@@ -220,12 +180,12 @@ def test_without_small_lesions_there_is_no_sensitivity_to_them(tmp_path):
     files = study(tmp_path)
     for file in files:
         damage(file, lambda t: t.assign(small_lesions=0, small_lesions_hit=0))
-    assert (make(tmp_path, files).small_lesion_sensitivity == "not measured").all()
+    assert (make_table(tmp_path, files).small_lesion_sensitivity == "not measured").all()
     assert "there are none" in (tmp_path / "ratio.md").read_text()
 
 
 def test_controls_stand_beside_real_only_and_are_corrected_among_themselves(tmp_path):
-    table = make(tmp_path, study(tmp_path, mixes=(*MIXES, *CONTROLS)))
+    table = make_table(tmp_path, study(tmp_path, mixes=(*MIXES, *CONTROLS)))
     own = table[table.region == "whole_tumor"]
     names = ["real only", "real only, without nnU-Net's augmentation", "real only, each case listed 2x"]
     assert own.arm.tolist()[:3] == names
@@ -233,7 +193,7 @@ def test_controls_stand_beside_real_only_and_are_corrected_among_themselves(tmp_
     assert own.holm_tests.tolist() == ["reference", "2", "2", "3", "3", "3"]
     plain, twice = own.iloc[1], own.iloc[2]
     assert float(plain.dice_difference) == pytest.approx(-0.1, abs=0.02)
-    assert float(plain.wilcoxon_p_holm) == pytest.approx(2 * float(plain.wilcoxon_p), rel=1e-3)
+    assert float(plain.dice_wilcoxon_p_holm) == pytest.approx(2 * float(plain.dice_wilcoxon_p), rel=1e-3)
     assert abs(float(twice.dice_difference)) < 0.02
     text = (tmp_path / "ratio.md").read_text()
     assert "the 2 controls among themselves" in text
@@ -242,29 +202,19 @@ def test_controls_stand_beside_real_only_and_are_corrected_among_themselves(tmp_
     sentences = " ".join(answer(read_ratio_table(tmp_path / "ratio.csv"))[0][1])
     assert "Control, real only, each case listed 2x: mean Dice was" in sentences
     assert "the best of 2 ratios was 2 synthetic cases" in sentences
-    make(tmp_path, study(tmp_path))
+    make_table(tmp_path, study(tmp_path))
     assert "ontrol" not in (tmp_path / "ratio.md").read_text()
 
 
 def test_a_missing_control_is_named(tmp_path):
     files = [file for file in study(tmp_path, mixes=(*MIXES, *CONTROLS)) if "oversampled/seed~1" not in file]
     with pytest.raises(UserError, match="n_real=20, system=none, ratio=1, control oversampled, seed=1"):
-        make(tmp_path, files)
+        make_table(tmp_path, files)
 
 
 def test_one_seed_is_said_not_to_be_resampled(tmp_path):
-    make(tmp_path, study(tmp_path, seeds=(0,)))
+    make_table(tmp_path, study(tmp_path, seeds=(0,)))
     assert "the one seed stays: the spread over trainings is not in it" in (tmp_path / "ratio.md").read_text()
-
-
-def test_too_few_cases_for_an_interval_are_said_to_be_too_few(tmp_path):
-    make(tmp_path, study(tmp_path, cases=3))
-    text = (tmp_path / "ratio.md").read_text()
-    assert "cover more than 75%" in text
-    assert "With 3 patients the Wilcoxon test cannot give less than p = 0.25, 0.75 after the correction" in text
-    assert "no gain, however large, could be significant at 0.05" in text
-    (_, sentences), *_ = answer(read_ratio_table(tmp_path / "ratio.csv"))
-    assert "So few test patients allow no verdict" in " ".join(sentences)
 
 
 def test_regions_empty_on_one_side_are_counted(tmp_path):
@@ -273,45 +223,18 @@ def test_regions_empty_on_one_side_are_counted(tmp_path):
         next(file for file in files if "ratio~2/seed~0" in file),
         lambda t: t.assign(predicted_ml=np.where(t.region == "enhancing_tumor", 0.0, t.predicted_ml)),
     )
-    table = make(tmp_path, files)
-    assert row(table, "enhancing_tumor", "real + 2x synthetic").empty_in_one == 8
-    assert row(table, "enhancing_tumor", "real + 1x synthetic").empty_in_one == 0
+    table = make_table(tmp_path, files)
+    assert row_of(table, "enhancing_tumor", "real + 2x synthetic").empty_in_one == 8
+    assert row_of(table, "enhancing_tumor", "real + 1x synthetic").empty_in_one == 0
     assert "8 of 16" in (tmp_path / "ratio.md").read_text()
 
 
 def test_latex_has_balanced_tables_and_no_bare_specials(tmp_path):
-    make(tmp_path, study(tmp_path, n_real=(20, 50)))
+    make_table(tmp_path, study(tmp_path, n_real=(20, 50)))
     text = (tmp_path / "ratio.tex").read_text()
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 6
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert not re.search(r"(?<!\\)_", body.replace("tab:augmentation-ratio", ""))
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {9, 10}
-
-
-@pytest.mark.parametrize(
-    ("gain", "verdict"),
-    [(0.05, "synthetic cases helped"), (-0.05, "worse than real cases alone"), (0.0, "neither gain nor loss")],
-)
-def test_the_answer_says_what_the_interval_says(tmp_path, gain, verdict):
-    make(tmp_path, study(tmp_path, gain=gain, cases=12))
-    (lead, sentences), *_ = answer(read_ratio_table(tmp_path / "ratio.csv"))
-    assert verdict in " ".join(sentences)
-    assert "whole tumour" in lead
-    assert any("synthetic cases alone" in sentence for sentence in sentences)
-
-
-def test_an_interval_above_zero_that_the_test_does_not_confirm_is_no_help(tmp_path):
-    make(tmp_path, study(tmp_path, gain=0.0, cases=12))
-    table = read_ratio_table(tmp_path / "ratio.csv")
-    table["dice_difference_low"], table["dice_difference_high"] = 0.01, 0.03
-    table["wilcoxon_p_holm"] = 0.09
-    (_, sentences), *_ = answer(table)
-    assert "the Wilcoxon test, corrected for the number of arms, does not confirm it" in sentences[0]
-    table["wilcoxon_p_holm"] = 0.04
-    assert "synthetic cases helped" in answer(table)[0][1][0]
-    table["dice_difference_low"], table["dice_detectable"] = -0.01, 0.043
-    assert "It shows a gain of 0.043 with 80% power" in answer(table)[0][1][0]
-    table["n_patients"] = 6  # three comparisons of six patients cannot fall below 3 / 32
-    assert "So few test patients allow no verdict" in answer(table)[0][1][0]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {8, 9, 10}

@@ -10,6 +10,7 @@ from workflow_scripts.reporting.memorisation_table import (
     TITLE,
     memorisation_notes,
     memorisation_table,
+    memorisation_warnings,
     readable_memorisation,
 )
 from workflow_scripts.reporting.system_tables import to_latex, to_markdown
@@ -28,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = {"confidence": 0.95} | args.config
     summary = pd.concat([read_tsv(file) for file in args.summaries], ignore_index=True)
     table = memorisation_table(summary, settings["confidence"])
-    parts, notes = [("Nearest training cases", readable_memorisation(table))], memorisation_notes(table)
+    parts = [("Nearest training cases", readable_memorisation(table))]
+    notes = memorisation_warnings(table) + memorisation_notes(table)
     write_text(f"{args.out_stem}.csv", to_csv(table))
     write_text(f"{args.out_stem}.md", to_markdown(TITLE, parts, notes, args.simulated))
     write_text(f"{args.out_stem}.tex", to_latex(TITLE, parts, notes, args.simulated, text_columns=4))

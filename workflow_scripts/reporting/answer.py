@@ -20,7 +20,7 @@ def _verdict(row: pd.Series) -> str:
         return "too few"
     if row.dice_difference_low <= 0 <= row.dice_difference_high:
         return "unclear"
-    if row.wilcoxon_p_holm >= alpha:
+    if row.dice_wilcoxon_p_holm >= alpha:
         return "unconfirmed"
     return "helped" if row.dice_difference_low > 0 else "harmed"
 
@@ -44,9 +44,15 @@ _WORDS = {
 
 def _detectable(row: pd.Series) -> str:
     """Where nothing was shown: what could have been."""
-    if _verdict(row) != "unclear":
+    verdict = _verdict(row)
+    if verdict == "too few":
+        return " No gain, however large, could have been shown."
+    if verdict not in ("unclear", "unconfirmed"):
         return ""
-    return f" It shows a gain of {number(row.dice_detectable, 3)} with {float(row.power):.0%} power."
+    return (
+        f" This test set shows a gain of {number(row.dice_detectable, 3)} with {float(row.power):.0%} power, at the level "
+        "that the correction asks for."
+    )
 
 
 def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:

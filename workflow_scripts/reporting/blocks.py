@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from ..base.files import read_tsv
 from .tables import read_mixed_csv
 
 _ABSENT = object()
+_NUMBER_FIRST = re.compile(r"[<>]?\s*[-+]?\d")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ class Run:
             tables.append((" / ".join([*size, parts[-1]]), read_tsv(file)))
         return tables
 
+    def figures(self, name: str, stem: str) -> list[tuple[Path, str, str]]:
+        """(file, n_real, system) of the figures of the option `name`: of n_real~20/<stem>_slice_ldm.png 20, slice_ldm."""
+        return [
+            (path, path.parent.name.removeprefix("n_real~"), path.stem.removeprefix(f"{stem}_"))
+            for path in self.paths(name)
+        ]
+
     def settings(self, *keys: str) -> list[tuple[str, object]]:
         """(key, value) of dotted keys of the configuration; those that it does not hold are left out."""
         found = []
@@ -68,6 +78,14 @@ class Text:
 
     text: str
     kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A paragraph that must not be overlooked."""
+
+    text: str
+    kind: ClassVar[str] = "caution"
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class Table:
 
     name : what it is, for those who do not see it
     frame : cells as they are shown
-    text_columns : so many at the left are words, the others numbers
+    text_columns : so many at the left are words; of the others those with a cell that begins with a number are numbers
     group : column whose values head groups of rows; sorting stays within a group
     """
 
@@ -113,6 +131,14 @@ class Table:
     @property
     def header(self) -> list[str]:
         return [name for name in self.frame.columns if name != self.group]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """For each column of `header` whether it is set and sorted as numbers."""
+        return [
+            place >= self.text_columns and any(_NUMBER_FIRST.match(str(cell)) for cell in self.frame[name])
+            for place, name in enumerate(self.header)
+        ]
 
     @property
     def groups(self) -> list[tuple[str, list[list]]]:
@@ -149,18 +175,31 @@ class Figure:
         return data_uri(self.path)
 
     @property
-    def target(self) -> str:
-        return str(self.path)
+    def command(self) -> str:
+        return _snakemake([self.path])
 
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What made the numbers above: the program of ``workflow_scripts``, its settings, the file for Snakemake."""
+    """What made the numbers above: the program of ``workflow_scripts``, its settings, the files for Snakemake."""
 
     program: str
     settings: Sequence[tuple[str, object]] = ()
-    target: str = ""
+    targets: Sequence[Path] = ()
     kind: ClassVar[str] = "made_by"
+
+    @property
+    def command(self) -> str:
+        return _snakemake(self.targets) if self.targets else ""
+
+
+RUN_FILE = "run.yaml"
+"""What readers save the configuration of the run as; every command of the report asks for it."""
+
+
+def _snakemake(targets: Sequence[Path]) -> str:
+    """The command, typed in the folder of the project, that makes files of the run again."""
+    return f".venv/bin/snakemake --cores all --configfile {RUN_FILE} --force {shlex.join(map(str, targets))}"
 
 
 @dataclass(frozen=True)
@@ -217,3 +256,8 @@ def data_uri(path: str | Path) -> str:
     except FileNotFoundError:
         raise UserError(f"missing figure {path}: run the stage that makes it again") from None
     return f"data:{kinds[path.suffix]};base64,{payload}"
+
+
+def text_uri(text: str) -> str:
+    """Text as a data: address."""
+    return f"data:text/plain;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"

@@ -12,7 +12,7 @@ _WORDS = {
     "harmed": "the interval lies below zero: even the best mix was worse than real cases alone",
     "unclear": "the interval holds zero: neither gain nor loss could be shown",
     "unconfirmed": "the interval leaves out zero, but the corrected test shows no difference",
-    "too few": "there are too few test cases for a verdict",
+    "too few": "there are too few test cases for a verdict: no gain, however large, could have been shown",
     "unmeasured": "there is no interval, and so no verdict",
 }
 

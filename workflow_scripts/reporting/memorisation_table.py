@@ -68,10 +68,9 @@ def readable_memorisation(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def memorisation_notes(table: pd.DataFrame) -> list[str]:
-    """What the numbers are, what the gate did, and a warning where copies are released."""
+    """What the numbers are, and what the gate did."""
     first = table.iloc[0]
-    notes = _warnings(table)
-    notes += [
+    notes = [
         "Copy: a synthetic case whose nearest training case stands out from the other training patients by more than a "
         "real case's does. The margin is Fisher's z of the similarity, less the median over the other patients. "
         '"nearer": cases with a larger similarity than real cases reach, copies or not; blurred average brains are '
@@ -80,7 +79,8 @@ def memorisation_notes(table: pd.DataFrame) -> list[str]:
         "and all small shifts. Image features: cosine similarity of the pooled features of EfficientNet-Lite0 "
         "(ImageNet), of the training case or its mirror image.",
         "Thresholds from held-out patients (validation and test) are the yardstick; those from training patients, "
-        "each against the others, are what the release gate may know. Expected at most: the share that real patients "
+        "each against the others, are what the release gate may know; it looks at aligned images alone, and refuses no "
+        "case for its features. Expected at most: the share that real patients "
         "would have; m patients cannot promise less than 1/(m+1).",
         "Control: training cases decoded from their own latents, as a generator that copies them would make them. What "
         "the audit does not catch of these it would not catch of copies. A system in voxel space has no such control.",
@@ -116,12 +116,12 @@ def _power_notes(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _warnings(table: pd.DataFrame) -> list[str]:
-    """A sentence for each system of which copies are released, unless the user asked for the audit alone."""
-    own = table[(table.measure == "image") & (table.thresholds_from == "held_out") & (table.action != "audit")]
+def memorisation_warnings(table: pd.DataFrame) -> list[str]:
+    """Sentences for each system of which copies are released, unless the user asked for the audit alone."""
+    own = table[(table.thresholds_from == "held_out") & (table.action != "audit") & (table.copies > 0)]
     return [
         f"WARNING: {row.copies} of {row.n_synthetic} synthetic cases of {row.system} ({row.n_real} real patients) are "
-        "copies of training cases by the yardstick; memorisation.tsv names them."
+        f"copies of training cases by {_MEASURE[row.measure]} and the yardstick; memorisation.tsv names them"
+        + ("." if row.measure == "image" else " (feature_is_copy). The release gate does not look at features.")
         for row in own.itertuples()
-        if row.copies
     ]

@@ -9,7 +9,8 @@ from ..evaluation.lesions import LESION_CONVENTION
 from ..evaluation.segmentation_scores import EMPTY_CONVENTION
 from ..evaluation.significance import smallest_wilcoxon_p
 from ..evaluation.statistics import best_coverage
-from .tables import NOT_MEASURED, REFERENCE, REGION_NAMES, SIMULATED, hd_stem, number
+from .comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
+from .tables import NOT_MEASURED, REGION_NAMES, SIMULATED, hd_stem, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 
@@ -22,24 +23,29 @@ def _p(value: object) -> str:
     return "<0.001" if not isinstance(value, str) and value < 0.001 else number(value, 3)
 
 
+def _difference(row: pd.Series, name: str, unit: str, digits: int) -> str:
+    """A metric's difference to real only with its interval."""
+    value, low, high = (row[column] for column in difference_columns(name, unit))
+    if value == REFERENCE:
+        return value
+    measured = not (isinstance(low, str) or isinstance(high, str))
+    interval = f"{number(low, digits, True)}, {number(high, digits, True)}" if measured else NOT_MEASURED
+    return f"{number(value, digits, True)} [{interval}]"
+
+
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Dice and its difference to real only, as people read it: one column an idea, rounded, all cells text."""
     rows = []
     for _, row in table.iterrows():
-        low, high = row.dice_difference_low, row.dice_difference_high
-        if isinstance(low, str) or isinstance(high, str):
-            interval = "" if row.dice_difference == REFERENCE else f" [{NOT_MEASURED}]"
-        else:
-            interval = f" [{number(low, 3, True)}, {number(high, 3, True)}]"
         rows.append(
             {
                 **_arm_cells(row),
                 "Dice": number(row.dice_mean, 3),
                 "Dice sd cases": number(row.dice_sd_cases, 3),
                 "Dice sd seeds": number(row.dice_sd_seeds, 3),
-                "Dice minus real only": number(row.dice_difference, 3, True) + interval,
-                "p": _p(row.wilcoxon_p),
-                "p, Holm": _p(row.wilcoxon_p_holm),
+                "Dice minus real only": _difference(row, "dice", "", 3),
+                "p": _p(row.dice_wilcoxon_p),
+                "p, Holm": _p(row.dice_wilcoxon_p_holm),
                 "detectable": number(row.dice_detectable, 3),
             }
         )
@@ -71,9 +77,24 @@ def readable_lesions(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """What the other metrics than Dice change against real only, a row an arm but for real only itself."""
+    stem, rows = hd_stem(table), []
+    for _, row in table[table.holm_tests != REFERENCE].iterrows():
+        cells = _arm_cells(row)
+        for name, unit in metrics_of(stem)[1:]:
+            words = name.replace("_", " ").replace("dice", "Dice").replace(stem, stem.upper())
+            cells[words + unit.replace("_", " ")] = _difference(row, name, unit, 1 if unit else 3)
+            cells[f"{words}: p, Holm"] = _p(row[f"{name}_wilcoxon_p_holm"])
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
 def readable_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The readable tables, each with its heading."""
-    return [("Dice", readable(table)), ("Surface distance and lesions", readable_lesions(table))]
+    """The readable tables, each with its heading; that of the differences where there is an arm to compare."""
+    parts = [("Dice", readable(table)), ("Surface distance and lesions", readable_lesions(table))]
+    differences = readable_differences(table)
+    return parts + [("Surface distance and lesions minus real only", differences)] * (len(differences) > 0)
 
 
 def _count(number: int, noun: str) -> str:
@@ -94,20 +115,26 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     if not any(tests.values()):
         return []
     controls = f"; the {_count(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
+    levels = [
+        f"{alpha:.3g} / {count} = {alpha / count:.3g}{' (controls)' * (kind == 'controls')}"
+        for kind, count in tests.items()
+        if count
+    ]
     sentences = [
         'p: two-sided Wilcoxon signed-rank test on each patient\'s mean difference, zeros left out; "p, Holm": '
         f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region and n_real, all "
-        f"ratios, mixes and systems together{controls}.",
-        f"Detectable: the smallest true gain that this test set could have shown: what a paired t-test on these patients "
-        f"finds with {float(first.power):.0%} power at a two-sided level of {alpha:.3g}, one test, from the standard "
-        "deviation of the patients' differences (noncentral t, Cohen 1988, chapter 2). A smaller gain may be there unseen.",
+        f"ratios, mixes and systems together{controls}. Each metric is corrected for itself alone; the verdict is that of Dice.",
+        f"Detectable: the smallest true gain of Dice that this test set could have shown in spite of that correction: what "
+        f"a paired t-test on these patients finds with {float(first.power):.0%} power at a two-sided level of "
+        f"{' and '.join(levels)}, from the standard deviation of the patients' differences (noncentral t, Cohen 1988, "
+        "chapter 2); the Wilcoxon test needs a little more. A smaller gain may be there unseen.",
     ]
     smallest, most = smallest_wilcoxon_p(n), tests["synthetic"] or tests["controls"]
     if n > 1 and smallest * most >= alpha:
         corrected = f", {min(1.0, smallest * most):.3g} after the correction" if most > 1 else ""
         sentences.append(
             f"With {n} patients the Wilcoxon test cannot give less than p = {smallest:.3g}{corrected}: "
-            f"no gain, however large, could be significant at {alpha:.3g}."
+            f"no gain, however large, could be significant at {alpha:.3g} (detectable: {NONE_DETECTABLE})."
         )
     return sentences
 
@@ -159,7 +186,8 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
         "the generator and the segmentation.",
         'Spread: "sd cases" is the standard deviation over cases of their mean over seeds, "sd seeds" that over seeds '
         "of their mean over cases.",
-        f"Difference: to real only at the same n_real, paired over cases and seeds; in brackets its {confidence:.0%} "
+        f"Difference: arm minus real only at the same n_real, paired over cases and seeds (better is a positive one of "
+        f"Dice and lesion-wise Dice, a negative one of {stem} and lesion-wise {stem}); in brackets its {confidence:.0%} "
         f"bootstrap interval (expanded percentile, {resampled}). Generators are not trained again, and the interval is "
         "not corrected for the number of arms.",
     ]
@@ -182,7 +210,7 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
 
 
 def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
-    """Title, caption, and two tables for each n_real."""
+    """Title, caption, and the readable tables for each n_real."""
     lines = ["# Segmentation by augmentation ratio", ""]
     for sentence in caption(table, simulated):
         lines.append(f"- **{sentence}**" if sentence == SIMULATED else f"- {sentence}")
@@ -194,13 +222,13 @@ def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
 
 
 def to_latex(table: pd.DataFrame, simulated: bool) -> str:
-    """Two floating tables for each n_real, the whole caption under the first; needs booktabs and graphicx."""
+    """The readable tables of each n_real, floating, the whole caption under the first; needs booktabs and graphicx."""
     lines = [LATEX_HEAD]
     note = " ".join(caption(table, simulated))
     for n_real, part in table.groupby("n_real", sort=True):
         for place, (heading, shown) in enumerate(readable_parts(part)):
             title = f"Segmentation by augmentation ratio, {n_real} real training patients: {heading}."
-            label = f"augmentation-ratio-{n_real}" + "-lesions" * place
+            label = f"augmentation-ratio-{n_real}" + ("", "-lesions", "-differences")[place]
             said = note if place == 0 else "Conventions: in the caption of the Dice table."
             lines += latex_table(shown, f"{title} {said}", label, text_columns=3, grouped=True)
     return "\n".join(lines) + "\n"

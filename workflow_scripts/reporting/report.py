@@ -21,7 +21,7 @@ from pathlib import Path
 import jinja2
 
 from .answer import answer
-from .blocks import Run, Section
+from .blocks import RUN_FILE, Run, Section, text_uri
 from .headline import headline
 from .sections import cohort, control, cost, decoders, images, memorisation, provenance, segmentation, systems, viewer
 from .tables import SIMULATED
@@ -32,6 +32,7 @@ FILES = {
     "cases": "cases.tsv of the cohort",
     "splits": "splits.json of the cohort",
     "rejected": "rejected.tsv of the cohort",
+    "reference-rejected": "reference_masks.rejected.tsv, where a folder of masks is the reference",
     "systems": "systems.csv",
     "compute": "compute.csv",
     "cost": "cost.csv",
@@ -80,5 +81,7 @@ def render(run: Run) -> str:
         simulated=SIMULATED if run.simulated else "",
         headline=headline(run.table),
         answer=answer(run.table),
+        run_file=RUN_FILE,
+        run_yaml=text_uri(provenance.run_yaml(run)) if run.config else "",
         sections=[section for section in sections if section],
     )

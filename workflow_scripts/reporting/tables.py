@@ -9,27 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..base.arms import REAL_ONLY
 from ..base.errors import UserError
-from ..base.seeds import numpy_rng
 from ..evaluation.arms import (
     COUNTS,
     LESION_SETTINGS,
     Arm,
     arms_of,
     distance_column,
-    patients_of,
     regions_of,
     rows_of,
     score_array,
 )
-from ..evaluation.significance import detectable_difference, holm, wilcoxon_p
-from ..evaluation.statistics import bootstrap_interval, paired_differences, patient_means, summarise
+from ..evaluation.statistics import summarise
+from .comparison import Comparison, reference_cells, with_holm
 
 NOT_MEASURED = "not measured"
-REFERENCE = "reference"  # what a difference to real-only is in the real-only row itself
-COMPARED = ["dice_difference", "dice_difference_low", "dice_difference_high", "wilcoxon_p", "dice_detectable"]
-HOLM = ["wilcoxon_p_holm", "holm_tests"]
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
@@ -40,8 +34,8 @@ def ratio_table(
 ) -> pd.DataFrame:
     """One row a region and arm. `scores` as of `read_scores`.
 
-    Every region uses the same resamples of patients and seeds for all arms (seeded by `seed` and the region). Entries
-    that were not measured are the text "not measured", so that the table holds no NaN.
+    Every region uses the same resamples of patients and seeds for all arms and metrics (seeded by `seed` and the
+    region). Entries that were not measured are the text "not measured", so that the table holds no NaN.
 
     Parameters
     ----------
@@ -49,9 +43,11 @@ def ratio_table(
     power : chance with which the smallest detectable difference would be found
     """
     rows = []
+    arms = arms_of(scores)
+    comparison = Comparison(arms, bootstrap_samples, confidence, power, seed)
     for region in regions_of(scores):
-        baselines: dict[int, np.ndarray] = {}
-        for arm in arms_of(scores):
+        baselines: dict[int, pd.DataFrame] = {}
+        for arm in arms:
             own = rows_of(scores, arm, region)
             dice = score_array(own, "dice")
             row = {"n_real": arm.n_real, "region": region, "system": arm.system, "arm": arm.label, "ratio": arm.ratio}
@@ -59,17 +55,15 @@ def ratio_table(
             row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
             row |= _spread("dice", dice) | _region_scores(own)
             if arm.is_real_only:
-                baselines[arm.n_real] = dice
-                row |= dict.fromkeys(COMPARED, REFERENCE)
+                baselines[arm.n_real] = own
+                row |= reference_cells(own)
             else:
-                rng = numpy_rng(seed, "bootstrap over patients and seeds", region)
-                differences = paired_differences(dice, baselines[arm.n_real])
-                row |= _compared(differences, patients_of(own), bootstrap_samples, confidence, power, rng)
+                row |= comparison.cells(arm, own, baselines[arm.n_real])
             rows.append(row | {"confidence": confidence, "bootstrap_samples": bootstrap_samples, "power": power})
-    table = _with_holm(pd.DataFrame(rows))
+    table = with_holm(pd.DataFrame(rows))
     table["order"] = np.arange(len(table))
     table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order").reset_index(drop=True)
-    return table.apply(lambda column: column.map(_p_cell if column.name.startswith("wilcoxon") else _cell))
+    return table.apply(lambda column: column.map(_p_cell if "_wilcoxon_p" in column.name else _cell))
 
 
 def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:
@@ -91,30 +85,6 @@ def _region_scores(own: pd.DataFrame) -> dict:
     small = found["small_lesions"]
     found["small_lesion_sensitivity"] = found["small_lesions_hit"] / small if small else None
     return found | {name: own[name].iloc[0].item() for name in LESION_SETTINGS}
-
-
-def _compared(
-    differences: np.ndarray, patients: np.ndarray, samples: int, confidence: float, power: float, rng
-) -> dict:
-    """The columns `COMPARED` of paired differences (cases, seeds) to real only."""
-    interval = bootstrap_interval(differences, patients, samples, confidence, rng) or (None, None)
-    means = patient_means(differences, patients)
-    detectable = detectable_difference(means, 1 - confidence, power)
-    return dict(zip(COMPARED, (float(differences.mean()), *interval, wilcoxon_p(means), detectable), strict=True))
-
-
-def _with_holm(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with Holm-corrected p-values: a family is all arms with synthetic cases of one n_real and region.
-
-    The controls of one n_real and region are a family of their own: they answer another question.
-    """
-    table = table.assign(**{name: pd.Series(REFERENCE, table.index, dtype=object) for name in HOLM})
-    compared = table[table.wilcoxon_p != REFERENCE]
-    for _, family in compared.groupby([compared.n_real, compared.region, compared.system != REAL_ONLY]):
-        measured = family.wilcoxon_p.notna().all()
-        table.loc[family.index, "wilcoxon_p_holm"] = holm(family.wilcoxon_p.tolist()) if measured else None
-        table.loc[family.index, "holm_tests"] = len(family)
-    return table
 
 
 def _cell(value: object) -> object:

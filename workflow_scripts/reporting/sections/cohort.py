@@ -32,8 +32,12 @@ def gate(run: Run) -> Section:
     return Section("gate", title, blocks or [Text("Not measured.")])
 
 
+def _refused(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table[["case_id", "file", "reason"]].rename(columns={"case_id": name})
+
+
 def cohort(run: Run) -> Section:
-    """Sizes of the splits, the cases that were refused with file and reason, and the notes on those used."""
+    """Sizes of the splits, the cases and reference masks that were refused with file and reason, and notes on those used."""
     cases = pd.concat([read_tsv(file) for file in run.paths("cases")])
     rejected = pd.concat([read_tsv(file) for file in run.paths("rejected")])
     splits = read_splits(run.paths("splits")[0])
@@ -46,8 +50,12 @@ def cohort(run: Run) -> Section:
         )
     ]
     if len(rejected):
-        frame = rejected[["case_id", "file", "reason"]].rename(columns={"case_id": "refused case"})
-        blocks.append(Table("refused cases", frame, 3))
+        blocks.append(Table("refused cases", _refused(rejected, "refused case"), 3))
+    for file in run.paths("reference-rejected"):
+        masks = read_tsv(file)
+        if len(masks):
+            said = f"Of the masks that serve as a reference for shapes, {len(masks)} could not be used."
+            blocks += [Text(said), Table("refused reference masks", _refused(masks, "refused mask"), 3)]
     notes = [f"{row.case_id}: {row.note}" for row in cases.itertuples() if getattr(row, "note", "")]
     if notes:
         blocks.append(Details(f"Notes on {len(notes)} used cases", [Notes(notes)]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..blocks import Figure, MadeBy, Notes, Run, Section, tables
 from ..control_tables import control_notes, mask_notes, readable_control, readable_shapes, readable_validity
 
+INTERVALS = tuple(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed"))
+
 
 def control(run: Run) -> Section | None:
     """Requested against measured tumours of held-out patients, and the sweep of one tumour."""
@@ -12,17 +14,19 @@ def control(run: Run) -> Section | None:
     if table is None:
         return None
     blocks = [*tables("control", readable_control(table)), Notes(control_notes(table, run.simulated))]
-    blocks.append(MadeBy("make_control_tables", run.settings("evaluation.control"), str(run.paths("control")[0])))
-    for path in run.paths("sweeps"):
-        system = path.stem.removeprefix("control_sweep_")
+    made = run.settings("evaluation.control.requests", "synthesis.seed", *INTERVALS)
+    blocks.append(MadeBy("make_control_tables", made, run.paths("control")))
+    drawn = run.settings("evaluation.control.sweep_steps", "evaluation.figures.modality", "synthesis.seed")
+    for path, n_real, system in run.figures("sweeps", "control_sweep"):
         blocks.append(
             Figure(
                 path,
-                alt=f"Synthetic volumes of {system} from the same noise: the tumour grows in one row, and moves along each "
-                "axis in the others, with the requested and the measured values.",
-                caption=f"One tumour of {system} that grows and moves." + " Simulated cohort." * run.simulated,
+                alt=f"Synthetic volumes of {system}, n_real = {n_real}, from the same noise: the tumour grows in one row, "
+                "and moves along each axis in the others, with the requested and the measured values.",
+                caption=f"One tumour of {system} that grows and moves, n_real = {n_real}."
+                + " Simulated cohort." * run.simulated,
                 program="figure_control_sweep",
-                settings=run.settings("evaluation.control"),
+                settings=drawn,
             )
         )
     return Section("control", "Control: what was requested, and what came out", blocks)
@@ -35,5 +39,5 @@ def masks(run: Run) -> Section | None:
         return None
     parts = [("Validity", readable_validity(table)), *readable_shapes(table)]
     blocks = [*tables("masks", parts), Notes(mask_notes(table, run.simulated))]
-    blocks.append(MadeBy("make_control_tables", run.settings("evaluation.masks"), str(run.paths("masks")[0])))
+    blocks.append(MadeBy("make_control_tables", run.settings("evaluation.masks"), run.paths("masks")))
     return Section("masks", "Masks: valid, and of the shapes of real ones?", blocks)

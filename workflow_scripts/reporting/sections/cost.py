@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..blocks import Notes, Run, Section, Table
+from ..blocks import MadeBy, Notes, Run, Section, Table
 from ..run_cost import cost_notes, readable_cost
 
 
@@ -11,6 +11,6 @@ def cost(run: Run) -> Section | None:
     table = run.csv("cost")
     if table is None:
         return None
-    return Section(
-        "cost", "What the run cost", [Table("cost of the run", readable_cost(table)), Notes(cost_notes(table))]
-    )
+    made = MadeBy("make_cost_table", (), run.paths("cost"))
+    shown = [Table("cost of the run", readable_cost(table)), Notes(cost_notes(table)), made]
+    return Section("cost", "What the run cost", shown)

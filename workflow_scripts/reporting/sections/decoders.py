@@ -11,7 +11,7 @@ def decoders(run: Run) -> Section | None:
     table = run.csv("decoders")
     if table is None:
         return None
-    made = MadeBy("make_decoder_table", run.settings("systems", "evaluation.decoders"), str(run.paths("decoders")[0]))
+    made = MadeBy("make_decoder_table", run.settings("systems", "evaluation.decoders"), run.paths("decoders"))
     return Section(
         "decoders", TITLE, [*tables("decoders", readable_decoders(table)), Notes(decoder_notes(table)), made]
     )

@@ -9,23 +9,17 @@ from ..image_tables import image_notes, image_parts
 from ..tables import REGION_NAMES, number
 
 
-def _system_of(path) -> tuple[str, str]:
-    """(n_real, system) of n_real~20/real_and_synthetic_slice_ldm.png."""
-    return path.parent.name.removeprefix("n_real~"), path.stem.removeprefix("real_and_synthetic_")
-
-
 def case_figures(run: Run) -> Section | None:
     """Real and synthetic cases side by side, a figure a system and n_real."""
     blocks = []
     keys = [f"evaluation.figures.{key}" for key in ("cases", "modality")]
-    for path in run.paths("case-figures"):
-        n_real, system = _system_of(path)
+    for path, n_real, system in run.figures("case-figures", "real_and_synthetic"):
         kind = "simulated" if run.simulated else "real"
         blocks.append(
             Figure(
                 path,
                 alt=f"Slices in three planes through the tumour, with its regions outlined: {kind} patients on the "
-                f"left, synthetic ones of {system} on the right.",
+                f"left, synthetic ones of {system} on the right, n_real = {n_real}.",
                 caption=f"{kind.capitalize()} training patients and synthetic ones of {system}, n_real = {n_real}.",
                 program="figure_cases",
                 settings=run.settings(*keys),
@@ -40,7 +34,7 @@ def metrics(run: Run) -> Section:
     table = run.csv("images")
     if table is None:
         return Section("images", title, [Text("Not measured.")])
-    made = MadeBy("make_image_tables", run.settings("evaluation.images"), str(run.paths("images")[0]))
+    made = MadeBy("make_image_tables", run.settings("evaluation.images"), run.paths("images"))
     return Section("images", title, [*tables("image quality", image_parts(table)), Notes(image_notes(table)), made])
 
 
@@ -62,8 +56,6 @@ def reconstruction(run: Run) -> Section:
     if not rows:
         return Section("reconstruction", title, [Text("Not measured.")])
     frame = pd.DataFrame(rows).fillna("")
-    return Section(
-        "reconstruction",
-        title,
-        [Table("reconstruction by the autoencoders", frame, 3), Notes(["Means over the validation cases."])],
-    )
+    made = MadeBy("train_autoencoder", run.settings("training_seed"))  # no command: it would train for hours
+    shown = [Table("reconstruction by the autoencoders", frame, 3), Notes(["Means over the validation cases."]), made]
+    return Section("reconstruction", title, shown)

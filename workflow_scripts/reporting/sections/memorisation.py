@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..blocks import Figure, MadeBy, Notes, Run, Section, tables
-from ..memorisation_table import memorisation_notes, readable_memorisation
+from ..blocks import Caution, Figure, MadeBy, Notes, Run, Section, tables
+from ..memorisation_table import memorisation_notes, memorisation_warnings, readable_memorisation
 
 
 def memorisation(run: Run) -> Section | None:
@@ -12,20 +12,21 @@ def memorisation(run: Run) -> Section | None:
     if table is None:
         return None
     parts = [("Nearest training cases", readable_memorisation(table))]
-    blocks = [*tables("memorisation", parts), Notes(memorisation_notes(table))]
+    blocks = [Caution(text) for text in memorisation_warnings(table)]
+    blocks += [*tables("memorisation", parts), Notes(memorisation_notes(table))]
     made = run.settings("memorisation")
-    blocks.append(MadeBy("make_memorisation_table", made, str(run.paths("memorisation")[0])))
-    for path in run.paths("pairs"):
-        system = path.stem.removeprefix("memorisation_")
+    blocks.append(MadeBy("make_memorisation_table", made, run.paths("memorisation")))
+    drawn = run.settings("evaluation.figures.cases", "evaluation.figures.modality")
+    for path, n_real, system in run.figures("pairs", "memorisation"):
         blocks.append(
             Figure(
                 path,
-                alt=f"Synthetic cases of {system}, each beside its nearest training case in the same pose, and the "
-                "difference of the two.",
-                caption=f"Synthetic cases of {system} beside their nearest training cases."
-                + " Simulated cohort." * run.simulated,
+                alt=f"Synthetic cases of {system}, n_real = {n_real}, each beside its nearest training case in the same "
+                "pose, and the difference of the two; last a held-out patient likewise.",
+                caption=f"Synthetic cases of {system} beside their nearest training cases, n_real = {n_real}; last a "
+                "held-out patient beside the nearest one." + " Simulated cohort." * run.simulated,
                 program="figure_memorisation",
-                settings=made,
+                settings=[*drawn, *made],
             )
         )
     return Section("memorisation", "Memorisation: are synthetic cases copies of training cases?", blocks)

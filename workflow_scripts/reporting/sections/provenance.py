@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from ...base.provenance import PACKAGE, ROOT, code_digest
-from ..blocks import Code, Details, Notes, Run, Section, Table
+from ..blocks import RUN_FILE, Code, Details, Notes, Run, Section, Table
 
 PACKAGES = (
     "torch",
@@ -54,15 +54,17 @@ def code_digests() -> list[tuple[str, str]]:
     return [(name, code_digest(f"{PACKAGE}.{name}")) for name in programs]
 
 
+def run_yaml(run: Run) -> str:
+    """The configuration of the run as Snakemake reads it."""
+    return yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100)
+
+
 def provenance(run: Run) -> Section:
     """The exact configuration, the versions, and the code."""
     blocks = []
     if run.config:
-        text = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100)
-        said = [
-            "Saved as run.yaml beside the Snakefile, `--configfile run.yaml` makes every command of this report whole."
-        ]
-        blocks.append(Details("The configuration of this run", [Code(text), Notes(said)]))
+        said = [f"This is {RUN_FILE}, which every command of this report reads: `--configfile {RUN_FILE}`."]
+        blocks.append(Details("The configuration of this run", [Code(run_yaml(run)), Notes(said)]))
     digests = pd.DataFrame(code_digests(), columns=["program", "code digest"])
     digest_note = (
         "Digest of each program and the modules it imports, comments left out: a changed one makes its stage again."

@@ -17,7 +17,8 @@ def ratios(run: Run) -> Section:
     blocks.append(Notes([sentence for sentence in caption(run.table, run.simulated) if sentence != SIMULATED]))
     keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "power", "seed")]
     keys = ["segmentation.ratios", "segmentation.controls", "segmentation.seeds", *keys]
-    blocks += [MadeBy("make_tables", run.settings(*keys), str(path)) for path in run.paths("table")]
+    if run.paths("table"):
+        blocks.append(MadeBy("make_tables", run.settings(*keys), run.paths("table")))
     blocks += [
         Figure(
             path,

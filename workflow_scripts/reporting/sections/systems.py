@@ -13,7 +13,7 @@ from ..system_tables import (
 
 
 def _made(run: Run, name: str, *keys: str) -> MadeBy:
-    return MadeBy("make_system_tables", run.settings(*keys), str(run.paths(name)[0]))
+    return MadeBy("make_system_tables", run.settings(*keys), run.paths(name))
 
 
 def systems(run: Run) -> Section | None:

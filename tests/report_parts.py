@@ -1,0 +1,163 @@
+"""What a whole report shows beside the small run of report_files: of every other section its files, made up where a
+program would train for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from control_files import control, masks
+from small_cases import SPACING_MM, anatomy
+
+from workflow_scripts import make_control_tables, make_memorisation_table, make_system_tables
+from workflow_scripts.base.config import merge, resolve
+from workflow_scripts.base.files import write_text, write_tsv
+from workflow_scripts.base.schema import CONFIG, read_yaml
+from workflow_scripts.base.systems import load_systems
+from workflow_scripts.cohort.regions import REGIONS
+from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
+from workflow_scripts.reporting.decoder_table import COLUMNS as DECODER_COLUMNS
+from workflow_scripts.reporting.decoder_table import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
+from workflow_scripts.reporting.pair_figure import Pair, nearest_pairs
+from workflow_scripts.reporting.run_cost import JOB_COLUMNS, cost_table
+from workflow_scripts.reporting.style import save_figure
+from workflow_scripts.reporting.sweep_figure import ROWS, SweepCell, control_sweep
+from workflow_scripts.reporting.tables import NOT_MEASURED, to_csv
+
+SYSTEM = "slice_ldm"
+N_REAL = 20
+
+
+def demo_config() -> dict:
+    """The configuration of the demo, as the workflow resolves it."""
+    return resolve(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml")))
+
+
+def add_the_rest(folder: Path) -> list[str]:
+    """Add the files of every other section to a run of `small_run`; the options of make_report that name them."""
+    tables, figures = folder / "tables", folder / f"figures/n_real~{N_REAL}"
+    _system_tables(folder)
+    _control_tables(folder)
+    _memorisation_table(folder)
+    write_text(tables / "depth_decoder.csv", to_csv(_decoders()))
+    write_text(tables / "cost.csv", to_csv(_cost()))
+    mask = {
+        "case_id": "M-7",
+        "file": "masks/M-7-seg.nii.gz",
+        "reason": "the mask is empty: no tumour in it. Leave it out",
+    }
+    write_tsv(folder / "evaluation/reference_masks.rejected.tsv", pd.DataFrame([mask]))
+    _draw(figures)
+    files = {
+        name: tables / f"{name}.csv" for name in ("systems", "compute", "control", "masks", "memorisation", "cost")
+    }
+    files |= {
+        "decoders": tables / "depth_decoder.csv",
+        "reference-rejected": folder / "evaluation/reference_masks.rejected.tsv",
+    }
+    files |= {
+        "case-figures": figures / f"real_and_synthetic_{SYSTEM}.png",
+        "pairs": figures / f"memorisation_{SYSTEM}.png",
+    }
+    files |= {"sweeps": figures / f"control_sweep_{SYSTEM}.png"}
+    return [word for name, file in files.items() for word in (f"--{name}", str(file))]
+
+
+def _system_tables(folder: Path) -> None:
+    cost = {"system": SYSTEM, "n_real": N_REAL, "seconds_per_volume": 1.25, "peak_memory_mib": 900.0, "volumes": 3,
+            "memory_of": "process", "device": "CPU with 2 threads, fp32", "grid": "48x64x64",
+            "sampler": "dpmpp_2m, 20 steps"}  # fmt: skip
+    write_tsv(folder / "cost.tsv", pd.DataFrame([cost]))
+    size = [48, 64, 64]
+    config = {"systems": load_systems([SYSTEM], {SYSTEM: {"scale": 0.1}}, size), "size": size}
+    config |= {"modalities": ["t1n", "t2f"], "regions": list(REGIONS), "comparison_ratio": None}
+    make_system_tables.main(
+        [
+            *("--config", json.dumps(config), "--ratios", str(folder / "tables/augmentation_ratio.csv")),
+            *("--images", str(folder / "images.tsv"), "--costs", str(folder / "cost.tsv")),
+            *("--out", str(folder / "tables")),
+        ]
+    )
+
+
+def _control_tables(folder: Path) -> None:
+    write_tsv(folder / "control.tsv", control(noise=0.1))
+    write_tsv(folder / "masks.tsv", masks())
+    files = ["--control", str(folder / "control.tsv"), "--masks", str(folder / "masks.tsv")]
+    make_control_tables.main(
+        [*files, "--out", str(folder / "tables"), "--config", json.dumps({"bootstrap_samples": 200})]
+    )
+
+
+def _memorisation_table(folder: Path) -> None:
+    """Copies by both measures, and a gate that refused two draws."""
+    front = {"n_real": N_REAL, "system": SYSTEM, "action": "refuse", "n_synthetic": 20, "n_held_out": 12}
+    rows = []
+    for origin in ("held_out", "train"):
+        for measure in ("image", "features"):
+            row = {"thresholds_from": origin, "measure": measure, "copies": 1 + 2 * (measure == "features")}
+            row |= {"held_out_above": 1 if origin == "train" else None, "n_control": 20, "control_caught": 8}
+            row |= {"n_threshold_patients": 12, "false_positive_rate": 0.076923, "synthetic_above_similarity": 5}
+            values = {"margin_threshold": 0.62, "similarity_threshold": 0.91, "synthetic_median_similarity": 0.83}
+            values |= {"synthetic_largest_similarity": 0.97, "held_out_median_similarity": 0.8}
+            values |= {"held_out_largest_similarity": 0.91, "synthetic_median_mask_dice": 0.4}
+            rows.append(front | row | values | {"held_out_median_mask_dice": 0.35, "draws_refused": 2})
+    write_tsv(folder / "memorisation_summary.tsv", pd.DataFrame(rows))
+    stem = folder / "tables/memorisation"
+    make_memorisation_table.main(["--summaries", str(folder / "memorisation_summary.tsv"), "--out-stem", str(stem)])
+
+
+def _decoders() -> pd.DataFrame:
+    """Both decoders and their difference, the latter with intervals as where cases are decoded twice."""
+    cost = "slice_vae, 48x64x64 voxels, CPU with 2 threads, fp32"
+    parts = {
+        (RECONSTRUCTION, "slice_vae, latents as encoded", 2): (
+            *("through-plane error", "through-plane ratio", "PSNR, axial", "SSIM, axial"),
+            *("SSIM, coronal", "SSIM, sagittal", "Dice, whole tumour"),
+        ),
+        (SYNTHETIC, SYSTEM, 3): ("between axial slices, x real", "within axial slices, x real", "between by within"),
+        (DISTANCE, f"{SYSTEM}, EfficientNet-Lite0 (ImageNet)", 3): ("FID, axial", "FID, sagittal", "FID, coronal"),
+        (COST, cost, 1): ("parameters", "multiply-accumulates", "time"),
+    }
+    units = {"PSNR, axial": "dB", "parameters": "M", "multiply-accumulates": "G", "time": "s"}
+    rows = []
+    for (part, of, cases), quantities in parts.items():
+        values = {"slice": 0.5, "depth": 0.6} | ({} if part == COST else {"difference": 0.1})
+        for decoder, value in (values | ({"floor": 0.3} if part == DISTANCE else {})).items():
+            ends = (value - 0.05, value + 0.05) if decoder == "difference" else (NOT_MEASURED, NOT_MEASURED)
+            rows += [
+                (N_REAL, part, of, decoder, name, units.get(name, ""), value, *ends, cases, cases)
+                for name in quantities
+            ]
+    return pd.DataFrame(rows, columns=list(DECODER_COLUMNS)).assign(confidence=0.95, bootstrap_samples=2000)
+
+
+def _cost() -> pd.DataFrame:
+    stages = ("preprocess", "train_autoencoder", "train_generator", "synthesize", "train_segmentation")
+    gpu = "NVIDIA H100 80GB HBM3"
+    rows = [(stage, 3600.0 * place, 5000.0 * place, 900.0 * place, min(place, 1), gpu if place else "CPU", place == 2)
+            for place, stage in enumerate(stages)]  # fmt: skip
+    return cost_table(pd.DataFrame(rows, columns=list(JOB_COLUMNS)), stages)
+
+
+def _pictured(seed: int, **place) -> PicturedCase:
+    """A small head with a tumour; its image in [-1, 1]."""
+    images, levels = anatomy(seed=seed, **place)
+    image = np.where(images["t2f"] > 0, images["t2f"] / 500.0 - 1.0, -1.0).clip(-1, 1)
+    return PicturedCase(f"SliceAug-{seed:05d}-000", image.T.astype(np.float32), levels.T, SPACING_MM[::-1])
+
+
+def _draw(folder: Path) -> None:
+    cases = [_pictured(seed) for seed in range(4)]
+    title = f"t2f; system {SYSTEM}, n_real = {N_REAL}"
+    figure = real_and_synthetic(cases[:2], cases[2:], list(REGIONS), title)
+    save_figure(figure, folder / f"real_and_synthetic_{SYSTEM}.png")
+    pairs = [Pair(cases[index], cases[index + 1], f"{cases[index].case_id}: no copy") for index in range(3)]
+    save_figure(nearest_pairs(pairs, title), folder / f"memorisation_{SYSTEM}.png")
+    moves = [_pictured(0, centre=(offset, 10.0, 0.0)) for offset in (-30.0, 0.0, 30.0)]
+    asked = {name: dict.fromkeys(FEATURES, 20.0) for name in ROWS}
+    cells = {name: [SweepCell(case, asked[name], asked[name], False) for case in moves] for name in ROWS}
+    save_figure(control_sweep(cells, list(REGIONS), title), folder / f"control_sweep_{SYSTEM}.png")
