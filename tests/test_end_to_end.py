@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.base.files import read_tsv
+from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.evaluation.memorisation import compare_within, is_copy_reason, load_reference, save_reference
 from workflow_scripts.reporting.run_cost import stage_of
 from workflow_scripts.reporting.tables import read_mixed_csv
 
@@ -20,6 +26,7 @@ pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole stu
 IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
 DECODERS = {"compare_decoders", "make_decoder_table", "make_report"}
 AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_memorisation_table"}
+MODALITIES = ["t1n", "t1c", "t2w", "t2f"]
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
 
@@ -229,6 +236,33 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
         assert set(arm["val_ids"]) == set(splits["val"])
         tested = pd.read_csv(file.parent / "dice.tsv", sep="\t")["case_id"]
         assert set(tested) == set(splits["test"])
+
+
+def test_copies_of_training_cases_are_kept_out_of_the_arms(project, tmp_path):
+    """What the generator makes is declared to be its training cases: then it copies them, until the gate draws again."""
+    copy = tmp_path / "copied"
+    shutil.copytree(project, copy)
+    study = copy / "results/tiny/n_real~4"
+    reference = load_reference(study / "memorisation")
+    made = [f"SliceAug-{number:05d}-000" for number in range(len(reference.case_ids))]
+    read = {name: read_synthetic_case(study / "synthetic/slice_ldm" / name, name, MODALITIES)[0] for name in made}
+    images = np.stack([reference.coarse_image(image) for image in read.values()])
+    reference = dataclasses.replace(reference, images=images)
+    reference.description["real"] = compare_within(reference)
+    save_reference(study / "memorisation", reference)
+
+    arms = study / "segmentation/slice_ldm/ratio~1/seed~0/model.safetensors"
+    before = arms.read_bytes()
+    done = snakemake(copy, *TINY, "--rerun-triggers", "mtime", "--", str(arms.relative_to(copy)))
+    assert done.returncode == 0, done.stdout[-4000:]
+    refused = pd.concat(read_tsv(path) for path in (study / "synthetic/slice_ldm/blocks").glob("*.rejected.tsv"))
+    copies = refused[(refused.attempt == 0) & refused.reason.map(is_copy_reason)]
+    assert set(copies.number) == set(range(len(made))), "each first draw is a copy"
+    for name, image in read.items():
+        assert not np.array_equal(
+            read_synthetic_case(study / "synthetic/slice_ldm" / name, name, MODALITIES)[0], image
+        ), name
+    assert arms.read_bytes() != before, "the arm was trained again, on the cases drawn in their place"
 
 
 def test_a_trained_model_makes_cases_without_snakemake(project, tmp_path):
