@@ -176,9 +176,9 @@ def test_a_profile_starts_a_training_over_several_nodes(slurm, tmp_path, monkeyp
     tasks = {"mpi": "srun", "tasks_per_node": 2, "nodes": 2, "gpu": 4, "cpus_per_task": 1, "mem_mb": 3500}
     tasks["launcher"] = "srun --nodes=2 --ntasks=4 --ntasks-per-node=2 --cpus-per-task=1"
     write_profile(project, train_autoencoder=tasks)
-    model = project / "results/tiny/n_real~4/autoencoder/slice_vae"
-    Running(project, "--configfile", "study.yaml", "--", model / "model.json").finish()
-    assert json.loads((model / "model.json").read_text())["training"]["devices"] == 4
+    model = "results/tiny/n_real~4/autoencoder/slice_vae/model.json"
+    Running(project, "--configfile", "study.yaml", "--", model).finish()
+    assert json.loads((project / model).read_text())["training"]["devices"] == 4
     asked = ask_slurm("scontrol", "show", "job", jobs("train_autoencoder")[0])
     assert "NumNodes=2" in asked and "gres/gpu=4" in asked
     log = (project / "results/tiny/logs/n_real~4/train_autoencoder/slice_vae.log").read_text()
