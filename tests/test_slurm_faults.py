@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
 MODEL = Path("results/tiny/n_real~4/generator/slice_ldm")
 STATE = Path("results/tiny/.state")
 FILES = ("model.safetensors", "model.json", "loss.csv")
-STEPS = int(os.environ.get("SLICEAUG_FAULT_STEPS", "1200"))
+STEPS = int(os.environ.get("SLICEAUG_FAULT_STEPS", "400"))
 LEAST_S = 100  # of the training alone: the time limit below is one minute, and every fault has to find it at work
 START_S = 20  # imports and the first batch, on a slow machine
 
