@@ -14,6 +14,14 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import check_image, use_project
 from workflow_scripts.base.provenance import code_digest
 
+# profiles/default is read beside every other profile, and wins over it: its numbers are this machine's. A profile that
+# calls cards local (set-resource-scopes) sends jobs elsewhere: there, neither number bounds what a job asks for.
+if workflow.resource_scopes.is_local("gpu"):
+    for name in ("_cores", "gpu"):
+        workflow.global_resources[name] = None
+    if workflow.is_main_process:
+        workflow.resource_settings.cores = None
+
 try:
     config = resolve(config)
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:

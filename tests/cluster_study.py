@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -25,8 +27,8 @@ GPU_JOBS += ("train_segmentation", "predict_segmentation", "extract_real_feature
 GPU_JOBS += ("evaluate_control", "figure_control_sweep", "compare_decoders", "calibrate_memorisation")
 GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
-SMALL = {"mem_mb": 900, "runtime": 30}  # four share a submission, on nodes that say they have 4,000 MB
-LARGE = {"mem_mb": 2000, "runtime": 30}
+SMALL = {"mem_mb": 900, "runtime": 240}  # eight share a submission, on nodes that say they have 8,000 MB
+LARGE = {"mem_mb": 2000, "runtime": 240, "nodes": 1}
 
 
 def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> None:
@@ -58,9 +60,13 @@ def local_threads(project: Path) -> list[str]:
 
 
 class Running:
-    """`snakemake --profile slurm` in the background; its output goes to a file."""
+    """`snakemake --profile slurm` in the background; its output goes to a file. `all` holds those of the current test."""
+
+    all: ClassVar[list[Running]] = []
 
     def __init__(self, project: Path, *arguments: str):
+        Running.all.append(self)
+        self.began = self.ended = time.monotonic()
         self.log = project / f"snakemake-{time.time_ns()}.log"
         command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *map(str, arguments)]
         with self.log.open("w") as output:
@@ -79,16 +85,26 @@ class Running:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"Snakemake did not end:\n{self.output[-4000:]}\n{ask_slurm('squeue')}") from None
+        self.ended = time.monotonic()
         assert self.process.returncode == 0, self.output[-6000:]
         return self.output
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def job_of(self, rule: str) -> str:
         """Number of the newest Slurm job of `rule`, once it runs."""
         return wait_for(lambda: next(iter(jobs(rule, "RUNNING")), None), f"a running job of {rule}", self)
+
+
+def end_all() -> None:
+    """End every Snakemake that a test has started and every job in the queue, so that the next test has the nodes."""
+    while Running.all:
+        Running.all.pop().kill()
+    ask_slurm("scancel", "--user", getpass.getuser())
+    wait_for(lambda: not ask_slurm("squeue", "--noheader").strip(), "empty queue", timeout=60)
 
 
 def ask_slurm(*command: str) -> str:

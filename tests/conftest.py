@@ -46,6 +46,34 @@ def preprocessed_cohort():
     return make
 
 
+@pytest.fixture
+def holders_at_save(monkeypatch):
+    """A function of a program's --state folder: what its lock files hold at the moment at which a model is written."""
+    from workflow_scripts.training import model_files
+
+    def watch(state: Path) -> list[str]:
+        holders, save = [], model_files.save_model
+
+        def save_and_look(*arguments):
+            holders.extend(lock.read_text() for lock in state.rglob(".lock"))
+            save(*arguments)
+
+        monkeypatch.setattr(model_files, "save_model", save_and_look)
+        return holders
+
+    return watch
+
+
+@pytest.fixture(autouse=True)
+def _the_cluster_is_left_empty(request):
+    """After a test on Slurm, however it ended: no Snakemake and no job of it."""
+    yield
+    if "slurm" in request.fixturenames:
+        import cluster_study
+
+        cluster_study.end_all()
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """A headless Chromium (`browser.Browser`), one for all tests. Skipped where there is none."""

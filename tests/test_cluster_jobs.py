@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from workflow_scripts.base.environment import use_node_scratch
 from workflow_scripts.base.errors import UserError
@@ -139,6 +140,16 @@ def test_as_many_tasks_as_devices_are_wanted(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
     with pytest.raises(UserError, match="the same number on each"):
         tasks.per_node()
+
+
+def test_lightning_learns_the_tasks_of_a_node_from_their_total(monkeypatch):
+    for name, value in {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "")  # so that the test leaves nothing behind
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    tasks.tell_lightning()
+    assert SLURMEnvironment(auto_requeue=False).world_size() == 4
+    assert os.environ["SLURM_NTASKS_PER_NODE"] == "2"
 
 
 def test_temporary_files_go_to_the_nodes_own_disk(tmp_path, monkeypatch):

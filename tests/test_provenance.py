@@ -25,10 +25,14 @@ def project(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    return tmp_path
+    monkeypatch.setattr(provenance, "REMEMBERED", tmp_path / ".snakemake" / "code_digests.json")
+    yield tmp_path
+    provenance._remembered.cache_clear()  # what other tests remember is elsewhere
 
 
 def digest():
+    """As a new process finds it."""
+    provenance._remembered.cache_clear()
     provenance.code_digest.cache_clear()
     provenance._module.cache_clear()
     provenance._file_digest.cache_clear()
@@ -53,6 +57,23 @@ def test_digest_follows_the_code_that_runs(project, file, old, new, changes):
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     assert (digest() != before) == changes
+
+
+def test_a_text_is_parsed_once_for_all_processes(project, monkeypatch):
+    before = digest()
+    (project / "workflow_scripts/room/other.py").write_text("THREE = 3\n")  # nobody imports it
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance.ast, "parse", None)
+        assert digest() == before
+    provenance.REMEMBERED.write_text("{ cut o")
+    assert digest() == before
+
+
+def test_where_nothing_can_be_written_the_digest_is_the_same(project, monkeypatch):
+    before = digest()
+    (project / "a_file").touch()
+    monkeypatch.setattr(provenance, "REMEMBERED", project / "a_file" / "code_digests.json")
+    assert digest() == before
 
 
 @pytest.mark.parametrize("folder", ["templates", "vendor"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -105,6 +106,21 @@ def test_progress_has_a_row_an_epoch_and_no_times(study):
 def test_a_diverging_training_says_what_to_set(study):
     with pytest.raises(UserError, match=r"no number any more.*initial_learning_rate below 1e\+30"):
         study.train("diverged", initial_learning_rate=1e30, epochs=1, iterations_per_epoch=12)
+
+
+def test_an_arm_on_a_full_disk_goes_on_without_checkpoints_and_needs_room_for_the_last_alone(study, caplog, tmp_path):
+    whole = study.train("roomy", "--state", str(tmp_path / "roomy"), epochs=3)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # a disk that takes no checkpoint
+    try:
+        with pytest.raises(OSError, match="too large"):
+            study.train("full", "--state", str(tmp_path / "full"), epochs=3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    refused = "the checkpoint of step {} could not be written"
+    assert all(refused.format(step) in caplog.text for step in (3, 6)), "one an epoch"
+    assert "there is no earlier checkpoint. Free space there" in caplog.text
+    assert same(whole, study.train("full", "--state", str(tmp_path / "full"), epochs=3))
 
 
 def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):

@@ -47,6 +47,7 @@ set-resources:
 executor: slurm
 jobs: 10
 latency-wait: 20
+set-resource-scopes: {gpu: local}
 """
 
 
@@ -116,6 +117,13 @@ def test_the_line_of_a_name_is_found_outside_comments(tmp_path):
         f"line {lines.index('  train_autoencoder: &gpu_job {slurm_partition: gpu}') + 1}"
     )
     assert profile.where("nowhere") == str(profile.path)
+
+
+def test_a_profile_says_whether_this_machines_cores_and_card_bound_its_jobs(tmp_path):
+    scopes = "set-resource-scopes: {gpu: local}\n"
+    assert scopes in PROFILE and profile_of(tmp_path).frees_jobs
+    assert profile_of(tmp_path, PROFILE.replace(scopes, "set-resource-scopes: [gpu=local]\n")).frees_jobs
+    assert not profile_of(tmp_path, PROFILE.replace(scopes, "")).frees_jobs
 
 
 @pytest.mark.parametrize(

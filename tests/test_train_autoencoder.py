@@ -1,6 +1,7 @@
 """The autoencoder's programs on a tiny cohort: they learn, measure, resume, and read nothing that they must not."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,12 @@ def trained(cohort, tmp_path_factory):
 def curve(folder) -> dict[str, np.ndarray]:
     names, *rows = (line.split(",") for line in (folder / "loss.csv").read_text().splitlines())
     return dict(zip(names, np.array(rows, dtype=float).T, strict=True))
+
+
+def test_the_model_is_written_by_who_holds_the_state(cohort, tmp_path, holders_at_save):
+    holders = holders_at_save(tmp_path / "state")
+    run(cohort, tmp_path, training={"steps": 2})
+    assert [json.loads(holder)["process"] for holder in holders] == [os.getpid()]
 
 
 def test_the_loss_falls_in_every_term(trained):

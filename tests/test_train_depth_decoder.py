@@ -157,6 +157,12 @@ def test_two_processes_train_as_one(cohort, tmp_path):
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
 
+def test_the_model_is_written_by_who_holds_the_state(cohort, tmp_path, holders_at_save):
+    holders = holders_at_save(tmp_path / "state")
+    run(cohort, tmp_path, training={"steps": 2})
+    assert [json.loads(holder)["process"] for holder in holders] == [os.getpid()]
+
+
 def test_with_the_slice_layers_fixed_the_branches_alone_are_learned(cohort, tmp_path):
     folder = run(cohort, tmp_path, {"slice_layers": "fixed"}, {"steps": 5})
     weights = train_weights(folder)

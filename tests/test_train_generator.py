@@ -68,6 +68,12 @@ def test_the_model_folder_says_all_that_synthesis_needs(inputs, trained):
     assert all(torch.equal(weights[f"autoencoder.{name}"], value) for name, value in autoencoder.items())
 
 
+def test_the_model_is_written_by_who_holds_the_state(inputs, tmp_path, holders_at_save):
+    holders = holders_at_save(tmp_path / "state")
+    tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", config(steps=2))
+    assert [json.loads(holder)["process"] for holder in holders] == [os.getpid()]
+
+
 def test_the_loss_falls(trained):
     with (trained / "loss.csv").open() as stream:
         rows = list(csv.DictReader(stream))

@@ -71,6 +71,11 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
             findings.error(
                 f"set-resources of {profile.path} names {rule}, and the workflow has no such rule: correct its name"
             )
+        if not profile.frees_jobs:
+            findings.warning(
+                f"{profile.path} leaves this machine's cores and card as bounds of every job: write "
+                "`set-resource-scopes: {gpu: local}` there, as slurm/config.yaml does"
+            )
     with collected(findings):
         config = _config(args.configfile, args.config)
     here = packages()

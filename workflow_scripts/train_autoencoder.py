@@ -91,34 +91,34 @@ def main(argv: list[str] | None = None) -> None:
     digest = run_digest(config | {"code": code}, TRAINED_BY[0], *files)
     with StateFolder(args.state, f"autoencoder_{config['name']}", digest) as state:
         weights = train(task, settings, state, title)["autoencoder"]
+        # the model too under the lock: a job that waits for it would write the same files at the same time
         args.out.mkdir(parents=True, exist_ok=True)
         with atomic(args.out / "loss.csv") as temporary:
             shutil.copyfile(state.folder / "loss.csv", temporary)
-
-    module.to(default_device())
-    load_weights(module, weights, args.state)
-    _measure(module.eval(), store, held_out, modalities, regions, settings.precision, args.out)
-    save_model(
-        args.out,
-        weights,
-        {
-            "kind": "autoencoder",
-            "name": config["name"],
-            "spec": spec,
-            "modalities": modalities,
-            "regions": list(regions),
-            "grid": grid,
-            "value_range": [-1, 1],
-            "latent_shape": list(module.latent_shape(grid["size"])),
-            "training_case_ids": case_ids,
-            "loss": config["loss"],
-            "discriminator": config.get("discriminator"),
-            "training": config["training"],
-            "seed": seed,
-            "config_digest": sha256_json(config),
-            "code_digest": code,
-        },
-    )
+        module.to(default_device())
+        load_weights(module, weights, args.state)
+        _measure(module.eval(), store, held_out, modalities, regions, settings.precision, args.out)
+        save_model(
+            args.out,
+            weights,
+            {
+                "kind": "autoencoder",
+                "name": config["name"],
+                "spec": spec,
+                "modalities": modalities,
+                "regions": list(regions),
+                "grid": grid,
+                "value_range": [-1, 1],
+                "latent_shape": list(module.latent_shape(grid["size"])),
+                "training_case_ids": case_ids,
+                "loss": config["loss"],
+                "discriminator": config.get("discriminator"),
+                "training": config["training"],
+                "seed": seed,
+                "config_digest": sha256_json(config),
+                "code_digest": code,
+            },
+        )
     log.info("the autoencoder is in %s", args.out)
 
 

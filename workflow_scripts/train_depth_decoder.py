@@ -95,44 +95,44 @@ def main(argv: list[str] | None = None) -> None:
     digest = run_digest(config | {"seed": seed, "code": code}, TRAINED_BY[0], *files)
     with StateFolder(args.state, f"depth_decoder_{contract['name']}", digest) as state:
         trained = train(task, settings, state, title)["depth_decoder"]
+        # the model too under the lock: a job that waits for it would write the same files at the same time
         args.out.mkdir(parents=True, exist_ok=True)
         with atomic(args.out / "loss.csv") as temporary:
             shutil.copyfile(state.folder / "loss.csv", temporary)
-
-    load_weights(module, trained, args.state)
-    decoders = {"slice": autoencoder, "depth": module}
-    for decoder in decoders.values():
-        decoder.eval().requires_grad_(False).to(default_device())
-    spec = {key: config[key] for key in SPEC}
-    _measure(
-        decoders,
-        store,
-        held_out,
-        args.n_real,
-        contract,
-        std,
-        config["latent_noise"],
-        spec,
-        seed,
-        settings.precision,
-        args.out,
-    )
-    same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
-    save_model(
-        args.out,
-        trained,
-        {key: contract[key] for key in same}
-        | {
-            "kind": "depth_decoder",
-            "spec": spec,
-            "autoencoder": contract["spec"],
-            "autoencoder_weights_digest": weights_digest(weights),
-            **{key: value for key, value in config.items() if key not in SPEC},
-            "seed": seed,
-            "config_digest": sha256_json(config | {"seed": seed}),
-            "code_digest": code,
-        },
-    )
+        load_weights(module, trained, args.state)
+        decoders = {"slice": autoencoder, "depth": module}
+        for decoder in decoders.values():
+            decoder.eval().requires_grad_(False).to(default_device())
+        spec = {key: config[key] for key in SPEC}
+        _measure(
+            decoders,
+            store,
+            held_out,
+            args.n_real,
+            contract,
+            std,
+            config["latent_noise"],
+            spec,
+            seed,
+            settings.precision,
+            args.out,
+        )
+        same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
+        save_model(
+            args.out,
+            trained,
+            {key: contract[key] for key in same}
+            | {
+                "kind": "depth_decoder",
+                "spec": spec,
+                "autoencoder": contract["spec"],
+                "autoencoder_weights_digest": weights_digest(weights),
+                **{key: value for key, value in config.items() if key not in SPEC},
+                "seed": seed,
+                "config_digest": sha256_json(config | {"seed": seed}),
+                "code_digest": code,
+            },
+        )
     log.info("the depth decoder is in %s", args.out)
 
 

@@ -58,31 +58,31 @@ def main(argv: list[str] | None = None) -> None:
     digest = run_digest(config, MODULE, args.features, *files)
     with StateFolder(args.state, f"generator_{name}", digest) as state:
         trained = train(task, settings, state, f"generator {name}")[player]
+        # the model too under the lock: a job that waits for it would write the same files at the same time
         args.out.mkdir(parents=True, exist_ok=True)
         with atomic(args.out / "loss.csv") as temporary:
             shutil.copyfile(state.folder / "loss.csv", temporary)
-
-    save_model(
-        args.out,
-        {f"autoencoder.{key}": value for key, value in weights.items()}
-        | {f"network.{key}": value for key, value in trained.items()}
-        | {"features.table": torch.from_numpy(data.features.rows).float()},
-        data.contract
-        | {
-            "kind": "generator",
-            "name": name,
-            "spec": spec,
-            "autoencoder": autoencoder,
-            "latent": data.scale,
-            "features": data.features.describe(),
-            "brain_volume_ml": data.brain_volume_ml,
-            "diffusion": config.get("diffusion"),
-            "training": config[family]["training"],
-            "seed": seed,
-            "config_digest": sha256_json(config),
-            "code_digest": code_digest(MODULE),
-        },
-    )
+        save_model(
+            args.out,
+            {f"autoencoder.{key}": value for key, value in weights.items()}
+            | {f"network.{key}": value for key, value in trained.items()}
+            | {"features.table": torch.from_numpy(data.features.rows).float()},
+            data.contract
+            | {
+                "kind": "generator",
+                "name": name,
+                "spec": spec,
+                "autoencoder": autoencoder,
+                "latent": data.scale,
+                "features": data.features.describe(),
+                "brain_volume_ml": data.brain_volume_ml,
+                "diffusion": config.get("diffusion"),
+                "training": config[family]["training"],
+                "seed": seed,
+                "config_digest": sha256_json(config),
+                "code_digest": code_digest(MODULE),
+            },
+        )
     log.info("the generator is in %s", args.out)
 
 

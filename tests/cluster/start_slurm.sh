@@ -118,7 +118,7 @@ AccountingStorageType=accounting_storage/none
 CONF
 fi
 for i in $(seq 1 "$CPU_NODES"); do
-  echo "NodeName=cpu$i NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((17000+i)) Sockets=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=4000 State=UNKNOWN"
+  echo "NodeName=cpu$i NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((17000+i)) Sockets=1 CoresPerSocket=8 ThreadsPerCore=1 RealMemory=8000 State=UNKNOWN"
 done
 for i in $(seq 1 "$GPU_NODES"); do
   echo "NodeName=gpu$i NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((17100+i)) Sockets=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=4000 Gres=gpu:a100:2 State=UNKNOWN"

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "workflow_scripts"
+# What was found in each text so far. Every job of a cluster computes all digests two or three times, and syntax trees
+# of the whole project are a second of it.
+REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
 
 
@@ -26,7 +33,7 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
-    """Project modules that `tree` names in any import statement, wherever it stands."""
+    """Names in the package that `tree` has in any import statement, wherever it stands: modules, and things in them."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -39,7 +46,7 @@ def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
                 base = ".".join([*parts, base]).rstrip(".")
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    return {name for name in found if name.split(".")[0] == PACKAGE and _file(name)}
+    return {name for name in found if name.split(".")[0] == PACKAGE}
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -58,11 +65,51 @@ def _module(module: str) -> tuple[str, frozenset[str]]:
     path = _file(module)
     if path is None:
         raise ModuleNotFoundError(f"no module {module} under {ROOT}")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = _imports(tree, module, path.name == "__init__.py")
-    code = ast.dump(_without_docstrings(tree), annotate_fields=False)
+    code, imports = _parsed(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
     extras = "".join(_file_digest(item) for folder in DATA for item in sorted(path.parent.glob(f"{folder}/*")))
-    return hashlib.sha256((code + extras).encode()).hexdigest(), frozenset(imports)
+    digest = hashlib.sha256((code + extras).encode()).hexdigest() if extras else code
+    return digest, frozenset(name for name in imports if _file(name))
+
+
+def _parsed(text: str, module: str, is_package: bool) -> tuple[str, list[str]]:
+    """Digest of a module's syntax tree, and the names that it imports; remembered by its text."""
+    where = f"{sys.version_info[:2]} {module} {is_package}\n"  # trees differ between versions of Python
+    key = hashlib.sha256((where + text).encode()).hexdigest()
+    if key not in _remembered():
+        tree = ast.parse(text)
+        imports = sorted(_imports(tree, module, is_package))
+        code = ast.dump(_without_docstrings(tree), annotate_fields=False)
+        _remembered()[key] = [hashlib.sha256(code.encode()).hexdigest(), imports]
+        _new.append(key)
+    code, imports = _remembered()[key]
+    return code, imports
+
+
+_new: list[str] = []
+
+
+@cache
+def _remembered() -> dict[str, list]:
+    try:
+        known = json.loads(REMEMBERED.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return (
+        known if isinstance(known, dict) and len(known) < 2000 else {}
+    )  # texts that changed are never looked up again
+
+
+def _remember() -> None:
+    """Write down what is new, where that is possible. Jobs at the same time lose each other's news at worst."""
+    temporary = REMEMBERED.with_name(f".{REMEMBERED.name}-{os.getpid()}")
+    try:
+        REMEMBERED.parent.mkdir(exist_ok=True)
+        temporary.write_text(json.dumps(_remembered()), encoding="utf-8")
+        temporary.replace(REMEMBERED)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+    _new.clear()
 
 
 @cache
@@ -80,5 +127,7 @@ def code_digest(module: str) -> str:
             continue
         digests[name], imports = _module(name)
         todo.extend(imports)
+    if _new:
+        _remember()
     lines = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]

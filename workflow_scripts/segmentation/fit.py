@@ -40,9 +40,14 @@ class Fit:
         self.losses: list[float] = []  # of the current epoch's steps
         self.history: list[dict] = []  # a row an epoch
         self.saved_at = time.monotonic()
+        self.kept = 0  # steps in the newest checkpoint
 
     def run(self) -> None:
-        """Train to the end. On SIGTERM, or when a cluster job's time is up, save and raise SystemExit. Raises UserError if the loss is no longer finite."""
+        """Train to the end. On SIGTERM, or when a cluster job's time is up, save and raise SystemExit.
+
+        Raises UserError if the loss is no longer finite, OSError if the last checkpoint cannot be written; before the
+        last one a disk that refuses is a warning, and the training goes on.
+        """
         self._load()
         total = self.trainer.num_epochs * self.steps
         with StopRequest() as stop, track(total, self.title, initial=self.done) as bar:
@@ -58,7 +63,10 @@ class Fit:
                 self._check_finite(epoch)
                 self.history.append(self._row(epoch))
                 self.losses = []
-                self._save(keep=1 if epoch == self.trainer.num_epochs - 1 else 2)
+                if epoch < self.trainer.num_epochs - 1:
+                    self._save()
+                else:
+                    self.checkpoints.save(self._content(), keep=1)
 
     def _check_finite(self, epoch: int) -> None:
         if not np.isfinite(self.losses).all():
@@ -92,15 +100,30 @@ class Fit:
 
     def _save_if_due(self, signal_number: int) -> None:
         if signal_number:
-            self._save()
-            log.info("%s: stopped at step %d, saved to go on from there", self.title, self.done)
+            if self._save():
+                log.info("%s: stopped at step %d, saved to go on from there", self.title, self.done)
             leave(signal_number)
         if time.monotonic() - self.saved_at >= self.settings.checkpoint_minutes * 60:
             self._save()
 
-    def _save(self, keep: int = 2) -> None:
+    def _save(self) -> bool:
+        """Write a checkpoint. If the disk refuses, say so and go on: the one before is untouched."""
+        self.saved_at = time.monotonic()
+        try:
+            self.checkpoints.save(self._content())
+        except OSError as error:
+            kept = f"the checkpoint of step {self.kept} is kept" if self.kept else "there is no earlier checkpoint"
+            log.warning(
+                "%s: the checkpoint of step %d could not be written to %s (%s); %s. Free space there",
+                *(self.title, self.done, self.checkpoints.folder, error.strerror or error, kept),
+            )
+            return False
+        self.kept = self.done
+        return True
+
+    def _content(self) -> dict:
         trainer = self.trainer
-        content = {
+        return {
             "step": self.done,
             "network": trainer.network.state_dict(),
             "optimizer": trainer.optimizer.state_dict(),
@@ -108,8 +131,6 @@ class Fit:
             "losses": self.losses,
             "history": self.history,
         }
-        self.checkpoints.save(content, keep)
-        self.saved_at = time.monotonic()
 
     def _load(self) -> None:
         state = self.checkpoints.load()
@@ -119,7 +140,8 @@ class Fit:
         self.trainer.optimizer.load_state_dict(state["optimizer"])
         if self.trainer.grad_scaler and state["scaler"]:
             self.trainer.grad_scaler.load_state_dict(state["scaler"])
-        self.done, self.losses, self.history = state["step"], state["losses"], state["history"]
+        self.done = self.kept = state["step"]
+        self.losses, self.history = state["losses"], state["history"]
         log.info("%s: going on after step %d", self.title, self.done)
 
     def weights(self) -> dict[str, torch.Tensor]:

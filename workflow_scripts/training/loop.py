@@ -70,6 +70,8 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     device = devices.default_device()
     precision = devices.resolve_precision(settings.precision, device)
     processes = tasks.count()
+    if processes > 1:
+        tasks.tell_lightning()
     fabric = Fabric(
         accelerator=device.type,
         devices=tasks.per_node() if processes > 1 else settings.devices,

@@ -26,10 +26,18 @@ def per_node() -> int:
     """Tasks on each node. Raises UserError where nodes have different numbers of them."""
     if count() % nodes():
         raise UserError(
-            f"{count()} tasks on {nodes()} nodes: a training needs the same number on each; set `tasks` to a multiple "
-            "of `nodes` in the profile"
+            f"{count()} tasks on {nodes()} nodes: a training needs the same number on each; set `tasks_per_node` for "
+            "this rule in the profile"
         )
     return count() // nodes()
+
+
+def tell_lightning() -> None:
+    """Name the tasks of a node where srun was given their total alone: Lightning refuses to start without.
+
+    Raises UserError where nodes have different numbers of tasks.
+    """
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(per_node()))
 
 
 def check(devices: int) -> None:
@@ -37,5 +45,5 @@ def check(devices: int) -> None:
     if count() > 1 and count() != devices:
         raise UserError(
             f"srun started {count()} tasks for a training with `devices: {devices}`: one task a device; set `devices: "
-            f"{count()}` in the config, or `tasks: {devices}` for this rule in the profile"
+            f"{count()}` in the config, or {devices} tasks in the `launcher` of this rule in the profile"
         )

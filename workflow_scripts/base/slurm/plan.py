@@ -49,8 +49,8 @@ class Ask:
     @property
     def cpus(self) -> int:
         """CPUs of one job on one node."""
-        tasks = max(1, int(self.number("tasks")))
-        return (int(self.number("cpus_per_task")) or self.threads or 1) * math.ceil(tasks / self.nodes)
+        tasks = int(self.number("tasks_per_node")) or math.ceil(max(1, int(self.number("tasks"))) / self.nodes)
+        return (int(self.number("cpus_per_task")) or self.threads or 1) * tasks
 
     @property
     def memory_mb(self) -> float:
@@ -78,8 +78,7 @@ def plan(profile: Profile, snakemake_options: Sequence[str]) -> list[Ask]:
         "--profile",
         str(profile.path),
     ]
-    # The cores of a dry run bound the threads that it prints; on a cluster nothing bounds them.
-    command += ["--dry-run", "--forceall", "--nolock", "--cores", "100000", *snakemake_options]
+    command += ["--dry-run", "--forceall", "--nolock", *snakemake_options]
     try:
         done = subprocess.run(
             command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PLAN_SECONDS

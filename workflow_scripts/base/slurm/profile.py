@@ -26,6 +26,12 @@ class Profile:
         """Resources of a job of `rule`, as far as the profile decides them."""
         return {**self.default, **self.of_rule.get(rule, {})}
 
+    @property
+    def frees_jobs(self) -> bool:
+        """Whether this machine's cores and cards, which profiles/default gives, leave the cluster's jobs alone."""
+        scopes = _pairs(self.path, "set-resource-scopes", self.options.get("set-resource-scopes"))
+        return scopes.get("gpu") == "local"
+
     def where(self, value: object) -> str:
         """The file, and the first line that holds `value` outside a comment."""
         for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
