@@ -40,7 +40,7 @@ def run_tiny(state: Path, out: Path, environment: dict) -> subprocess.CompletedP
     command = [sys.executable, str(HERE / "tiny_training.py"), "regression", str(state), str(out)]
     command += ["--task", json.dumps({"pause_s": 0.1}), "--settings", json.dumps({"checkpoint_minutes": 1000})]
     environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"} | environment
-    return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=120)
+    return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=300)
 
 
 def test_before_its_time_is_up_a_training_saves_and_asks_for_the_queue_and_then_ends_in_the_same_bytes(tmp_path):

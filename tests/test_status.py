@@ -40,7 +40,7 @@ def status(project: Path, *options: str) -> subprocess.CompletedProcess:
         "finally: assert 'torch' not in sys.modules"
     )
     return subprocess.run(
-        [sys.executable, "-c", code, *options], cwd=project, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *options], cwd=project, capture_output=True, text=True, timeout=300
     )
 
 
@@ -136,7 +136,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
         assert "\033" not in done.stdout, "no colours in a pipe"
 
         run.training().send_signal(signal.SIGKILL)
-        assert run.process.wait(timeout=60) != 0
+        assert run.process.wait(timeout=180) != 0
     done = status(project)
     assert done.returncode == 1
     assert stages(done.stdout)["train_autoencoder"]["failed"] == stages(done.stdout)["all stages"]["failed"] == 1
@@ -155,7 +155,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
         assert stages(done.stdout)["train_autoencoder"]["running"] == 1
         assert "is gone, but jobs of it are still there" in done.stdout
         training.kill()
-        psutil.wait_procs([training], timeout=20)
+        psutil.wait_procs([training], timeout=60)
     time.sleep(0.5)  # its tee ends a moment later
     done = status(project)
     assert done.returncode == 1

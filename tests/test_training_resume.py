@@ -73,7 +73,7 @@ def test_sigterm_saves_says_so_and_exits_with_143(tmp_path, caplog):
     wait_for_rows(tmp_path / "state", 2)
     time.sleep(0.12)
     process.terminate()
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=180)[1]
     assert process.returncode == 143
     assert "stopped by SIGTERM, a checkpoint of step" in errors and "Traceback" not in errors
     with caplog.at_level("INFO", logger="sliceaug"):
