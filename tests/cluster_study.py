@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -66,7 +67,6 @@ class Running:
 
     def __init__(self, project: Path, *arguments: str):
         Running.all.append(self)
-        self.began = self.ended = time.monotonic()
         self.log = project / f"snakemake-{time.time_ns()}.log"
         command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *map(str, arguments)]
         with self.log.open("w") as output:
@@ -85,7 +85,6 @@ class Running:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"Snakemake did not end:\n{self.output[-4000:]}\n{ask_slurm('squeue')}") from None
-        self.ended = time.monotonic()
         assert self.process.returncode == 0, self.output[-6000:]
         return self.output
 
@@ -117,6 +116,15 @@ def jobs(rule: str, state: str = "all") -> list[str]:
     rows = ask_slurm("squeue", "-h", f"--states={state}", "-o", "%i|%k").splitlines()
     found = [row.split("|")[0] for row in rows if re.fullmatch(rf"rule_{rule}(_wildcards_.*)?", row.split("|")[1])]
     return sorted(found, key=lambda job: int(job.split("_")[0]), reverse=True)
+
+
+def cluster_seconds(since: float) -> float:
+    """Seconds from the first start to the last end of the jobs that Snakemake has submitted after `since` (of 1970)."""
+    start = datetime.fromtimestamp(since).isoformat(timespec="seconds")
+    rows = ask_slurm("sacct", "-X", "-D", "-n", "-P", "-S", start, "-o", "JobName,Start,End").splitlines()
+    times = [row.split("|")[1:] for row in rows if row.startswith("sliceaug")]
+    ran = [[datetime.fromisoformat(time) for time in pair] for pair in times if "Unknown" not in pair]
+    return (max(end for _, end in ran) - min(begin for begin, _ in ran)).total_seconds() if ran else 0.0
 
 
 def wait_for(look: Callable[[], object], what: str, running: Running | None = None, timeout: float = 300):
