@@ -47,7 +47,9 @@ COHORT = {
     "splits": f"{RUN}/cohort/splits.json",
 }
 VOLUMES = f"{RUN}/cohort/volumes"
-IMAGE_FEATURES = {key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")}
+IMAGE_FEATURES = {
+    key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")
+}
 PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 
