@@ -94,9 +94,9 @@ def _remembered() -> dict[str, list]:
         known = json.loads(REMEMBERED.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return (
-        known if isinstance(known, dict) and len(known) < 2000 else {}
-    )  # texts that changed are never looked up again
+    if not isinstance(known, dict) or len(known) > 2000:  # texts that have changed are never looked up again
+        return {}
+    return known
 
 
 def _remember() -> None:

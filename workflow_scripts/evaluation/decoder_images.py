@@ -28,7 +28,7 @@ def decoder_distances(
     """Rows (`COLUMNS`): the Fréchet distance of each of COMPARED to the reference in each plane, with its standard error.
 
     A fourth row, "difference", is depth minus slice: its error is that of pairs, as both decode the same latents.
-    Memory is ten F x F matrices a set, whatever the number of cases.
+    Memory is an F x F matrix for each group of cases of a set, whatever the number of cases.
 
     Parameters
     ----------

@@ -180,7 +180,7 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
             f"FID of the slices of a plane, all modalities ({images} slice images), of ungated synthetic cases against"
             " real validation and test cases, as many of each. Floor: real training cases, as many again, "
             f"against the same. Brackets: {first.confidence:.0%}, by a jackknife over groups of cases with normal quantiles; "
-            f"none with fewer than {FEWEST} cases. Few slices bias FID upward: read it against the floor."
+            f"none with fewer than {FEWEST} cases or groups. Few slices bias FID upward: read it against the floor."
         )
     notes.append(
         "Cost: of decoding one volume from its latents; multiply-accumulates of convolutions, counted; time measured."
