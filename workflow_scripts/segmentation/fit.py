@@ -112,11 +112,7 @@ class Fit:
         try:
             self.checkpoints.save(self._content())
         except OSError as error:
-            kept = f"the checkpoint of step {self.kept} is kept" if self.kept else "there is no earlier checkpoint"
-            log.warning(
-                "%s: the checkpoint of step %d could not be written to %s (%s); %s. Free space there",
-                *(self.title, self.done, self.checkpoints.folder, error.strerror or error, kept),
-            )
+            log.warning("%s", self.checkpoints.refusal(self.title, self.done, self.kept, error))
             return False
         self.kept = self.done
         return True

@@ -63,6 +63,14 @@ class Checkpoints:
         for old in self._files()[keep:]:
             old.unlink(missing_ok=True)
 
+    def refusal(self, title: str, step: int, kept: int | None, error: OSError) -> str:
+        """What to say where `save` failed at `step`; `kept`: the step of the newest checkpoint there is."""
+        before = f"the checkpoint of step {kept} is kept" if kept else "there is no earlier checkpoint"
+        return (
+            f"{title}: the checkpoint of step {step} could not be written to {self.folder} "
+            f"({error.strerror or error}); {before}. Free space there"
+        )
+
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole (every byte is checked), on the CPU; None where there is none."""
         for path in self._files():

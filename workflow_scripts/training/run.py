@@ -231,17 +231,10 @@ class TrainingRun:
         try:
             self.checkpoints.save(self._content(done))
         except OSError as error:
-            log.warning("%s", self._refused(done, error))
+            log.warning("%s", self.checkpoints.refusal(self.title, done, self.kept, error))
             return False
         self.kept = done
         return True
-
-    def _refused(self, done: int, error: OSError) -> str:
-        kept = f"the checkpoint of step {self.kept} is kept" if self.kept else "there is no earlier checkpoint"
-        return (
-            f"{self.title}: the checkpoint of step {done} could not be written to {self.folder} "
-            f"({error.strerror or error}); {kept}. Free space there"
-        )
 
     def _stop(self, done: int, number: int) -> tuple[str, int]:
         saved = self._save(done)
@@ -265,7 +258,8 @@ class TrainingRun:
             try:
                 self.checkpoints.save(content | {"columns": self.columns, "rows": self.rows}, keep=1)
             except OSError as error:
-                raise UserError(self._refused(self.settings.steps, error)) from None
+                refusal = self.checkpoints.refusal(self.title, self.settings.steps, self.kept, error)
+                raise UserError(refusal) from None
         self._close()
 
     def _close(self) -> None:
