@@ -1,8 +1,12 @@
 # SliceAug: how much does synthetic data help tumour segmentation, with only n annotated patients?
 # The stages are in rules/, one file each; config/README.md explains every key of the configuration.
+import gc
+
 from snakemake.utils import min_version
 
 min_version("9.0")
+# Planning makes many objects that all stay: looking through them for garbage again and again is a sixth of a dry run.
+gc.set_threshold(100_000, 50, 100)
 
 
 configfile: "config/config.yaml"

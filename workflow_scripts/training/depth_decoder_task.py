@@ -20,7 +20,7 @@ DEPTH_DECODER = {
     "kernel_size": 3,
     "slice_layers": "trained",
     "slab_slices": 8,
-    "latent_noise": 0.5,
+    "latent_noise": 0.25,
     "through_plane": 1.0,
     "training": None,
 }
@@ -40,8 +40,9 @@ class DepthDecoderTask:
         Weight of the L1 distance of through-plane differences (`through_plane_loss`).
     latent_std : (e,) standard deviation of each latent channel over the train subset
     latent_noise : float
-        Largest standard deviation of the Gaussian noise on the latents, in units of `latent_std`. That of a slab is
-        drawn evenly from 0 to it: a generator's latents do not fit from slice to slice as encoded ones do.
+        Largest standard deviation of the Gaussian noise on the latents, in units of `latent_std`: a generator's latents
+        do not fit from slice to slice as encoded ones do. Half of the slabs (drawn) have none, or the decoder learns to
+        blur what fits; that of the others is drawn evenly from 0 to it.
     settings : TrainSettings
     seed : int
         Of the noise.
@@ -67,7 +68,7 @@ class DepthDecoderTask:
         """x (B, M+R, S, H, W); noisy z (B, e, S + 2 halo, h, w); position (B, S + 2 halo)."""
         batch = self._data.draw(step, self._batch_size)
         generator = torch_generator(self._seed, "latent jitter", step)
-        share = torch.rand((self._batch_size, 1, 1, 1, 1), generator=generator)
+        share = (2.0 * torch.rand((self._batch_size, 1, 1, 1, 1), generator=generator) - 1.0).clamp(min=0.0)
         noise = torch.randn(batch["z"].shape, generator=generator)
         return batch | {"z": batch["z"] + share * self._noise * noise}
 
