@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import atomic, sha256_json
+from workflow_scripts.base.files import atomic, sha256_json, write_tsv
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
 from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
@@ -104,19 +104,10 @@ def main(argv: list[str] | None = None) -> None:
         for decoder in decoders.values():
             decoder.eval().requires_grad_(False).to(default_device())
         spec = {key: config[key] for key in SPEC}
-        _measure(
-            decoders,
-            store,
-            held_out,
-            args.n_real,
-            contract,
-            std,
-            config["latent_noise"],
-            spec,
-            seed,
-            settings.precision,
-            args.out,
-        )
+        how = {"latent_noise": config["latent_noise"], "seed": seed, "precision": settings.precision}
+        measured, cost = _measured(decoders, store, held_out, contract, std, spec, how, args.out)
+        for name, table in (("reconstruction", measured), ("cost", cost)):
+            write_tsv(args.out / f"{name}.tsv", table.assign(n_real=args.n_real, autoencoder=contract["name"]))
         same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
         save_model(
             args.out,
@@ -140,36 +131,27 @@ def _millions(module) -> float:
     return sum(weight.numel() for weight in module.parameters()) / 1e6
 
 
-def _measure(
-    decoders,
-    store,
-    case_ids,
-    n_real: int,
-    contract,
-    std,
-    noise: float,
-    spec: dict,
-    seed: int,
-    precision: str,
-    out: Path,
-) -> None:
-    """reconstruction.tsv, cost.tsv and reconstruction.png of both decoders, on the validation cases."""
+def _measured(decoders, store, case_ids, contract, std, spec: dict, how: dict, out: Path):
+    """The tables reconstruction and cost of both decoders, on the validation cases; writes reconstruction.png.
+
+    std: of the latents; how: latent_noise, seed and precision.
+    """
     import pandas as pd
     from matplotlib.image import imsave
 
-    from workflow_scripts.base.files import write_tsv
     from workflow_scripts.evaluation import decoders as comparison
     from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device
 
+    precision = how["precision"]
     rows, names = [], (contract["modalities"], contract["regions"])
     for number, case_id in enumerate(case_ids):
         x = stack_channels(store.image(case_id), store.levels(case_id), contract["regions"])  # (M+R, D, H, W)
         with autocast(default_device(), precision):
             encoded = decoders["slice"].encode_volumes(x[None], comparison.SLICES_PER_BATCH)[0]  # (e, D, h, w)
         pictures = [x[: len(names[0])]]
-        for level in dict.fromkeys((0.0, float(noise))):
-            z = comparison.jittered(encoded, std, level, seed, "jitter", case_id)
+        for level in dict.fromkeys((0.0, float(how["latent_noise"]))):
+            z = comparison.jittered(encoded, std, level, how["seed"], "jitter", case_id)
             made = {name: comparison.decode(decoder, z, precision) for name, decoder in decoders.items()}
             rows += comparison.decoder_rows(case_id, made, x, level, *names)
             pictures += [image for image, _ in made.values()]
@@ -178,18 +160,14 @@ def _measure(
                 picture = comparison.coronal_strip(pictures, x[len(names[0])] > 0)
                 imsave(temporary, picture, cmap="gray", vmin=0, vmax=255, metadata={"Software": None})
             cost = pd.DataFrame(comparison.cost_rows(decoders, encoded, contract, spec, precision))
-    table, of = (
-        pd.DataFrame(rows, columns=list(comparison.COLUMNS)),
-        {"n_real": n_real, "autoencoder": contract["name"]},
-    )
-    write_tsv(out / "reconstruction.tsv", table.assign(**of))
-    write_tsv(out / "cost.tsv", cost.assign(**of))
+    table = pd.DataFrame(rows, columns=list(comparison.COLUMNS))
     means = table.groupby(["latent_noise", "metric", "plane", "decoder"], sort=False)["value"].mean().unstack()
     for (level, metric, plane), value in means.iterrows():
         log.info(
             "%d validation cases, latent noise %g: %s (%s) slice by slice %.4f, along depth %.4f",
             *(len(case_ids), level, metric, plane, value["slice"], value["depth"]),
         )
+    return table, cost
 
 
 if __name__ == "__main__":
