@@ -12,6 +12,7 @@ from workflow import ROOT, copy_project, planned, snakemake
 from workflow_scripts.reporting.tables import read_mixed_csv
 
 ALL = ("--configfile", "tests/tiny.yaml", "tests/tiny_all.yaml")
+TABLES = ("--", *(f"results/tiny_all/tables/{name}.csv" for name in ("compute", "systems")))
 SIX = ["slice_ldm", "slice_ldm_2d", "ldm_3d", "ldm_3d_reduced", "ddpm_3d", "lsgan_3d"]
 OWN = "slice_ldm_attention"  # the example of config/README.md
 
@@ -31,7 +32,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(project) -> Path:
-    done = snakemake(project, *ALL)
+    done = snakemake(project, *ALL, *TABLES)
     assert done.returncode == 0, done.stdout[-4000:]
     return project / "results/tiny_all"
 
@@ -69,8 +70,6 @@ def test_every_system_reaches_both_tables(results):
         assert all(isinstance(value, float | int) for value in systems[column]), column
     assert set(compute[compute.setting == "this run"].system) == {*SIX, OWN}
     assert set(compute[compute.setting != "this run"].system) == set(SIX) - {"lsgan_3d"}
-    report = (results / "report.html").read_text()
-    assert "The systems compared" in report and "What each system costs to compute" in report
 
 
 @pytest.mark.timeout(3000)
@@ -84,6 +83,6 @@ def test_no_system_learned_from_a_case_outside_its_train_subset(results):
 
 @pytest.mark.timeout(3000)
 def test_a_second_run_has_nothing_to_do_and_a_setting_of_one_system_reruns_that_one(project, results):
-    assert planned(project, *ALL) == {}
-    jobs = planned(project, *ALL, "--config", "system_settings={lsgan_3d: {gan: {embedding_dim: 8}}}")
+    assert planned(project, *ALL, *TABLES) == {}
+    jobs = planned(project, *ALL, "--config", "system_settings={lsgan_3d: {gan: {embedding_dim: 8}}}", *TABLES)
     assert jobs["train_generator"] == 1 and "train_autoencoder" not in jobs
