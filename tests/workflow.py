@@ -36,7 +36,7 @@ def snakemake(project: Path, *arguments: str, timeout: float = 1800) -> subproce
 
 def planned(project: Path, *arguments: str) -> Counter:
     """Number of jobs that a dry run plans, by rule; named targets left out."""
-    done = snakemake(project, *arguments, "--dry-run", "--quiet", "reason")
+    done = snakemake(project, "--quiet", "reason", "--dry-run", *arguments)
     assert done.returncode == 0, done.stdout
     rows = re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE)
     jobs = Counter({rule: int(count) for rule, count in rows})
