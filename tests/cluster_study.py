@@ -30,7 +30,7 @@ GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
 SMALL = {"mem_mb": 900, "runtime": 240}  # eight share a submission, on nodes that say they have 8,000 MB
 LARGE = {"mem_mb": 2000, "runtime": 240, "nodes": 1}
-COMPARING = SMALL | {"mem_mb": 2000}  # evaluate_images holds the covariances of all planes: 983 MB in the tiny study
+COMPARING = {"evaluate_images": {"mem_mb": 2000}}  # it holds the covariances of all planes: 983 MB in the tiny study
 
 
 def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> None:
@@ -44,10 +44,11 @@ def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> No
     rules = re.findall(r"^rule (\w+):$.*?^    threads: (\d+)", _rules(project), flags=re.MULTILINE | re.DOTALL)
     profile["set-threads"] = {rule: THREADS for rule, threads in rules if int(threads) > 1}
     profile["set-resources"] = {
-        rule: (LARGE | {"slurm_partition": partition} if rule in GPU_JOBS else SMALL) | of_rules.get(rule, {})
+        rule: (LARGE | {"slurm_partition": partition} if rule in GPU_JOBS else SMALL)
+        | COMPARING.get(rule, {})
+        | of_rules.get(rule, {})
         for rule, _ in rules
     }
-    profile["set-resources"]["evaluate_images"] = COMPARING
     profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
     path.write_text(yaml.safe_dump(profile, sort_keys=False))
 
