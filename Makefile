@@ -30,9 +30,9 @@ slurm-check:  ## before a long run: whether the study can run on this Slurm, in 
 
 # Several tests share the cores: their threads wait without spinning, or each slows the others down several times.
 test: $(INSTALLED)  ## all tests that fit into minutes
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --durations 20
 
-test-slow: $(INSTALLED)  ## the long end-to-end checks: a study killed in every training stage
+test-slow: $(INSTALLED)  ## the long end-to-end checks: all systems to their tables, a study killed in every training stage
 	$(BIN)/python -m pytest -m "slow and not slurm"
 
 # Installs and starts a real Slurm on this host (root, Debian): for a container or a CI machine, not for a login node.

@@ -50,6 +50,7 @@ VOLUMES = f"{RUN}/cohort/volumes"
 IMAGE_FEATURES = {
     key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")
 }
+# One job writes the three together; what uses them asks for the plans alone, since each file of each arm costs planning time.
 PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 

@@ -34,7 +34,7 @@ rule plan_segmentation:
 rule pool_real:
     input:
         **COHORT,
-        **PLAN,
+        plans=PLAN["plans"],
     output:
         table=f"{N}/segmentation/pool_real.tsv",
     log:
@@ -60,7 +60,7 @@ rule pool_real:
 
 rule pool_synthetic:
     input:
-        **PLAN,
+        plans=PLAN["plans"],
         table=rules.synthesize.output.table,
     output:
         table=f"{N}/segmentation/pool_{{system}}/{{block}}.tsv",
@@ -87,7 +87,7 @@ rule pool_synthetic:
 
 rule train_segmentation:
     input:
-        **PLAN,
+        plans=PLAN["plans"],
         real=rules.pool_real.output.table,
         synthetic=arm_pool,
     output:
@@ -136,7 +136,7 @@ rule train_segmentation:
 rule predict_segmentation:
     input:
         **COHORT,
-        **PLAN,
+        plans=PLAN["plans"],
         weights=rules.train_segmentation.output.weights,
         arm=rules.train_segmentation.output.arm,
     output:

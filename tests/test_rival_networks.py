@@ -149,6 +149,19 @@ def test_gradients_of_shallow_volumes_are_right_in_bf16_too(depth):
     torch.testing.assert_close(*gradients, rtol=0.1, atol=0.02 * gradients[0].abs().max().item())
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (4, 2), (1, 1)])
+def test_a_single_small_volume_is_computed_as_in_a_batch_and_not_by_the_slow_way(kernel, stride):
+    torch.manual_seed(0)
+    layer, x = Conv3d(6, 5, kernel, stride=stride, padding=kernel // 2), torch.randn(2, 6, 7, 9, 8)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        alone = layer(x[:1])
+    torch.testing.assert_close(alone, layer(x)[:1], rtol=1e-4, atol=1e-5)
+    gradients = [torch.autograd.grad(made.square().sum(), layer.weight)[0] for made in (alone, layer(x)[:1])]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    slow = {event.key for event in profile.key_averages()} & {"aten::slow_conv3d", "aten::slow_conv3d_forward"}
+    assert not slow or kernel == 1 or not torch.backends.mkldnn.is_available()
+
+
 def test_a_patch_discriminator_scores_patches():
     net = PatchDiscriminator(5, [4, 8, 8])
     assert net(torch.randn(2, 5, 16, 16, 24)).shape == (2, 1, 4, 4, 6)

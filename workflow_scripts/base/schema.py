@@ -15,6 +15,7 @@ from .errors import UserError
 from .provenance import ROOT
 
 CONFIG = ROOT / "config"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times faster: every job of a study reads these files
 
 
 def merge(base: dict, override: dict) -> dict:
@@ -29,7 +30,7 @@ def merge(base: dict, override: dict) -> dict:
 @cache
 def read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{path.relative_to(ROOT)} is no valid YAML: {error}") from None
 

@@ -20,7 +20,7 @@ def use_precision(network: nn.Module, device: torch.device, precision: str) -> s
     precision = resolve_precision(precision, device)
     for module in network.modules():
         if type(module) is nn.Conv3d:
-            module.__class__ = Conv3d  # right for shallow volumes too, where bf16 on a CPU is not
+            module.__class__ = Conv3d  # right for shallow volumes, fast for single ones, on a CPU too
     plain = network.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
