@@ -11,7 +11,8 @@ from workflow_scripts import make_system_tables, make_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.systems import load_systems, shipped_systems
-from workflow_scripts.evaluation.compute import count, published_cost, system_cost
+from workflow_scripts.evaluation.compute import NOTHING, count, published_cost, system_cost
+from workflow_scripts.models.blocks import Conv3d
 from workflow_scripts.reporting.tables import NOT_MEASURED, read_mixed_csv
 
 SHIPPED = shipped_systems()
@@ -47,6 +48,12 @@ def test_a_convolution_and_an_attention_cost_their_closed_forms():
         q = torch.empty(1, 2, 10, 16)
         attention = count(torch.nn.functional.scaled_dot_product_attention, q, q, q)
         assert attention.flops == 2 * 2 * (2 * 10 * 10 * 16) and attention.convolution_macs == 0
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_what_is_computed_counts_as_much_as_what_is_only_counted(batch):
+    layer, x = Conv3d(3, 5, 3, stride=2, padding=1), torch.zeros(batch, 3, 4, 6, 8)
+    assert count(layer, x) == count(layer.to("meta"), x.to("meta")) != NOTHING
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))

@@ -15,7 +15,9 @@ from .errors import UserError
 from .provenance import ROOT
 
 CONFIG = ROOT / "config"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times faster: every job of a study reads these files
+LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's, ten times faster: every job of a study reads these files
 
 
 def merge(base: dict, override: dict) -> dict:
