@@ -285,6 +285,11 @@ def all_arms(file):
     return expand(f"{ARM}/{file}", n_real=N_REAL, arm=arms, seed=config["segmentation"]["seeds"])
 
 
+def of_seeds(pattern):
+    """`pattern` with each seed of the arms; its other wildcards stay."""
+    return expand(pattern, seed=config["segmentation"]["seeds"], allow_missing=True)
+
+
 def measured_rules():
     """Names of the rules so far that have a benchmark, in the order of the rule files."""
     return [known.name for known in workflow.rules if known.benchmark]

@@ -1,29 +1,30 @@
 # What the synthetic cases are worth: to the segmenter, and to the eye of a feature network.
 
 
+# Minutes of one core for all seeds of an arm: a job for each of them would cost a cluster more than the scoring.
 rule score_segmentation:
     input:
         cases=COHORT["cases"],
-        arm=rules.train_segmentation.output.arm,
-        predictions=rules.predict_segmentation.output.table,
+        arms=of_seeds(rules.train_segmentation.output.arm),
+        predictions=of_seeds(rules.predict_segmentation.output.table),
     output:
-        dice=f"{ARM}/dice.tsv",
+        dice=of_seeds(f"{ARM}/dice.tsv"),
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/score_segmentation/{{arm}}/seed~{{seed}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/score_segmentation/{{arm}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/score_segmentation/{{arm}}/seed~{{seed}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/score_segmentation/{{arm}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime="4h",
+        runtime="12h",
     params:
         config=block(regions=config["regions"], **config["evaluation"]["segmentation"]),
         code=code("score_segmentation"),
     shell:
         "python -m workflow_scripts.score_segmentation --config {params.config:q} --predictions {input.predictions:q}"
-        " --arm {input.arm:q} --cases {input.cases:q} --out {output.dice:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --arm {input.arms:q} --cases {input.cases:q} --out {output.dice:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule extract_real_features:

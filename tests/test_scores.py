@@ -195,6 +195,25 @@ def test_a_broken_prediction_is_named_and_nothing_is_written(arm, damage, error,
     assert not (arm / "arm/dice.tsv").exists()
 
 
+def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
+    alone = score(arm)
+    settings = json.loads((arm / "arm/arm.json").read_text())
+    write_json(arm / "other/arm.json", settings | {"seed": 2})
+    path = arm / "arm/predictions/BraTS-GLI-00001-000.nii.gz"
+    mask = read_nifti(path)
+    write_nifti(arm / "other/predictions" / path.name, np.roll(mask.data, 1, axis=2), mask.affine)
+    write_tsv(arm / "other/predictions.tsv", read_tsv(arm / "arm/predictions.tsv").head(1))
+    seeds = [arm / "arm", arm / "other"]
+    files = {"--predictions": "predictions.tsv", "--arm": "arm.json", "--out": "together.tsv"}
+    options = [part for option, name in files.items() for part in (option, *(str(seed / name) for seed in seeds))]
+    main([*options, "--cases", str(arm / "cases.tsv"), "--config", "{}", "--threads", "1"])
+    first, second = (read_tsv(seed / "together.tsv") for seed in seeds)
+    pd.testing.assert_frame_equal(first, alone)
+    assert set(second.seed) == {2} and set(second.case_id) == {"BraTS-GLI-00001-000"} and second.dice.max() < 1
+    with pytest.raises(UserError, match="as many files of each"):
+        main([*options[:2], *options[3:], "--cases", str(arm / "cases.tsv"), "--config", "{}", "--threads", "1"])
+
+
 def test_tables_that_do_not_fit_are_refused(arm):
     with pytest.raises(UserError, match="must be nested"):
         score(arm, regions=["tumor_core"])

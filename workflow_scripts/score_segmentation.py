@@ -1,4 +1,4 @@
-"""Score the predictions of one arm: Dice and HD95 per test case and region, of the region as a whole and by lesion.
+"""Score the predictions of an arm, seed by seed: Dice and HD95 per test case and region, as a whole and by lesion.
 
 Everything is measured on the original grid of each case. Config: {"regions": [...], "hd_percentile": 95, "lesions":
 {"dilation_voxels": 3, "min_volume_mm3": 50, "small_volume_ml": 1}}.
@@ -23,40 +23,61 @@ from workflow_scripts.training.devices import use_threads
 ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "control", "seed")
 
 
+def score_arm(
+    predictions_path: Path,
+    arm_path: Path,
+    cases_path: Path,
+    regions: list[str],
+    percentile: float,
+    lesions: LesionSettings,
+) -> pd.DataFrame:
+    """A row for each test case and region of one trained arm.
+
+    Raises UserError if the arm is incomplete, or if there are no predictions, or some of unknown cases.
+    """
+    arm = read_json(arm_path)
+    if missing := [key for key in ARM_KEYS if key not in arm]:
+        raise UserError(f"{arm_path} lacks {', '.join(missing)}: train this arm again")
+    predictions, cases = read_tsv(predictions_path), read_tsv(cases_path).set_index("case_id")
+    if predictions.empty:
+        raise UserError(f"{predictions_path} lists no prediction: the test split is empty, or predict again")
+    if unknown := [case_id for case_id in predictions.case_id if case_id not in cases.index]:
+        raise UserError(f"{predictions_path} has case {unknown[0]}, which is not in {cases_path}: predict again")
+
+    rows = []
+    with track(len(predictions), f"scoring seed {arm['seed']}", unit="case") as bar:
+        for prediction in predictions.itertuples():
+            case = cases.loc[prediction.case_id]
+            file = predictions_path.parent / prediction.file  # an absolute path stays what it is
+            truth, guess, spacing_mm = read_pair(prediction.case_id, case.seg_path, case.layout, file)
+            names = {"case_id": prediction.case_id, "patient_id": case.patient_id}
+            for scores in case_scores(truth, guess, spacing_mm, regions, percentile, lesions):
+                rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
+            bar.update(1)
+    return pd.DataFrame(rows)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    parser.add_argument(
-        "--predictions", type=Path, required=True, help="predictions.tsv: case_id, file (relative to it)"
-    )
-    parser.add_argument("--arm", type=Path, required=True, help="arm.json of the trained arm")
+    files = {"type": Path, "nargs": "+", "required": True}
+    parser.add_argument("--predictions", **files, help="predictions.tsv of each seed: case_id, file (relative to it)")
+    parser.add_argument("--arm", **files, help="arm.json of each seed, in the same order")
     add_cohort(parser, "cases")
-    parser.add_argument("--out", type=Path, required=True, help="dice.tsv")
+    parser.add_argument("--out", **files, help="dice.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
+    if not len(args.predictions) == len(args.arm) == len(args.out):
+        raise UserError("--predictions, --arm and --out name the same seeds: give as many files of each")
     use_threads(args.threads)
     settings = {"regions": list(REGIONS), "hd_percentile": 95} | args.config
     regions, lesions = check_regions(settings["regions"]), LesionSettings(**settings.get("lesions", {}))
-    arm = read_json(args.arm)
-    if missing := [key for key in ARM_KEYS if key not in arm]:
-        raise UserError(f"{args.arm} lacks {', '.join(missing)}: train this arm again")
-    predictions, cases = read_tsv(args.predictions), read_tsv(args.cases).set_index("case_id")
-    if predictions.empty:
-        raise UserError(f"{args.predictions} lists no prediction: the test split is empty, or predict again")
-    if unknown := [case_id for case_id in predictions.case_id if case_id not in cases.index]:
-        raise UserError(f"{args.predictions} has case {unknown[0]}, which is not in {args.cases}: predict again")
-
-    rows = []
-    with track(len(predictions), "scoring", unit="case") as bar:
-        for prediction in predictions.itertuples():
-            case = cases.loc[prediction.case_id]
-            file = args.predictions.parent / prediction.file  # an absolute path stays what it is
-            truth, guess, spacing_mm = read_pair(prediction.case_id, case.seg_path, case.layout, file)
-            names = {"case_id": prediction.case_id, "patient_id": case.patient_id}
-            for scores in case_scores(truth, guess, spacing_mm, regions, settings["hd_percentile"], lesions):
-                rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
-            bar.update(1)
-    table = pd.DataFrame(rows)
-    write_tsv(args.out, table)
-    log.info("mean Dice over %d cases: %s", len(predictions), table.groupby("region").dice.mean().round(3).to_dict())
+    tables = [
+        score_arm(predictions, arm, args.cases, regions, settings["hd_percentile"], lesions)
+        for predictions, arm in zip(args.predictions, args.arm, strict=True)
+    ]
+    for out, table in zip(args.out, tables, strict=True):  # all or none
+        write_tsv(out, table)
+        means = table.groupby("region").dice.mean().round(3).to_dict()
+        log.info("%s: mean Dice over %d cases: %s", out, table.case_id.nunique(), means)
 
 
 if __name__ == "__main__":
