@@ -1,12 +1,11 @@
 # What the synthetic cases are worth: to the segmenter, and to the eye of a feature network.
 
 
-# Minutes of one core for all seeds of an arm: a job for each of them would cost a cluster more than the scoring.
 rule score_segmentation:
     input:
         cases=COHORT["cases"],
         arms=of_seeds(rules.train_segmentation.output.arm),
-        predictions=of_seeds(rules.predict_segmentation.output.table),
+        predictions=rules.predict_segmentation.output.tables,
     output:
         dice=of_seeds(f"{ARM}/dice.tsv"),
     log:

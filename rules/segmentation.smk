@@ -133,32 +133,32 @@ rule train_segmentation:
         " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
+# All seeds of an arm by one job, as they are scored: a start of Python and a submission for each would cost more.
 rule predict_segmentation:
     input:
         **COHORT,
         plans=PLAN["plans"],
-        weights=rules.train_segmentation.output.weights,
-        arm=rules.train_segmentation.output.arm,
+        weights=of_seeds(rules.train_segmentation.output.weights),
+        arms=of_seeds(rules.train_segmentation.output.arm),
     output:
-        table=f"{ARM}/predictions.tsv",
+        tables=of_seeds(f"{ARM}/predictions.tsv"),
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/predict_segmentation/{{arm}}/seed~{{seed}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/predict_segmentation/{{arm}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/predict_segmentation/{{arm}}/seed~{{seed}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/predict_segmentation/{{arm}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime="8h",
+        runtime="24h",
         gpu=1,
     params:
         config=block(**{key: config["segmentation"][key] for key in ("mirroring", "precision")}),
         plan=subpath(input.plans, parent=True),
-        model=subpath(input.arm, parent=True),
         volumes=VOLUMES,
         code=code("predict_segmentation"),
     shell:
-        "python -m workflow_scripts.predict_segmentation --config {params.config:q} --model {params.model:q}"
+        "python -m workflow_scripts.predict_segmentation --config {params.config:q} --arm {input.arms:q}"
         " --plan {params.plan:q} --cases {input.cases:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --volumes {params.volumes:q} --out {output.tables:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_segmentation import SIZE, SPACING_MM, TEST, TRAIN, Study, affine_of, brain_and_tumour, save
 
+from workflow_scripts import predict_segmentation
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_json
 
@@ -35,6 +36,10 @@ def predicted(study, case_id="c1"):
     """Labels (X, Y, Z) and affine of a prediction."""
     image = nib.load(study.arm / "predictions" / f"{case_id}.nii.gz")
     return np.asarray(image.dataobj), image.affine
+
+
+def prediction_bytes(arm):
+    return [(arm / "predictions" / f"{case_id}.nii.gz").read_bytes() for case_id in TEST]
 
 
 def mean_place_mm(mask, affine):
@@ -95,6 +100,22 @@ def test_predicting_again_gives_the_same_bytes_and_mirroring_others(study):
     assert (study.arm / "predictions" / "c1.nii.gz").read_bytes() == before
     study.predict(study.arm, mirroring=True)
     assert (study.arm / "predictions" / "c1.nii.gz").read_bytes() != before
+
+
+def test_the_seeds_of_an_arm_are_predicted_together_each_with_its_own_network(study):
+    other = study.train("other", "--seed", "1", epochs=1, iterations_per_epoch=2)
+    alone = []
+    for arm in (study.arm, other):
+        study.predict(arm)
+        alone.append(prediction_bytes(arm))
+        shutil.rmtree(arm / "predictions")
+    study.predict(study.arm, other)
+    together = [prediction_bytes(arm) for arm in (study.arm, other)]
+    assert together == alone and together[0] != together[1]
+    arguments = ["--arm", *(str(arm / "arm.json") for arm in (study.arm, other)), "--out", str(other / "x.tsv")]
+    arguments += ["--plan", str(study.plan), *study._cohort(), "--config", "{}", "--threads", "1"]
+    with pytest.raises(UserError, match="as many files of each"):
+        predict_segmentation.main(arguments)
 
 
 def test_a_test_case_that_was_trained_on_is_refused(study):

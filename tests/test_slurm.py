@@ -88,8 +88,8 @@ def test_a_study_of_225_arms_is_planned(tmp_path, capsys):
     plan = planned(project, "--configfile", "study.yaml")
     with capsys.disabled():
         print(f"\na dry run of 225 arms, {plan.total()} jobs: {time.monotonic() - began:.1f} s")
-    assert plan["train_segmentation"] == plan["predict_segmentation"] == 225
-    assert plan["score_segmentation"] == 45  # each for five seeds
+    assert plan["train_segmentation"] == 225
+    assert plan["predict_segmentation"] == plan["score_segmentation"] == 45  # each for five seeds
 
 
 @pytest.mark.slurm

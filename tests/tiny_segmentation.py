@@ -104,16 +104,9 @@ class Study:
         train_segmentation.main(self.train_arguments(out, *more, **settings))
         return out
 
-    def predict(self, arm: Path, **settings) -> pd.DataFrame:
-        places = [
-            "--model",
-            str(arm),
-            "--plan",
-            str(self.plan),
-            "--out",
-            str(arm / "predictions.tsv"),
-            "--threads",
-            "1",
-        ]
+    def predict(self, *arms: Path, **settings) -> pd.DataFrame:
+        """Predict with each of the arms in one run; returns the predictions of the first."""
+        places = ["--arm", *(arm / "arm.json" for arm in arms), "--out", *(arm / "predictions.tsv" for arm in arms)]
+        places = [*map(str, places), "--plan", str(self.plan), "--threads", "1"]
         predict_segmentation.main([*places, *self._cohort(), "--config", json.dumps(settings)])
-        return pd.read_csv(arm / "predictions.tsv", sep="\t")
+        return pd.read_csv(arms[0] / "predictions.tsv", sep="\t")

@@ -1,6 +1,7 @@
-"""Predict the held-out test cases with one arm's network, each on the grid it came on, in BraTS-2023 labels.
+"""Predict the held-out test cases with the networks of one arm, seed by seed, each case on the grid it came on, in
+BraTS-2023 labels.
 
-Writes predictions/<case_id>.nii.gz beside --out, and the table --out: case_id, file (relative to the table's folder).
+Writes predictions/<case_id>.nii.gz beside each --out, and the table --out: case_id, file (relative to the table's folder).
 Config (optional; the arm's own settings otherwise): mirroring, precision.
 """
 
@@ -17,10 +18,11 @@ from workflow_scripts.base.progress import track
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="the arm's folder, from train_segmentation")
+    files = {"type": Path, "nargs": "+", "required": True}
+    parser.add_argument("--arm", **files, help="arm.json of each seed, in the folder of train_segmentation")
     parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
     add_cohort(parser, "cases", "splits", "volumes")
-    parser.add_argument("--out", type=Path, required=True, help="predictions.tsv")
+    parser.add_argument("--out", **files, help="predictions.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
 
     import pandas as pd
@@ -34,26 +36,33 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.segmentation.settings import SegmentationSettings
     from workflow_scripts.training.devices import default_device, describe, use_threads
 
-    plan, arm = load_plan(args.plan), read_json(args.model / "arm.json")
+    if len(args.arm) != len(args.out):
+        raise UserError("--arm and --out name the same seeds: give as many files of each")
+    plan, arms = load_plan(args.plan), [read_json(path) for path in args.arm]
     case_ids = sorted(test_ids(read_splits(args.splits)))
-    if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["val_ids"]}):
-        raise UserError(f"test case {leaked[0]} was in the training or validation of {args.model}: train the arm again")
-    own = arm["prediction"]
+    for path, arm in zip(args.arm, arms, strict=True):
+        if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["val_ids"]}):
+            what = f"test case {leaked[0]} was in the training or validation of {path.parent}"
+            raise UserError(f"{what}: train the arm again")
     given = {key: args.config[key] for key in ("mirroring", "precision") if key in args.config}
-    settings = SegmentationSettings.from_config({"mirroring": own["mirroring"], "precision": own["precision"], **given})
     use_threads(args.threads)
-    axes, store = own["mirror_axes"] if settings.mirroring else None, VolumeStore(args.volumes)
-    rows = []
-    with nnunet_home(), track(len(case_ids), "predicting test cases", "case") as bar:
-        predictor = Predictor(plan, args.model / "model.safetensors", axes, settings.precision, default_device())
-        log.info("%d test cases, on %s", len(case_ids), describe(predictor.device, predictor.precision))
-        for case_id in case_ids:
-            image, meta = checked_image(store, case_id, plan.modalities)
-            file = Path("predictions", f"{case_id}.nii.gz")
-            write_nifti(args.out.parent / file, predictor.labels(image, meta), meta["source"]["affine"])
-            rows.append((case_id, str(file)))
-            bar.update()
-    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "file"]))
+    store = VolumeStore(args.volumes)
+    with nnunet_home(), track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
+        for path, arm, out in zip(args.arm, arms, args.out, strict=True):
+            own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}
+            settings = SegmentationSettings.from_config({**own, **given})
+            axes = arm["prediction"]["mirror_axes"] if settings.mirroring else None
+            predictor = Predictor(plan, path.parent / "model.safetensors", axes, settings.precision, default_device())
+            where = describe(predictor.device, predictor.precision)
+            log.info("%s: %d test cases, on %s", path.parent, len(case_ids), where)
+            rows = []
+            for case_id in case_ids:
+                image, meta = checked_image(store, case_id, plan.modalities)
+                file = Path("predictions", f"{case_id}.nii.gz")
+                write_nifti(out.parent / file, predictor.labels(image, meta), meta["source"]["affine"])
+                rows.append((case_id, str(file)))
+                bar.update()
+            write_tsv(out, pd.DataFrame(rows, columns=["case_id", "file"]))
 
 
 if __name__ == "__main__":
