@@ -13,6 +13,7 @@ rule make_tables:
         ),
         md=f"{RUN}/tables/augmentation_ratio.md",
         tex=f"{RUN}/tables/augmentation_ratio.tex",
+        scores=f"{RUN}/evaluation/scores.tsv",
     log:
         f"{RUN}/logs/make_tables.log",
     benchmark:
@@ -30,7 +31,7 @@ rule make_tables:
         code=code("make_tables"),
     shell:
         "python -m workflow_scripts.make_tables --config {params.config:q} --dice {input.dice:q}"
-        " --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
+        " --scores {output.scores:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_system_tables:
@@ -112,8 +113,8 @@ rule make_image_tables:
 
 rule make_figures:
     input:
-        dice=all_arms("dice.tsv"),
-        table=f"{RUN}/tables/augmentation_ratio.csv",
+        scores=rules.make_tables.output.scores,
+        table=rules.make_tables.output.csv,
     output:
         png=report(
             f"{RUN}/figures/dice_vs_ratio.png",
@@ -136,7 +137,7 @@ rule make_figures:
         simulated=SIMULATED_FLAG,
         code=code("make_figures"),
     shell:
-        "python -m workflow_scripts.make_figures --config {params.config:q} --dice {input.dice:q}"
+        "python -m workflow_scripts.make_figures --config {params.config:q} --dice {input.scores:q}"
         " --table {input.table:q} --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
 
 

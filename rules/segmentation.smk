@@ -133,12 +133,12 @@ rule train_segmentation:
         " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
-# All seeds of an arm by one job, as they are scored: a start of Python and a submission for each would cost more.
+# All seeds of an arm by one job, as they are scored: a start of Python and a submission for each would cost more. A
+# training writes its weights and then arm.json.
 rule predict_segmentation:
     input:
         **COHORT,
         plans=PLAN["plans"],
-        weights=of_seeds(rules.train_segmentation.output.weights),
         arms=of_seeds(rules.train_segmentation.output.arm),
     output:
         tables=of_seeds(f"{ARM}/predictions.tsv"),

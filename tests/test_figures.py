@@ -44,6 +44,14 @@ def test_dice_against_ratio_is_drawn(tmp_path, scores):
     assert (picture.min(axis=-1) < 0.9).mean() > 0.01
 
 
+def test_the_table_of_all_scores_makes_the_same_figure_as_its_parts(tmp_path, scores):
+    together = tmp_path / "scores.tsv"
+    make_tables.main(["--dice", *scores, "--out-stem", str(tmp_path / "ratio"), "--scores", str(together)])
+    of_parts = ratio_figure(tmp_path, scores).read_bytes()
+    assert ratio_figure(tmp_path, [str(together)]).read_bytes() == of_parts
+    pd.testing.assert_frame_equal(read_scores([together]), read_scores(scores))
+
+
 def test_the_same_scores_make_the_same_bytes(tmp_path, scores):
     for suffix in (".png", ".svg"):
         first = ratio_figure(tmp_path, scores, suffix=suffix).read_bytes()
