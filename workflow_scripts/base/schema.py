@@ -15,9 +15,8 @@ from .errors import UserError
 from .provenance import ROOT
 
 CONFIG = ROOT / "config"
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml's, ten times faster: every job of a study reads these files
+# libyaml's where PyYAML has it, ten times faster: every job of a study reads the configuration.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def merge(base: dict, override: dict) -> dict:
