@@ -24,7 +24,6 @@ REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
 
 
-@cache
 def _file(module: str) -> Path | None:
     path = ROOT.joinpath(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
