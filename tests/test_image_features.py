@@ -56,6 +56,12 @@ def test_proportions_are_those_in_mm():
     assert bool(filled[:, 20:60].all()), "centred"
 
 
+def test_slices_are_scaled_on_the_network_s_device():
+    pictures = slice_images(volume(), "axial", np.array([3, 5]), (1.0, 1.0, 1.0), size=64, device="meta")
+    assert pictures.device.type == "meta"
+    assert pictures.shape == (4, 3, 64, 64)
+
+
 def test_coarse_volumes_are_not_blown_up_and_fine_ones_not_beyond_what_the_network_knows():
     sizes = [(24, 32, 32), (40, 48, 48), (48, 64, 64), (48, 70, 64), (144, 192, 192), (155, 240, 240)]
     assert [fitting_slice_size(size) for size in sizes] == [64, 64, 64, 96, 192, 224]

@@ -46,9 +46,14 @@ def brain_slices(image: np.ndarray, plane: str, min_brain_fraction: float) -> np
 
 
 def slice_images(
-    image: np.ndarray, plane: str, indices: np.ndarray, spacing_mm: Sequence[float], size: int = SLICE_SIZE
+    image: np.ndarray,
+    plane: str,
+    indices: np.ndarray,
+    spacing_mm: Sequence[float],
+    size: int = SLICE_SIZE,
+    device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Slices of one plane as the network takes them.
+    """Slices of one plane as the network takes them, made on `device`.
 
     image (M, D, H, W) in [-1, 1], spacing_mm of (D, H, W) -> (n * M, 3, size, size) in [0, 1], slice by slice.
     """
@@ -56,7 +61,8 @@ def slice_images(
     picked = np.take(image, indices, axis=axis + 1)  # a memory map gives up only these slices
     picked = np.moveaxis(picked, axis + 1, 0)  # (n, M, h, w)
     n, modalities, height, width = picked.shape
-    grey = torch.from_numpy(picked.astype(np.float32)).reshape(n * modalities, 1, height, width)
+    # as stored to the device: scaling is its work, and the three channels are not copied to it
+    grey = torch.from_numpy(picked).to(device).float().reshape(n * modalities, 1, height, width)
     grey = (grey + 1.0).div_(2.0).clamp_(0.0, 1.0)
     height_mm, width_mm = (n * edge for n, edge in zip((height, width), np.delete(spacing_mm, axis), strict=True))
     longest = max(height_mm, width_mm)
@@ -109,9 +115,9 @@ def case_features(
     found = {}
     for plane in planes:
         indices = brain_slices(image, plane, min_brain_fraction)
+        batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         parts = [
-            _seen_by(network, slice_images(image, plane, indices[start : start + batch_size], spacing_mm, size), device)
-            for start in range(0, len(indices), batch_size)
+            _seen_by(network, slice_images(image, plane, batch, spacing_mm, size, device), device) for batch in batches
         ]
         features = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float16)
         by_slice = features.reshape(len(indices), modalities, features.shape[1])

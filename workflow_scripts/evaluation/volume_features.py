@@ -43,10 +43,10 @@ def volume_features(
         total = 0.0
         for start in range(0, max(len(found), 1), batch_size):
             chosen = found[start : start + batch_size] if len(found) else np.zeros(1, dtype=int)
-            pictures = slice_images(image, plane, chosen, spacing_mm, size)
+            pictures = slice_images(image, plane, chosen, spacing_mm, size, device)
             if mirrored and plane != "sagittal":
                 pictures = pictures.flip(-1)
-            seen = network(pictures.to(device, memory_format=torch.channels_last)).double().cpu().numpy()
+            seen = network(pictures.to(memory_format=torch.channels_last)).double().cpu().numpy()
             total = total + weight * seen.reshape(-1, len(image), seen.shape[1]).sum(axis=0)  # (M, features)
         blocks.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
     stacked = np.stack(blocks)  # (planes, M, features), each of length 1, or 0 without brain
