@@ -13,6 +13,9 @@ SLURM_ACCOUNT=${SLURM_ACCOUNT:-lab}       # account made in slurmdbd
 CPU_NODES=${CPU_NODES:-2}                 # cpu1..cpuN
 GPU_NODES=${GPU_NODES:-2}                 # gpu1..gpuN, 2 fake GPUs each
 [ "$(id -u)" = 0 ] || { echo "must be root" >&2; exit 1; }
+if [ "$SLURM_LINK_ETC" = 1 ] && [ -e /etc/slurm/slurm.conf ] && [ ! -L /etc/slurm/slurm.conf ]; then
+  echo "this host has a Slurm of its own (/etc/slurm/slurm.conf), which is left alone" >&2; exit 1
+fi
 mkdir -p "$SLURM_ROOT"
 t0=$(date +%s.%N)
 say() { printf '[start_slurm %6.1fs] %s\n' "$(echo "$(date +%s.%N) $t0" | awk '{print $1-$2}')" "$*"; }
