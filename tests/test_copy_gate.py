@@ -149,9 +149,11 @@ def test_the_training_set_of_another_model_is_refused(model, memorised, tmp_path
             run(model, tmp_path / "out", "--count", 1, "--refuse-copies", tmp_path)
 
 
-def test_the_audit_decodes_training_latents_as_its_control(inputs, model, memorised):
-    """The training cases are now the true heads, which the autoencoder knows."""
-    folder = memorised[0] / "control"
+def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
+    """The training cases are the true heads, by an autoencoder that knows them well enough on every machine."""
+    inputs, folder = tiny_generator.make_inputs(tmp_path / "heads", steps=1000), tmp_path / "control"
+    short = tiny_generator.CONFIG | {"diffusion": {"training": tiny_generator.TRAINING | {"steps": 5}}}
+    model = tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", short)
     ids = cohort_of(folder, model, tiny_generator.heads(8))
     reference = make_reference(folder, 6, max_shift_mm=0.0)  # moved by 6 mm some of these heads are others
     cohort = ["--cases", folder / "cases.tsv", "--splits", folder / "splits.json", "--volumes", folder / "volumes"]
@@ -170,7 +172,7 @@ def test_the_audit_decodes_training_latents_as_its_control(inputs, model, memori
     decoded = table[table.group == "control"]
     assert list(decoded.case_id) == ids
     assert list(decoded.nearest_train_id) == ids, "each is traced to the case that it was encoded from"
-    assert (decoded.similarity > 0.4).all()
+    assert (decoded.similarity > 0.8).all()
     assert (summary.n_control == 6).all()
     image = summary[summary.measure == "image"].set_index("thresholds_from")
     assert image.control_caught["train"] == decoded.gate_refuses.sum()
