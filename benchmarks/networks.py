@@ -29,7 +29,7 @@ from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.build_denoiser import build_denoiser
 from workflow_scripts.training.devices import autocast, default_device, describe, resolve_precision, use_threads
 
-MODALITIES, REGIONS, FEATURES = 4, 3, 11
+MODALITIES, REGIONS, CONDITIONS = 4, 3, 11
 GROUPS = 4  # of MONAI's group normalisation: widths are multiples of it
 
 
@@ -133,21 +133,21 @@ def main() -> None:
     x = torch.randn(args.slices, MODALITIES + REGIONS, *args.size[1:], device=device)
     position, noise = torch.rand(args.slices, device=device), torch.randn(args.slices, e, *latent[2:], device=device)
     z, times = torch.randn(args.volumes, *latent, device=device), torch.full((args.volumes,), 500.0, device=device)
-    features = torch.randn(args.volumes, FEATURES, device=device)
+    features = torch.randn(args.volumes, CONDITIONS, device=device)
 
     slice_shapes = (x.shape, position.shape, noise.shape)
     wanted = macs(lambda: build_autoencoder(spec, MODALITIES, REGIONS, grid), *slice_shapes)
     factor = nearest(lambda f: monai_autoencoder(widths(spec["channels"], f), e), wanted, x.shape)
     theirs = monai_autoencoder(widths(spec["channels"], factor), e)
     unet = system["denoiser"]
-    wanted = macs(lambda: build_denoiser(unet, e, FEATURES), z.shape, times.shape, features.shape)
+    wanted = macs(lambda: build_denoiser(unet, e, CONDITIONS), z.shape, times.shape, features.shape)
     channels = unet["channels"][1:]
     factor = nearest(lambda f: monai_unet(widths(channels, f), e), wanted, z.shape, times.shape)
     settings = {"precision": args.precision, "repeats": args.repeats}
     rows = [
         measure("slice autoencoder, ours", ours, (x, position, noise), **settings),
         measure("slice autoencoder, MONAI AutoencoderKL", theirs, (x,), **settings),
-        measure("denoiser, ours", build_denoiser(unet, e, FEATURES), (z, times, features), **settings),
+        measure("denoiser, ours", build_denoiser(unet, e, CONDITIONS), (z, times, features), **settings),
         measure("denoiser, MONAI DiffusionModelUNet", monai_unet(widths(channels, factor), e), (z, times), **settings),
     ]
     where = describe(device, resolve_precision(args.precision, device))

@@ -231,7 +231,7 @@ rule evaluate_control:
 rule evaluate_masks:
     input:
         held_out=rules.measure_held_out.output.tumours,
-        features=rules.measure_tumours.output.features,
+        conditions=rules.measure_tumours.output.conditions,
         tables=synthetic_blocks,
         control=rules.evaluate_control.output.control,
         reference=rules.measure_reference_masks.output.tumours if REFERENCE_ROOT else [],
@@ -253,7 +253,7 @@ rule evaluate_masks:
         code=code("evaluate_masks"),
     shell:
         "python -m workflow_scripts.evaluate_masks --config {params.config:q} --held-out {input.held_out:q}"
-        " --features {input.features:q} --tables {input.tables:q} --control {input.control:q}"
+        " --conditions {input.conditions:q} --tables {input.tables:q} --control {input.control:q}"
         " {params.reference} {input.reference:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
         " --out {output.masks:q} 2>&1 | tee {log:q}"
 

@@ -6,7 +6,7 @@ rule measure_tumours:
     input:
         **COHORT,
     output:
-        features=f"{N}/features.tsv",
+        conditions=f"{N}/conditions.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/measure_tumours.log",
     benchmark:
@@ -23,13 +23,13 @@ rule measure_tumours:
         code=code("measure_tumours"),
     shell:
         "python -m workflow_scripts.measure_tumours --config {params.config:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {output.features:q} 2>&1 | tee {log:q}"
+        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {output.conditions:q} 2>&1 | tee {log:q}"
 
 
 rule train_generator:
     input:
         space_files,
-        features=rules.measure_tumours.output.features,
+        conditions=rules.measure_tumours.output.conditions,
     output:
         weights=f"{N}/generator/{{system}}/model.safetensors",
         contract=f"{N}/generator/{{system}}/model.json",
@@ -53,7 +53,7 @@ rule train_generator:
         state=STATE,
         code=code("train_generator"),
     shell:
-        "{resources.launcher} python -m workflow_scripts.train_generator --config {params.config:q} --features {input.features:q}"
+        "{resources.launcher} python -m workflow_scripts.train_generator --config {params.config:q} --conditions {input.conditions:q}"
         " {params.space} --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 
 

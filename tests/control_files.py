@@ -3,7 +3,7 @@
 import pandas as pd
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.mask_shapes import VALIDITY
 
 
@@ -13,9 +13,9 @@ def control(count=10, noise=0.0, system="slice_ldm", n_real=20):
     for number in range(count):
         rng = numpy_rng("request", number)
         row = {"n_real": n_real, "system": system, "case_id": f"P-{number}", "split": "test", "number": number}
-        row |= {f"requested_{name}": float(rng.uniform(0.2, 0.9)) for name in FEATURES}
+        row |= {f"requested_{name}": float(rng.uniform(0.2, 0.9)) for name in CONDITIONS}
         off = numpy_rng("noise", number)
-        row |= {f"measured_{name}": row[f"requested_{name}"] + noise * off.normal() for name in FEATURES}
+        row |= {f"measured_{name}": row[f"requested_{name}"] + noise * off.normal() for name in CONDITIONS}
         row |= {"out_of_range_note": "volume_ml, box_depth_mm" if number < 4 else ""}
         rows.append(row | dict(zip(VALIDITY, (0.0, 1.0, 1.0, 0.0, 0.0), strict=True)))
     return pd.DataFrame(rows)

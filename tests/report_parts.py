@@ -17,7 +17,7 @@ from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.base.schema import CONFIG, read_yaml
 from workflow_scripts.base.systems import load_systems
 from workflow_scripts.cohort.regions import REGIONS
-from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
 from workflow_scripts.reporting.decoder_table import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.decoder_table import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
@@ -158,6 +158,6 @@ def _draw(folder: Path) -> None:
     pairs = [Pair(cases[index], cases[index + 1], f"{cases[index].case_id}: no copy") for index in range(3)]
     save_figure(nearest_pairs(pairs, title), folder / f"memorisation_{SYSTEM}.png")
     moves = [_pictured(0, centre=(offset, 10.0, 0.0)) for offset in (-30.0, 0.0, 30.0)]
-    asked = {name: dict.fromkeys(FEATURES, 20.0) for name in ROWS}
+    asked = {name: dict.fromkeys(CONDITIONS, 20.0) for name in ROWS}
     cells = {name: [SweepCell(case, asked[name], asked[name], False) for case in moves] for name in ROWS}
     save_figure(control_sweep(cells, list(REGIONS), title), folder / f"control_sweep_{SYSTEM}.png")

@@ -12,7 +12,7 @@ from workflow_scripts import make_control_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.agreement import CENTRE_DISTANCE, agreement, control_summary, unit_of
 from workflow_scripts.evaluation.statistics import expanded_tail
 from workflow_scripts.reporting.tables import read_mixed_csv
@@ -92,14 +92,14 @@ def test_what_is_not_defined_is_none_and_never_a_number():
 
 
 def test_units_are_those_of_the_names():
-    units = {feature: unit_of(feature) for feature in (*FEATURES, CENTRE_DISTANCE)}
+    units = {feature: unit_of(feature) for feature in (*CONDITIONS, CENTRE_DISTANCE)}
     assert units["volume_ml"] == "ml" and units["surface_mm2"] == "mm2" and units["centroid_z_mm"] == "mm"
     assert units["sphericity"] == units["et_fraction"] == "fraction" and units[CENTRE_DISTANCE] == "mm"
 
 
 def test_a_summary_has_a_row_a_feature_for_all_requests_and_for_those_in_range():
     summary = control_summary(control(noise=0.1), 500, 0.95, 0).set_index(["feature", "requests"])
-    assert len(summary) == 2 * (len(FEATURES) + 1)
+    assert len(summary) == 2 * (len(CONDITIONS) + 1)
     assert summary.n["volume_ml", "all"] == 10 and summary.n["volume_ml", "inside the training range"] == 6
     assert summary.n["sphericity", "inside the training range"] == 10
     table = control(noise=0.1)
@@ -120,7 +120,7 @@ def test_the_distance_of_the_centres_is_euclidean():
 def test_an_empty_mask_counts_as_no_volume_and_has_no_form():
     table = control()
     table.loc[0, "empty"] = 1.0
-    for name in FEATURES:
+    for name in CONDITIONS:
         extent = name.startswith(("volume", "surface", "box"))
         table.loc[0, f"measured_{name}"] = 0.0 if extent else np.nan
     summary = control_summary(table, 200, 0.95, 0).query("requests == 'all'").set_index("feature")

@@ -12,7 +12,7 @@ import pytest
 from workflow_scripts.base.arms import ArmSpec, arm_folders, arm_of_folder, blocks_for, synthetic_count
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_tsv
-from workflow_scripts.base.seeds import numpy_rng, torch_generator
+from workflow_scripts.base.seeds import numpy_rng, torch_rng
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -58,7 +58,7 @@ def test_draws_depend_on_the_keys_alone():
     assert numpy_rng(1, "noise", 2).random() == numpy_rng(1, "noise", 2).random()
     draws = [numpy_rng(*keys).random() for keys in [(1, 2), (2, 1), (12,), ("1", 2), (1, "2")]]
     assert len(set(draws)) == len(draws)
-    assert torch_generator(3, "x").initial_seed() == torch_generator(3, "x").initial_seed()
+    assert torch_rng(3, "x").initial_seed() == torch_rng(3, "x").initial_seed()
     assert not np.isclose(numpy_rng(0).random(), numpy_rng(1).random())
 
 

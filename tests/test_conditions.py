@@ -5,7 +5,7 @@ import pytest
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.diffusion.conditions import FeatureTable, draw_features
+from workflow_scripts.diffusion.conditions import ConditionTable, draw_conditions
 
 NAMES = ("volume_ml", "box_width_mm", "centroid_x_mm", "tc_fraction", "et_fraction")
 
@@ -16,11 +16,11 @@ def table(count=40, seed=0):
     volume = rng.uniform(5, 100, count)
     core = rng.uniform(0.2, 0.9, count)
     columns = [volume, 10 * volume ** (1 / 3), rng.normal(0, 20, count), core, core * rng.uniform(0.3, 0.99, count)]
-    return FeatureTable(NAMES, np.stack(columns, axis=1))
+    return ConditionTable(NAMES, np.stack(columns, axis=1))
 
 
 def draws(features, count=500, smoothing=0.1, requested=None):
-    return np.stack([draw_features(features, numpy_rng(0, i), smoothing, requested) for i in range(count)])
+    return np.stack([draw_conditions(features, numpy_rng(0, i), smoothing, requested) for i in range(count)])
 
 
 def test_normalised_features_have_mean_zero_and_deviation_one():
@@ -33,7 +33,7 @@ def test_normalised_features_have_mean_zero_and_deviation_one():
 def test_a_feature_that_never_changes_is_zero_not_infinite():
     rows = table().rows
     rows[:, 1] = 30.0
-    assert not FeatureTable(NAMES, rows).normalise(rows)[:, 1].any()
+    assert not ConditionTable(NAMES, rows).normalise(rows)[:, 1].any()
 
 
 def test_the_contract_states_names_scale_and_range():
@@ -125,5 +125,5 @@ def test_one_training_case_is_enough():
 
 @pytest.mark.parametrize("rows", [np.zeros((0, 5)), np.zeros((3, 4)), np.full((2, 5), np.nan)])
 def test_a_table_that_cannot_be_is_refused(rows):
-    with pytest.raises(UserError, match="feature"):
-        FeatureTable(NAMES, rows)
+    with pytest.raises(UserError, match="condition"):
+        ConditionTable(NAMES, rows)

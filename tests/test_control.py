@@ -12,8 +12,8 @@ from tiny_generator import GRID, SYNTHESIS
 from workflow_scripts import evaluate_control, figure_control_sweep
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
-from workflow_scripts.cohort.tumours import FEATURES, measure
-from workflow_scripts.diffusion.conditions import FeatureTable
+from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.evaluation.agreement import ALL, INSIDE, control_summary
 from workflow_scripts.evaluation.control_draws import SWEPT, sweep, typical_tumour, unnested_fraction
 from workflow_scripts.evaluation.mask_shapes import VALIDITY, validity
@@ -38,7 +38,7 @@ def held_out(inputs):
     """Tumours of patients that the generator has not seen: like those of training, two of them out of range."""
     rows = []
     for index, (_, levels) in enumerate(tiny_generator.heads(6) * 2):
-        features = {name: measure(levels, GRID["spacing_mm"])[name] for name in FEATURES}
+        features = {name: measure(levels, GRID["spacing_mm"])[name] for name in CONDITIONS}
         features["volume_ml"] *= 3.0 if index >= 10 else 1.0
         rows.append({"case_id": f"unseen-{index:05d}-000", "split": "val" if index < 3 else "test", **features})
     write_tsv(inputs / "held_out.tsv", pd.DataFrame(rows))
@@ -60,7 +60,7 @@ def twelve(model, held_out, tmp_path_factory):
 def test_every_held_out_tumour_is_requested_as_it_is_and_none_is_refused(twelve, held_out):
     real = read_tsv(held_out)
     assert twelve.case_id.tolist() == real.case_id.tolist() and twelve.number.tolist() == list(range(12))
-    for name in FEATURES:
+    for name in CONDITIONS:
         np.testing.assert_array_equal(twelve[f"requested_{name}"], real[name])
     assert set(twelve.system) == {"tiny"} and set(twelve.n_real) == {6}
     assert set(VALIDITY) <= set(twelve.columns)
@@ -151,11 +151,11 @@ def test_voxels_that_break_the_nesting_are_counted():
 # --- the sweep --------------------------------------------------------------------------------------------------------
 def features(count=30):
     rng = np.random.default_rng(0)
-    return FeatureTable(FEATURES, rng.uniform(1, 10, (count, len(FEATURES))) * np.linspace(1, 4, len(FEATURES)))
+    return ConditionTable(CONDITIONS, rng.uniform(1, 10, (count, len(CONDITIONS))) * np.linspace(1, 4, len(CONDITIONS)))
 
 
 def column(requests, name):
-    return requests[:, FEATURES.index(name)]
+    return requests[:, CONDITIONS.index(name)]
 
 
 def test_a_growing_tumour_keeps_its_form():
@@ -175,7 +175,7 @@ def test_a_growing_tumour_keeps_its_form():
 def test_a_moving_tumour_changes_its_place_alone(name):
     table = features()
     requests = sweep(table, name, 4)
-    index = FEATURES.index(name)
+    index = CONDITIONS.index(name)
     np.testing.assert_allclose(requests[:, index], np.linspace(table.lowest[index], table.highest[index], 4))
     np.testing.assert_array_equal(
         np.delete(requests, index, 1), np.delete(typical_tumour(table)[None], index, 1).repeat(4, 0)
@@ -192,7 +192,7 @@ def figure(model, out, *options, **config):
 def test_the_sweep_is_drawn_with_what_was_requested_and_measured(model, inputs, tmp_path):
     table = figure(model, tmp_path / "sweep.svg", "--simulated")
     assert table.swept.tolist() == [name for name in SWEPT for _ in range(2)]
-    real = read_tsv(inputs / "latents/features.tsv")
+    real = read_tsv(inputs / "latents/conditions.tsv")
     for name in SWEPT:
         asked = table.loc[table.swept == name, f"requested_{name}"]
         np.testing.assert_allclose(asked, [real[name].min(), real[name].max()], rtol=1e-5)

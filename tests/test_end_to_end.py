@@ -224,7 +224,7 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     depth = ("autoencoder/slice_vae/depth_decoder", "generator/slice_ldm/depth_decoder")
     for model in ("autoencoder/slice_vae", "generator/slice_ldm", *depth):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
-    assert set(pd.read_csv(study / "features.tsv", sep="\t")["case_id"]) == train
+    assert set(pd.read_csv(study / "conditions.tsv", sep="\t")["case_id"]) == train
     pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")
     assert set(pool.loc[pool["split"] == "train", "case_id"]) == train
     assert set(pool["case_id"]) == train | set(splits["val"])

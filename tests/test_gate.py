@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.cohort.tumours import FEATURES, measure
-from workflow_scripts.diffusion.conditions import FeatureTable
+from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.gate import brain_mask, check_gate, judge
 
 SPACING = (4.0, 4.0, 4.0)
@@ -34,7 +34,7 @@ def table():
         list(measure(tumour((12, 14, x), radius), SPACING).values())
         for x, radius in ((8, 3), (16, 3), (12, 4), (13, 3.5))
     ]
-    return FeatureTable(FEATURES, np.array(rows))
+    return ConditionTable(CONDITIONS, np.array(rows))
 
 
 def reasons(levels, brain=BRAIN, brain_range=BRAIN_ML, **gate):

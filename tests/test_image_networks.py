@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.seeds import torch_generator
+from workflow_scripts.base.seeds import torch_rng
 from workflow_scripts.models.image_networks import NETWORKS, load_image_network
 from workflow_scripts.models.inception import BlockA, InceptionV3
 
@@ -19,7 +19,7 @@ def drawn(shapes):
     """Weights of these names and shapes, each a function of its name alone; activations keep their size."""
     weights = {}
     for name, shape in shapes.items():
-        noise = torch.randn(shape, generator=torch_generator("weights", name))
+        noise = torch.randn(shape, generator=torch_rng("weights", name))
         if name.endswith("num_batches_tracked"):
             weights[name] = torch.tensor(1)
         elif len(shape) > 1:

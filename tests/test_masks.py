@@ -12,7 +12,7 @@ from small_cases import make_case, rewrite
 from workflow_scripts import evaluate_masks, measure_held_out, measure_reference_masks
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
-from workflow_scripts.cohort.tumours import FEATURES, measure
+from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.evaluation.mask_shapes import VALIDITY
 
@@ -50,7 +50,7 @@ def test_held_out_tumours_are_those_of_validation_and_test_patients_alone(cohort
 
 def test_fewer_regions_measure_fewer_features(cohort, tmp_path):
     table = held_out(cohort, tmp_path / "held_out.tsv", ["whole_tumor"])
-    assert set(FEATURES) - set(table.columns) == {"tc_fraction", "et_fraction"}
+    assert set(CONDITIONS) - set(table.columns) == {"tc_fraction", "et_fraction"}
 
 
 def test_a_patient_counts_once_whatever_the_number_of_time_points(cohort, tmp_path):
@@ -149,7 +149,7 @@ def test_real_masks_are_measured_at_the_volume_of_their_files(real_cases, tmp_pa
 # --- the comparison ---------------------------------------------------------------------------------------------------
 def tumours(count, seed, shift=0.0):
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({name: rng.normal(5 + shift, 1, count) for name in FEATURES})
+    return pd.DataFrame({name: rng.normal(5 + shift, 1, count) for name in CONDITIONS})
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def tables(tmp_path):
     ids = [f"BraTS-GLI-{number:05d}-000" for number in range(60)]
     valid = dict(zip(VALIDITY, (0.0, 1.0, 1.0, 0.0, 0.0), strict=True))
     write_tsv(tmp_path / "held_out.tsv", tumours(15, 0).assign(case_id=ids[:15], split="test", **valid))
-    write_tsv(tmp_path / "features.tsv", tumours(20, 1).assign(case_id=ids[20:40], brain_volume_ml=1000.0))
+    write_tsv(tmp_path / "conditions.tsv", tumours(20, 1).assign(case_id=ids[20:40], brain_volume_ml=1000.0))
     made = tumours(30, 2, shift=2.0).add_prefix("measured_").assign(number=range(30), case_id="S")
     write_tsv(tmp_path / "0.tsv", made.iloc[::-1])
     write_tsv(
@@ -169,7 +169,7 @@ def tables(tmp_path):
 
 
 def compare(folder, *options, **config):
-    arguments = ["--held-out", "held_out.tsv", "--features", "features.tsv", "--control", "control.tsv"]
+    arguments = ["--held-out", "held_out.tsv", "--conditions", "conditions.tsv", "--control", "control.tsv"]
     arguments = [str(folder / word) if word.endswith(".tsv") else word for word in arguments]
     arguments += ["--tables", str(folder / "0.tsv"), "--n-real", "20", "--system", "slice_ldm", *map(str, options)]
     config = json.dumps({"permutations": 99} | config)
@@ -179,9 +179,9 @@ def compare(folder, *options, **config):
 
 def test_every_feature_is_tested_against_held_out_masks_beside_a_floor(tables):
     table = compare(tables).set_index(["comparison", "feature"])
-    real, train = (read_tsv(tables / f"{name}.tsv") for name in ("held_out", "features"))
+    real, train = (read_tsv(tables / f"{name}.tsv") for name in ("held_out", "conditions"))
     made = read_tsv(tables / "0.tsv").sort_values("number").iloc[:20]
-    for name in FEATURES:
+    for name in CONDITIONS:
         for comparison, own in (("synthetic", made[f"measured_{name}"]), ("floor", train[name])):
             expected = stats.ks_2samp(own, real[name])
             row = table.loc[comparison, name]
@@ -203,12 +203,12 @@ def test_ungated_draws_are_described_and_not_tested(tables):
 
 
 def test_a_folder_of_masks_is_a_reference_without_places(tables):
-    places = [name for name in FEATURES if name.startswith("centroid")]
+    places = [name for name in CONDITIONS if name.startswith("centroid")]
     write_tsv(tables / "reference.tsv", tumours(50, 7).drop(columns=places).assign(case_id="M"))
     table = compare(tables, "--reference", tables / "reference.tsv")
     folder = table[table.reference == "mask folder"]
     assert set(folder.comparison) == {"synthetic", "floor"}
-    assert set(folder.feature) == {*FEATURES, "all features"} - set(places)
+    assert set(folder.feature) == {*CONDITIONS, "all features"} - set(places)
     assert set(folder.n_reference) == {50}
 
 
@@ -229,7 +229,7 @@ def test_one_mask_is_described_and_not_tested(tables):
     ("file", "change", "words"),
     [
         (
-            "features",
+            "conditions",
             lambda t: t.assign(case_id=[f"BraTS-GLI-{i:05d}-000" for i in range(20)]),
             "both held out and trained on",
         ),

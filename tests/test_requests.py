@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.diffusion.conditions import FeatureTable
+from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.requests import read_requests
 
 NAMES = ("volume_ml", "centroid_x_mm", "box_width_mm", "box_height_mm", "box_depth_mm", "tc_fraction", "et_fraction")
-TABLE = FeatureTable(NAMES, np.array([[5, -40, 20, 20, 20, 0.1, 0.0], [100, 40, 80, 90, 70, 0.9, 0.8]]))
+TABLE = ConditionTable(NAMES, np.array([[5, -40, 20, 20, 20, 0.1, 0.0], [100, 40, 80, 90, 70, 0.9, 0.8]]))
 
 
 @pytest.fixture

@@ -128,7 +128,9 @@ def test_checkpointing_changes_neither_prediction_nor_gradient():
     grads = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        net = UNet(2, 2, (8, 8, 16), embedding_dim=16, n_features=2, middle_attention=True, checkpointing=checkpointing)
+        net = UNet(
+            2, 2, (8, 8, 16), embedding_dim=16, n_conditions=2, middle_attention=True, checkpointing=checkpointing
+        )
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         net(torch.ones(1, 2, 8, 8, 8), torch.ones(1), torch.ones(1, 2)).square().mean().backward()

@@ -140,14 +140,14 @@ def test_a_sample_does_not_depend_on_the_others_in_its_batch():
 
 
 class Network:
-    """The exact denoiser of Gaussian data as a network: features give the mean, the null token means 0."""
+    """The exact denoiser of Gaussian data as a network: conditions give the mean, the null token means 0."""
 
     def __init__(self, schedule, parameterization):
         self.schedule, self.parameterization, self.passes = schedule, parameterization, 0
 
-    def __call__(self, x, time, features, keep):
+    def __call__(self, x, time, conditions, keep):
         self.passes += len(x)
-        mean = torch.zeros_like(x) if features is None else features
+        mean = torch.zeros_like(x) if conditions is None else conditions
         mean = mean if keep is None else torch.where(keep[:, None], mean, 0.0)
         a = self.schedule.at(int(time[0]))
         x0 = mean + a**0.5 * STD**2 / (a * STD**2 + 1 - a) * (x - a**0.5 * mean)
@@ -164,7 +164,7 @@ def test_every_parameterization_leads_to_the_same_sample(parameterization):
 
 
 @pytest.mark.parametrize(("guidance", "expected"), [(0.0, 0.0), (1.0, MEAN), (2.0, 2 * MEAN)])
-def test_guidance_goes_from_the_null_token_through_the_features_and_beyond(guidance, expected):
+def test_guidance_goes_from_the_null_token_through_the_conditions_and_beyond(guidance, expected):
     schedule = SCHEDULES["cosine"]
     predict = X0Predictor(Network(schedule, "v"), schedule, "v", torch.full((4000, 1), MEAN), guidance)
     x = ddim(predict, noise(4000), schedule, 100, torch.Generator())
@@ -183,7 +183,7 @@ def test_bounds_hold_an_ill_conditioned_estimate():
     schedule, start = SCHEDULES["cosine"], noise(50)
     bounds = (torch.full((1, 1), -1.0), torch.full((1, 1), 2.0))
 
-    def wrong(x, time, features, keep):
+    def wrong(x, time, conditions, keep):
         return Network(schedule, "epsilon")(x, time, torch.full_like(x, MEAN), None) + 0.01
 
     free, held = (

@@ -17,7 +17,7 @@ from workflow_scripts import gather_synthetic, synthesize
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.tumours import FEATURES, measure
+from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.training.devices import default_device, describe
 
 OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}
@@ -89,7 +89,7 @@ def test_the_volumes_are_heads_with_a_bright_tumour(six):
 def test_the_table_has_what_was_asked_for_and_what_was_measured_in_the_files(six):
     table = read_tsv(six / "cases.tsv")
     assert list(table.columns[:3]) == ["case_id", "number", "attempts"]
-    assert {f"{kind}_{name}" for kind in ("requested", "measured") for name in FEATURES} < set(table.columns)
+    assert {f"{kind}_{name}" for kind in ("requested", "measured") for name in CONDITIONS} < set(table.columns)
     for row in table.to_dict("records"):
         _, levels = read_synthetic_case(six / row["case_id"], row["case_id"], MODALITIES)
         for name, value in measure(levels, GRID["spacing_mm"]).items():
@@ -98,9 +98,9 @@ def test_the_table_has_what_was_asked_for_and_what_was_measured_in_the_files(six
     assert table["attempts"].sum() - len(table) == len(refused)
 
 
-def test_drawn_features_stay_inside_the_training_range(inputs, six):
-    real, drawn = read_tsv(inputs / "latents" / "features.tsv"), read_tsv(six / "cases.tsv")
-    for name in FEATURES:
+def test_drawn_conditions_stay_inside_the_training_range(inputs, six):
+    real, drawn = read_tsv(inputs / "latents" / "conditions.tsv"), read_tsv(six / "cases.tsv")
+    for name in CONDITIONS:
         assert drawn[f"requested_{name}"].between(real[name].min() - 1e-3, real[name].max() + 1e-3).all(), name
 
 

@@ -41,11 +41,11 @@ def curve(model: Path, column: str) -> list[float]:
 
 
 def made_volumes(model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image and levels of a sample under the features of each training case."""
+    """Image and levels of a sample under the conditions of each training case."""
     generator = load_generator(model, torch.device("cpu"))
     settings = SynthesisSettings.from_config({"precision": "32"})
-    sources = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    latents = sample_latents(generator, generator.features.rows, sources, settings)
+    rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    latents = sample_latents(generator, generator.conditions.rows, rngs, settings)
     images, levels = zip(*(decode(generator, latent, settings) for latent in latents), strict=True)
     return np.stack(images), np.stack(levels)
 
@@ -55,7 +55,7 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("system", ALL)
-def test_it_overfits_two_cases_and_makes_each_under_its_own_features(cohort, tmp_path, system):
+def test_it_overfits_two_cases_and_makes_each_under_its_own_conditions(cohort, tmp_path, system):
     model = tiny_systems.train(system, cohort, tmp_path, **LONG.get(system, {"steps": 400, "batch_size": 8}))
     if system == "lsgan_3d":  # an adversarial loss does not fall: what it makes must come near
         untrained = made_volumes(tiny_systems.train(system, cohort, tmp_path / "untrained", steps=1))[0]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from workflow_scripts import extract_latents, measure_tumours, train_autoencoder
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
-from workflow_scripts.cohort.tumours import FEATURES
+from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.training.case_volumes import CaseVolumes
 from workflow_scripts.training.losses import ReconstructionLoss, kl_to_normal, soft_dice_loss
@@ -232,8 +232,8 @@ def features_of(cohort, out, n_real=3, regions='["whole_tumor", "tumor_core", "e
 
 
 def test_tumours_are_measured_of_the_train_subset_alone(cohort, tmp_path):
-    features = features_of(cohort, tmp_path / "features.tsv")
-    assert list(features.columns) == ["case_id", *FEATURES, "brain_volume_ml"]
+    features = features_of(cohort, tmp_path / "conditions.tsv")
+    assert list(features.columns) == ["case_id", *CONDITIONS, "brain_volume_ml"]
     assert list(features["case_id"]) == list(map(CASE, TRAIN))
     whole = features_of(cohort, tmp_path / "whole.tsv", regions='["whole_tumor"]')
     assert not {"tc_fraction", "et_fraction"} & set(whole.columns)
@@ -250,7 +250,7 @@ def test_a_case_without_tumour_is_named(cohort, tmp_path):
     store = VolumeStore(volumes)
     store.save(CASE(1), store.image(CASE(1)), store.levels(CASE(1)) * 0, store.meta(CASE(1)))
     with pytest.raises(BadCase, match="tumour mask is empty") as error:
-        features_of(cohort, tmp_path / "features.tsv", volumes=volumes)
+        features_of(cohort, tmp_path / "conditions.tsv", volumes=volumes)
     assert error.value.case_id == CASE(1)
 
 

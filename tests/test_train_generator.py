@@ -1,4 +1,4 @@
-"""Training the generator: it learns its latents under their features, survives kill -9, and refuses what cannot be."""
+"""Training the generator: it learns its latents under their conditions, survives kill -9, and refuses what cannot be."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ def test_the_model_folder_says_all_that_synthesis_needs(inputs, trained):
     assert contract["kind"] == "generator"
     assert contract["training_case_ids"] == ["head-00000-000", "head-00001-000"]
     assert contract["latent"]["shape"] == [3, 12, 4, 4]
-    table = read_tsv(inputs / "latents" / "features.tsv")
+    table = read_tsv(inputs / "latents" / "conditions.tsv")
     names = contract["features"]["names"]
     np.testing.assert_allclose(weights["features.table"], table[names], rtol=1e-6)
     np.testing.assert_allclose(contract["features"]["max"], table[names].max(), rtol=1e-6)
@@ -83,12 +83,12 @@ def test_the_loss_falls(trained):
 
 
 @pytest.mark.parametrize("sampler", [{"name": "dpmpp_2m", "steps": 20}, {"name": "ddpm", "steps": 100}])
-def test_two_latents_are_learned_each_under_its_own_features(inputs, trained, sampler):
+def test_two_latents_are_learned_each_under_its_own_conditions(inputs, trained, sampler):
     generator = load_generator(trained, torch.device("cpu"))
     settings = SynthesisSettings.from_config({"sampler": sampler, "precision": "32"})
     latents = torch.stack([value for _, value in sorted(load_file(inputs / "latents" / "latents.safetensors").items())])
-    sources = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    made = sample_latents(generator, generator.features.rows, sources, settings)
+    rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    made = sample_latents(generator, generator.conditions.rows, rngs, settings)
     distance = (made[:, None] - latents[None]).square().mean(dim=(2, 3, 4, 5)).sqrt()  # (made, real)
     apart = (latents[0] - latents[1]).square().mean().sqrt()
     assert distance[0, 0] < 0.5 * distance[0, 1]
@@ -118,8 +118,8 @@ def test_killed_with_9_and_run_again_ends_in_the_same_bytes(inputs, tmp_path):
 def task(count=5, batch_size=4, **diffusion):
     latents = torch.randn(count, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     settings = TrainSettings.from_config({"steps": 1, "batch_size": batch_size})
-    features = torch.arange(count).float()[:, None]
-    return GeneratorTask(torch.nn.Linear(1, 1), latents, features, {"timesteps": 100} | diffusion, settings, seed=7)
+    conditions = torch.arange(count).float()[:, None]
+    return GeneratorTask(torch.nn.Linear(1, 1), latents, conditions, {"timesteps": 100} | diffusion, settings, seed=7)
 
 
 def test_a_batch_is_a_function_of_its_step():
@@ -129,12 +129,12 @@ def test_a_batch_is_a_function_of_its_step():
     assert {len(value) for value in one.values()} == {4}
 
 
-def test_every_case_is_seen_equally_often_with_its_own_features():
+def test_every_case_is_seen_equally_often_with_its_own_conditions():
     batches = [task().batch(step) for step in range(10)]
-    seen = torch.cat([batch["features"] for batch in batches]).flatten()
+    seen = torch.cat([batch["conditions"] for batch in batches]).flatten()
     assert torch.bincount(seen.long()).tolist() == [8] * 5
     latents = torch.randn(5, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert all(torch.equal(batch["latents"], latents[batch["features"].long().flatten()]) for batch in batches)
+    assert all(torch.equal(batch["latents"], latents[batch["conditions"].long().flatten()]) for batch in batches)
 
 
 def test_time_steps_cover_the_schedule_and_conditions_are_dropped_at_the_given_rate():
@@ -153,7 +153,7 @@ def test_the_loss_is_zero_for_a_denoiser_that_knows_the_answer_and_not_for_anoth
     batch = trained.batch(0)
     alpha_bar = build_schedule({"timesteps": 100}).alpha_bar[batch["time"]].float().view(-1, 1, 1, 1, 1)
 
-    def oracle(x, time, features, keep):
+    def oracle(x, time, conditions, keep):
         torch.testing.assert_close(x, add_noise(batch["latents"], batch["noise"], alpha_bar))
         return target(parameterization, batch["latents"], batch["noise"], alpha_bar)
 
@@ -203,8 +203,8 @@ def spoil_bytes(folder):
 
 
 def spoil_columns(folder):
-    table = read_tsv(folder / "latents" / "features.tsv")
-    write_tsv(folder / "latents" / "features.tsv", table.drop(columns="sphericity"))
+    table = read_tsv(folder / "latents" / "conditions.tsv")
+    write_tsv(folder / "latents" / "conditions.tsv", table.drop(columns="sphericity"))
 
 
 def spoil_values(folder):

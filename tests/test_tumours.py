@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.cohort.tumours import FEATURES, feature_names, measure
+from workflow_scripts.cohort.tumours import CONDITIONS, condition_names, measure
 
 
 def ball(radius_mm, spacing_mm, size, centre_mm=(0.0, 0.0, 0.0)):
@@ -58,7 +58,7 @@ def test_fractions_are_shares_of_the_whole_tumour():
     levels[2:4, 2:5, 2:5] = 3  # 18
     found = measure(levels, (1, 1, 1))
     assert (found["tc_fraction"], found["et_fraction"]) == (36 / 200, 18 / 200)
-    assert tuple(found) == FEATURES
+    assert tuple(found) == CONDITIONS
     assert all(type(value) is float for value in found.values())
 
 
@@ -81,9 +81,9 @@ def test_a_ragged_tumour_is_less_spherical_than_a_ball():
 
 
 def test_features_follow_the_regions():
-    assert len(feature_names(["whole_tumor"])) == 9
-    assert feature_names(["whole_tumor", "tumor_core"])[-1] == "tc_fraction"
-    assert feature_names(["whole_tumor", "tumor_core", "enhancing_tumor"]) == list(FEATURES)
+    assert len(condition_names(["whole_tumor"])) == 9
+    assert condition_names(["whole_tumor", "tumor_core"])[-1] == "tc_fraction"
+    assert condition_names(["whole_tumor", "tumor_core", "enhancing_tumor"]) == list(CONDITIONS)
 
 
 def test_bad_masks_are_refused_with_a_sentence():

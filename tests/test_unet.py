@@ -14,7 +14,7 @@ PAPER = [64, 128, 256, 512]
 
 def small(dims=3, features=2, channels=(8, 8, 16, 16)):
     torch.manual_seed(0)
-    net = UNet(4, 4, channels, dims=dims, embedding_dim=16, n_features=features)
+    net = UNet(4, 4, channels, dims=dims, embedding_dim=16, n_conditions=features)
     for module in net.modules():  # what training would do to the layers that start at zero
         if isinstance(module, nn.Conv2d | nn.Conv3d) and not module.weight.any():
             nn.init.normal_(module.weight, std=0.1)
@@ -27,7 +27,7 @@ def small(dims=3, features=2, channels=(8, 8, 16, 16)):
 )
 def test_convolutions_cost_what_the_paper_prints(dims, size, giga_macs, mega_parameters):
     with torch.device("meta"):
-        net = UNet(2, 2, PAPER, dims=dims, n_features=9)
+        net = UNet(2, 2, PAPER, dims=dims, n_conditions=9)
         with FlopCounterMode(display=False) as counter:
             net(torch.empty(1, 2, *size), torch.empty(1), torch.empty(1, 9))
     flops = {str(name): count for name, count in counter.get_flop_counts()["Global"].items()}
@@ -53,7 +53,7 @@ def test_any_number_of_levels_and_any_width(channels):
 
 
 def test_a_new_network_predicts_zero():
-    net = UNet(4, 4, (8, 8, 16), embedding_dim=16, n_features=2)
+    net = UNet(4, 4, (8, 8, 16), embedding_dim=16, n_conditions=2)
     assert not net(torch.randn(1, 4, 8, 8, 8), torch.ones(1), torch.ones(1, 2)).any()
 
 
@@ -92,7 +92,7 @@ def test_conditions_reach_every_block():
 
 def test_the_config_block_builds_it():
     spec = {"kind": "unet_3d", "channels": [8, 8, 16], "blocks_per_level": 1, "embedding_dim": 16}
-    net = build_denoiser(spec, latent_channels=3, n_features=5)
+    net = build_denoiser(spec, latent_channels=3, n_conditions=5)
     assert net(torch.randn(1, 3, 4, 4, 4), torch.zeros(1), torch.zeros(1, 5)).shape == (1, 3, 4, 4, 4)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from workflow_scripts import train_generator
 from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.cohort.regions import REGIONS, levels_to_channels
-from workflow_scripts.cohort.tumours import FEATURES, measure
+from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.training.model_files import contract_digest, save_model
 
@@ -100,17 +100,17 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
     write_json(folder / "latents.json", {"autoencoder_digest": contract_digest(autoencoder), **scale})
     rows = [
         {"case_id": case_id}
-        | {name: measure(levels, GRID["spacing_mm"])[name] for name in FEATURES}
+        | {name: measure(levels, GRID["spacing_mm"])[name] for name in CONDITIONS}
         | {"brain_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
         for case_id, (image, levels) in zip(latents, cases, strict=True)
     ]
-    write_tsv(folder / "features.tsv", pd.DataFrame(rows))
+    write_tsv(folder / "conditions.tsv", pd.DataFrame(rows))
 
 
 def train(folder: Path, state: Path, out: Path, config: dict = CONFIG) -> Path:
     """Run the program train_generator on what `make_inputs` made."""
     inputs = ["--latents", str(folder / "latents"), "--autoencoder", str(folder / "autoencoder")]
-    inputs += ["--features", str(folder / "latents" / "features.tsv")]
+    inputs += ["--conditions", str(folder / "latents" / "conditions.tsv")]
     outputs = ["--out", str(out), "--state", str(state)]
     train_generator.main(["--config", json.dumps(config), *inputs, *outputs, "--threads", "1"])
     return out

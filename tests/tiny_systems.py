@@ -82,7 +82,7 @@ def _run(program, config: dict, cohort: Path, count: int | None, **options) -> N
 
 def measure(cohort: Path, count: int = 2) -> None:
     """Features of the tumours."""
-    _run(measure_tumours, {"regions": list(REGIONS)}, cohort, count, out=cohort / "features.tsv")
+    _run(measure_tumours, {"regions": list(REGIONS)}, cohort, count, out=cohort / "conditions.tsv")
 
 
 def prepare(cohort: Path, kind: str, count: int = 2, training: dict | None = None) -> None:
@@ -104,7 +104,7 @@ def train(system: str, cohort: Path, folder: Path, **training) -> Path:
     space = {"volumes": cohort / "volumes"}
     if autoencoder:
         space = {kind: cohort / autoencoder["kind"] / kind for kind in ("autoencoder", "latents")}
-    paths = {"features": cohort / "features.tsv", "out": folder / "model", "state": folder / "state"}
+    paths = {"conditions": cohort / "conditions.tsv", "out": folder / "model", "state": folder / "state"}
     _run(train_generator, {"system": system, "seed": 3, **blocks}, cohort, None, **space, **paths)
     return folder / "model"
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workflow_scripts.base.cli import run_program
-from workflow_scripts.base.seeds import torch_generator
+from workflow_scripts.base.seeds import torch_rng
 from workflow_scripts.training.loop import Player, train
 from workflow_scripts.training.state import StateFolder
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 def _seeded(make, *keys):
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_generator(*keys).initial_seed())
+        torch.manual_seed(torch_rng(*keys).initial_seed())
         return make()
 
 
@@ -49,7 +49,7 @@ class Regression:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         time.sleep(self.pause_s)
-        x = torch.randn((self.batch_size, 1, 8, 8), generator=torch_generator(self.seed, "batch", step))
+        x = torch.randn((self.batch_size, 1, 8, 8), generator=torch_rng(self.seed, "batch", step))
         if step == self.bad_step:
             x[0] = torch.nan
         return {"x": x, "y": nn.functional.avg_pool2d(x, 3, 1, 1)}
@@ -75,7 +75,7 @@ class Adversaries:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         time.sleep(self.pause_s)
-        generator = torch_generator("circle", step)
+        generator = torch_rng("circle", step)
         angle = torch.rand((self.batch_size, 1), generator=generator) * 2 * torch.pi
         return {
             "real": torch.cat([angle.cos(), angle.sin()], dim=1),

@@ -21,7 +21,7 @@ from pathlib import Path
 from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.base.seeds import numpy_rng, torch_generator
+from workflow_scripts.base.seeds import numpy_rng, torch_rng
 from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
 from workflow_scripts.cohort.layouts import first_of_each_patient
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -77,9 +77,9 @@ def main(argv: list[str] | None = None) -> None:
         made_ids: list[str] = []
         for number in range(volumes):
             case_id = f"synthetic {number}"
-            conditions = along_depth.features.rows[number % len(along_depth.features.rows)][None]
-            sources = [torch_generator(settings.seed, "decoders", number)]
-            latent = sample_latents(along_depth, conditions, sources, settings)[0]
+            conditions = along_depth.conditions.rows[number % len(along_depth.conditions.rows)][None]
+            rngs = [torch_rng(settings.seed, "decoders", number)]
+            latent = sample_latents(along_depth, conditions, rngs, settings)[0]
             made = {
                 name: decode(each, latent, settings) for name, each in (("slice", slicewise), ("depth", along_depth))
             }

@@ -1,8 +1,8 @@
 """Test the control of a generator: ask for the tumours of held-out patients, draw one volume for each, measure it.
 
-All features of a tumour are asked for at once. No draw is refused: a quality gate would leave out the failures. The
+All conditions of a tumour are asked for at once. No draw is refused: a quality gate would leave out the failures. The
 held-out tumours are only asked for; the generator has never learned from them. Writes a row a request, with what was
-requested and measured, the features that lie outside of the training range, and what is wrong with the mask.
+requested and measured, the conditions that lie outside of the training range, and what is wrong with the mask.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.base.seeds import torch_generator
+    from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.control_draws import draw
@@ -37,14 +37,14 @@ def main(argv: list[str] | None = None) -> None:
     count, config = take_count(args.config, "requests", 100, "evaluation.control")
     settings = SynthesisSettings.from_config(config)
     generator = load_generator(args.model, default_device(), settings.depth_decoder)
-    contract, names = generator.contract, list(generator.features.names)
+    contract, names = generator.contract, list(generator.conditions.names)
     requests = _requests(args.held_out, names, contract, count, settings.seed)
     rows = []
     with track(len(requests), f"control of {contract['name']}", "draw") as bar:
         for number, request in enumerate(requests.to_dict("records")):
-            features = requests.loc[number, names].to_numpy(dtype=float)
-            made = draw(generator, features, torch_generator(settings.seed, "control", number), settings)
-            rows.append(_row(request, number, features, generator.features, made))
+            conditions = requests.loc[number, names].to_numpy(dtype=float)
+            made = draw(generator, conditions, torch_rng(settings.seed, "control", number), settings)
+            rows.append(_row(request, number, conditions, generator.conditions, made))
             bar.update(1)
     table = pd.DataFrame(rows)
     table.insert(0, "n_real", args.n_real)
@@ -73,16 +73,16 @@ def _requests(path: Path, names: list[str], contract: dict, count: int, seed: in
     return table.iloc[chosen].reset_index(drop=True)
 
 
-def _row(request: dict, number: int, features, table, made) -> dict:
+def _row(request: dict, number: int, conditions, table, made) -> dict:
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
 
     names = table.names
     measured = EMPTY_MEASURES if made.measured is None else made.measured
     return (
         {"case_id": request["case_id"], "split": request["split"], "number": number}
-        | {f"requested_{name}": value for name, value in zip(names, features.tolist(), strict=True)}
+        | {f"requested_{name}": value for name, value in zip(names, conditions.tolist(), strict=True)}
         | {f"measured_{name}": measured.get(name) for name in names}
-        | {"out_of_range_note": ", ".join(table.outside(features)), **made.validity}
+        | {"out_of_range_note": ", ".join(table.outside(conditions)), **made.validity}
     )
 
 

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
-    parser.add_argument("--features", type=Path, required=True, help="features.tsv of the train subset")
+    parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of the train subset")
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
     parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
     parser.add_argument("--reference", type=Path, help="reference_masks.tsv, if there is a folder of masks")
@@ -36,25 +36,25 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.layouts import first_of_each_patient
-    from workflow_scripts.cohort.tumours import FEATURES
+    from workflow_scripts.cohort.tumours import CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
 
     settings = {"permutations": 1999, "seed": 0} | args.config
     permutations = settings["permutations"]
     if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 19:
         raise UserError(f"evaluation.masks: `permutations: {permutations}` must be a whole number of at least 19")
-    held_out, train = read_tsv(args.held_out), read_tsv(args.features)
+    held_out, train = read_tsv(args.held_out), read_tsv(args.conditions)
     if shared := sorted(set(held_out.case_id) & set(train.case_id)):
         raise UserError(f"case {shared[0]} is both held out and trained on: run `snakemake -R measure_held_out`")
     train = train.set_index("case_id").loc[first_of_each_patient(train.case_id)]
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
     made = made.iloc[: args.n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
-    features = [name for name in FEATURES if name in held_out.columns]
+    conditions = [name for name in CONDITIONS if name in held_out.columns]
     rows = []
-    references = {"held-out": (held_out, features)}
+    references = {"held-out": (held_out, conditions)}
     if args.reference is not None:
         masks = read_tsv(args.reference)
-        references["mask folder"] = (masks, [name for name in features if name in masks.columns])
+        references["mask folder"] = (masks, [name for name in conditions if name in masks.columns])
     for reference, (real, names) in references.items():
         for comparison, own in (("synthetic", made), ("floor", train)):
             if missing := [name for name in names if name not in own.columns]:

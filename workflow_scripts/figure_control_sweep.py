@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.base.seeds import torch_generator
+    from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"evaluation.control: `sweep_steps: {steps}` must be a whole number of at least 2 to draw them")
     settings = SynthesisSettings.from_config(config)
     generator = load_generator(args.model, default_device(), settings.depth_decoder)
-    contract, features = generator.contract, generator.features
+    contract, conditions = generator.contract, generator.conditions
     if modality not in contract["modalities"]:
         known = ", ".join(contract["modalities"])
         raise UserError(f"evaluation: figures: modality {modality!r} is not made by this generator: {known}")
@@ -52,17 +52,17 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     with track(len(SWEPT) * steps, f"sweep of {contract['name']}", "draw") as bar:
         for feature in SWEPT:
-            for step, request in enumerate(sweep(features, feature, steps)):
-                made = draw(generator, request, torch_generator(settings.seed, "control sweep"), settings)
-                requested = dict(zip(features.names, request.tolist(), strict=True))
+            for step, request in enumerate(sweep(conditions, feature, steps)):
+                made = draw(generator, request, torch_rng(settings.seed, "control sweep"), settings)
+                requested = dict(zip(conditions.names, request.tolist(), strict=True))
                 measured = EMPTY_MEASURES if made.measured is None else made.measured
-                outside = features.outside(request)
+                outside = conditions.outside(request)
                 case = PicturedCase(f"{feature} {step}", made.image[channel], made.levels, spacing_mm)
                 cells[feature].append(SweepCell(case, requested, measured, bool(outside)))
                 rows.append(
                     {"n_real": args.n_real, "system": contract["name"], "swept": feature, "step": step}
-                    | {f"requested_{name}": requested[name] for name in features.names}
-                    | {f"measured_{name}": measured.get(name) for name in features.names}
+                    | {f"requested_{name}": requested[name] for name in conditions.names}
+                    | {f"measured_{name}": measured.get(name) for name in conditions.names}
                     | {"out_of_range_note": ", ".join(outside)}
                 )
                 bar.update(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.base.systems import shipped_systems
-from workflow_scripts.cohort.tumours import feature_names
+from workflow_scripts.cohort.tumours import condition_names
 from workflow_scripts.reporting.image_tables import fid_rows
 from workflow_scripts.reporting.system_tables import (
     comparison_notes,
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         shipped_systems(),
         (len(config["modalities"]), len(regions)),
         config["size"],
-        len(feature_names(regions)),
+        len(condition_names(regions)),
         pd.concat([read_tsv(file) for file in args.costs], ignore_index=True),
     )
     comparison = comparison_table(

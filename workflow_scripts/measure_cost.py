@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
     import torch
 
-    from workflow_scripts.base.seeds import torch_generator
+    from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     seconds = []
     for number in range(volumes + 1):
-        rows = generator.features.rows
+        rows = generator.conditions.rows
         started = time.perf_counter()
-        sources = [torch_generator(settings.seed, "cost", number)]
-        latent = sample_latents(generator, rows[number % len(rows)][None], sources, settings)[0]
+        rngs = [torch_rng(settings.seed, "cost", number)]
+        latent = sample_latents(generator, rows[number % len(rows)][None], rngs, settings)[0]
         decode(generator, latent, settings)  # ends on the CPU: waits for the GPU
         seconds.append(time.perf_counter() - started)
     if on_gpu:

@@ -28,12 +28,12 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.tumour_table import measure_case
-    from workflow_scripts.cohort.tumours import feature_names
+    from workflow_scripts.cohort.tumours import condition_names
     from workflow_scripts.evaluation.mask_shapes import validity
 
     if set(args.config) != {"regions"}:
         raise UserError(f"--config must hold regions and nothing else, not {', '.join(args.config) or 'nothing'}")
-    names = feature_names(check_regions(args.config["regions"]))
+    names = condition_names(check_regions(args.config["regions"]))
     store, splits, rows = VolumeStore(args.volumes), read_splits(args.splits), []
     known = set(read_tsv(args.cases).case_id)
     for split, ids in (("val", val_ids(splits)), ("test", test_ids(splits))):

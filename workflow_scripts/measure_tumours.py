@@ -1,4 +1,4 @@
-"""Measure the tumours of the train subset: the features that condition a generator, a row a case, and the brain's volume.
+"""Measure the tumours of the train subset: the conditions under which a generator makes others, a row a case, and the brain's volume.
 
 Only the volumes of the train subset of --n-real patients are read.
 """
@@ -19,21 +19,21 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_cohort(parser, "splits", "volumes", "n-real")
-    parser.add_argument("--out", type=Path, required=True, help="features.tsv")
+    parser.add_argument("--out", type=Path, required=True, help="conditions.tsv")
     args = parser.parse_args(argv)
 
     import pandas as pd
 
     from workflow_scripts.cohort.tumour_table import measure_case
-    from workflow_scripts.cohort.tumours import feature_names
+    from workflow_scripts.cohort.tumours import condition_names
 
     if set(args.config) - {"regions"}:
         raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
-    store, names = VolumeStore(args.volumes), feature_names(check_regions(args.config["regions"]))
+    store, names = VolumeStore(args.volumes), condition_names(check_regions(args.config["regions"]))
     case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
     rows = [measure_case(store, case_id, names) for case_id in case_ids]
     write_tsv(args.out, pd.DataFrame(rows))
-    log.info("tumour features of %d cases are in %s", len(rows), args.out)
+    log.info("tumour conditions of %d cases are in %s", len(rows), args.out)
 
 
 if __name__ == "__main__":

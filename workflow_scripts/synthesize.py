@@ -61,13 +61,13 @@ def main(argv: list[str] | None = None) -> None:
     device = default_device()
     generator = load_generator(args.model, device, settings.depth_decoder)
     along_depth = generator.decoder is not generator.autoencoder
-    contract, names = generator.contract, generator.features.names
+    contract, names = generator.contract, generator.conditions.names
     gate = None
     if args.refuse_copies is not None:
         gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
     requests = {}
     if args.requests is not None:
-        rows = read_requests(args.requests, generator.features, args.allow_extrapolation)
+        rows = read_requests(args.requests, generator.conditions, args.allow_extrapolation)
         requests = dict(enumerate(rows, args.first))
         numbers = list(requests)
     elif args.block is not None:
@@ -129,8 +129,10 @@ def _case_row(case_id: str, case, names) -> dict:
 def _case_table(rows: list[dict], names):
     import pandas as pd
 
-    features = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
-    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *features, "along_depth"]).sort_values("number")
+    conditions = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
+    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *conditions, "along_depth"]).sort_values(
+        "number"
+    )
 
 
 def _refusal_table(refusals: list, names):

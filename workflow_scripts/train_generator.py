@@ -1,8 +1,8 @@
-"""Train the generator of a system on the train subset, under the features of its tumours.
+"""Train the generator of a system on the train subset, under the conditions of its tumours.
 
 A denoiser over the latents of an autoencoder (--latents, --autoencoder), a denoiser over the volumes themselves, or a
 GAN (both --volumes). Writes a self-contained model to --out: model.safetensors (averaged weights of the network, the
-autoencoder, the table of training features), model.json, loss.csv.
+autoencoder, the table of training conditions), model.json, loss.csv.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODULE = "workflow_scripts.train_generator"
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--features", type=Path, required=True, help="features.tsv of measure_tumours")
+    parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of measure_tumours")
     parser.add_argument("--latents", type=Path, help="folder of extract_latents")
     parser.add_argument("--autoencoder", type=Path, help="folder of train_autoencoder")
     parser.add_argument("--volumes", type=Path, help="folder of the preprocessed volumes, of a system in voxel space")
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         *(name, count / 1e6, len(data.case_ids), "latents" if autoencoder else "volumes"),
         "x".join(map(str, data.scale["shape"])),
     )
-    digest = run_digest(config, MODULE, args.features, *files)
+    digest = run_digest(config, MODULE, args.conditions, *files)
     with StateFolder(args.state, f"generator_{name}", digest) as state:
         trained = train(task, settings, state, f"generator {name}")[player]
         # the model too under the lock: a job that waits for it would write the same files at the same time
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             args.out,
             {f"autoencoder.{key}": value for key, value in weights.items()}
             | {f"network.{key}": value for key, value in trained.items()}
-            | {"features.table": torch.from_numpy(data.features.rows).float()},
+            | {"features.table": torch.from_numpy(data.conditions.rows).float()},
             data.contract
             | {
                 "kind": "generator",
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
                 "spec": spec,
                 "autoencoder": autoencoder,
                 "latent": data.scale,
-                "features": data.features.describe(),
+                "features": data.conditions.describe(),
                 "brain_volume_ml": data.brain_volume_ml,
                 "diffusion": config.get("diffusion"),
                 "training": config[family]["training"],
@@ -93,7 +93,7 @@ def _training_set(args, regions: list[str], family: str, copies: int):
     from workflow_scripts.training.model_files import load_model
 
     if args.volumes is not None:
-        data = voxel_training_set(args.volumes, regions, args.features, family == "diffusion", copies)
+        data = voxel_training_set(args.volumes, regions, args.conditions, family == "diffusion", copies)
         files = [args.volumes / f"{case_id}{suffix}" for case_id in data.case_ids for suffix in SUFFIXES]
         return data, None, {}, files
     weights, contract = load_model(args.autoencoder)
@@ -101,7 +101,7 @@ def _training_set(args, regions: list[str], family: str, copies: int):
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
     if contract["regions"] != list(regions):
         raise UserError(f"{args.autoencoder} was trained on the regions {contract['regions']}, not {list(regions)}")
-    data = latent_training_set(args.latents, args.autoencoder, contract, args.features)
+    data = latent_training_set(args.latents, args.autoencoder, contract, args.conditions)
     files = [args.latents / "latents.safetensors", args.latents / "latents.json", args.autoencoder / "model.json"]
     return data, contract["spec"], weights, files
 
@@ -115,17 +115,17 @@ def _task(config: dict, data, settings):
     from workflow_scripts.models.build_denoiser import build_denoiser
     from workflow_scripts.models.build_gan import build_gan_discriminator, build_gan_generator
 
-    shape, count = data.scale["shape"], len(data.features.names)
-    features = torch.from_numpy(data.features.normalise(data.features.rows)).float()
+    shape, count = data.scale["shape"], len(data.conditions.names)
+    conditions = torch.from_numpy(data.conditions.normalise(data.conditions.rows)).float()
     if "gan" in config:
         gan = config["gan"]
         check_gan(gan)
         players = build_gan_generator(gan, shape, count), build_gan_discriminator(gan, shape, count)
-        task = GanTask(*players, data.latents, features, gan, settings, config["seed"])
+        task = GanTask(*players, data.latents, conditions, gan, settings, config["seed"])
         return task, "generator", {key: value for key, value in gan.items() if key != "training"}
     check_diffusion(config["diffusion"])
     denoiser = build_denoiser(config["denoiser"], shape[0], count)
-    task = GeneratorTask(denoiser, data.latents, features, config["diffusion"], settings, config["seed"])
+    task = GeneratorTask(denoiser, data.latents, conditions, config["diffusion"], settings, config["seed"])
     return task, "denoiser", config["denoiser"]
 
 

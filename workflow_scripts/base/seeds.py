@@ -1,4 +1,4 @@
-"""Random generators as functions of names and numbers: (seed, step) gives the same draws on every machine."""
+"""Rngs (sources of random numbers) as functions of names and numbers: (seed, step) gives the same draws on every machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def seed_of(*keys: int | str) -> int:
 
 
 def numpy_rng(*keys: int | str) -> np.random.Generator:
-    """A NumPy generator that depends on `keys` alone."""
+    """A NumPy rng that depends on `keys` alone."""
     return np.random.default_rng(seed_of(*keys))
 
 
-def torch_generator(*keys: int | str) -> torch.Generator:
-    """A CPU torch generator that depends on `keys` alone. Draw on the CPU, then move: devices draw differently."""
+def torch_rng(*keys: int | str) -> torch.Generator:
+    """A CPU torch rng that depends on `keys` alone. Draw on the CPU, then move: devices draw differently."""
     import torch
 
     return torch.Generator("cpu").manual_seed(seed_of(*keys))

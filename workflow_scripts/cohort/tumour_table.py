@@ -10,12 +10,12 @@ from .volumes import VolumeStore
 
 
 def measure_case(store: VolumeStore, case_id: str, names: Sequence[str]) -> dict:
-    """The row of a case: case_id, the tumour features `names`, and brain_volume_ml. Raises BadCase for an empty mask."""
+    """The row of a case: case_id, the tumour conditions `names`, and brain_volume_ml. Raises BadCase for an empty mask."""
     meta = store.meta(case_id)
     try:
         measured = measure(store.levels(case_id), meta["spacing_mm"])
     except UserError as error:
         file = store.folder / f"{case_id}.levels.npy"
         raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
-    features = {name: measured[name] for name in names}
-    return {"case_id": case_id, **features, "brain_volume_ml": meta["brain_volume_ml"]}
+    conditions = {name: measured[name] for name in names}
+    return {"case_id": case_id, **conditions, "brain_volume_ml": meta["brain_volume_ml"]}

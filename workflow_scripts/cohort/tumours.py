@@ -1,4 +1,4 @@
-"""Measurements of the whole tumour: the features that condition the generator, in ml, mm and fractions.
+"""Measurements of the whole tumour: the conditions under which a generator makes one, in ml, mm and fractions.
 
 Volume, surface, sphericity, centroid and bounding box are the nine features of Kebaili et al. 2024 (arXiv 2406.05421);
 the shares of core and enhancing tumour are ours. Definitions follow the IBSI (Zwanenburg et al. 2020, section
@@ -16,7 +16,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 
 from ..base.errors import UserError
 
-FEATURES = (
+CONDITIONS = (
     "volume_ml",
     "surface_mm2",
     "sphericity",
@@ -29,15 +29,15 @@ FEATURES = (
     "tc_fraction",
     "et_fraction",
 )
-"""Names of all features, in the order of every feature table. Width lies along x, height along y, depth along z."""
+"""Names of all conditions, in the order of every condition table. Width lies along x, height along y, depth along z."""
 
 _REGION_OF = {"tc_fraction": "tumor_core", "et_fraction": "enhancing_tumor"}
 _TUMOUR, _CORE, _ENHANCING = 1, 2, 3  # lowest level that belongs to each nested region
 
 
-def feature_names(regions: Sequence[str]) -> list[str]:
-    """The features of `FEATURES` that a cohort with these mask regions has: a fraction needs its region."""
-    return [name for name in FEATURES if name not in _REGION_OF or _REGION_OF[name] in regions]
+def condition_names(regions: Sequence[str]) -> list[str]:
+    """The conditions of `CONDITIONS` that a cohort with these mask regions has: a fraction needs its region."""
+    return [name for name in CONDITIONS if name not in _REGION_OF or _REGION_OF[name] in regions]
 
 
 def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
@@ -53,7 +53,7 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
 
     Returns
     -------
-    dict with the keys of `FEATURES`
+    dict with the keys of `CONDITIONS`
         ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the mesh, and ``sphericity`` is
         pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the voxel volume, a single
         voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right, +y anterior, +z superior.

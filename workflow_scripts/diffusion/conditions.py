@@ -1,4 +1,4 @@
-"""Tumour features as conditions: their scale, and draws from their joint distribution, both from the train subset."""
+"""Tumour conditions as conditions: their scale, and draws from their joint distribution, both from the train subset."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ NESTED = (("et_fraction", "tc_fraction"),)
 """(inner, outer): a fraction that can never be larger than another."""
 
 RIDGE = 0.1
-"""Added to the correlations of requested features before they are inverted: a train subset may hold fewer patients
-than there are features."""
+"""Added to the correlations of requested conditions before they are inverted: a train subset may hold fewer patients
+than there are conditions."""
 
 
 @dataclass(frozen=True)
-class FeatureTable:
-    """The features of the training cases.
+class ConditionTable:
+    """The conditions of the training cases.
 
     Attributes
     ----------
-    names : (F,) names, as in `cohort.tumours.FEATURES`
+    names : (F,) names, as in `cohort.tumours.CONDITIONS`
     rows : (n, F) float64, in ml, mm, mm2 and fractions
     """
 
@@ -32,10 +32,12 @@ class FeatureTable:
 
     def __post_init__(self):
         if self.rows.ndim != 2 or self.rows.shape[1] != len(self.names) or len(self.rows) == 0:
-            raise UserError(f"a feature table needs {len(self.names)} columns and a row or more, not {self.rows.shape}")
+            raise UserError(
+                f"a condition table needs {len(self.names)} columns and a row or more, not {self.rows.shape}"
+            )
         if not np.isfinite(self.rows).all():
             column = self.names[int(np.argwhere(~np.isfinite(self.rows))[0, 1])]
-            raise UserError(f"the training features hold a value that is not finite, in column {column}")
+            raise UserError(f"the training conditions hold a value that is not finite, in column {column}")
 
     @property
     def mean(self) -> np.ndarray:
@@ -58,9 +60,9 @@ class FeatureTable:
         """(F,) largest value seen."""
         return self.rows.max(axis=0)
 
-    def normalise(self, features: np.ndarray) -> np.ndarray:
+    def normalise(self, conditions: np.ndarray) -> np.ndarray:
         """(..., F) -> (..., F): mean 0 and standard deviation 1 over the training cases."""
-        return (features - self.mean) / self.std
+        return (conditions - self.mean) / self.std
 
     @property
     def slack(self) -> np.ndarray:
@@ -68,19 +70,19 @@ class FeatureTable:
         low, high = self.lowest, self.highest
         return 1e-5 * np.maximum.reduce([np.abs(low), np.abs(high), high - low])
 
-    def outside(self, features: np.ndarray) -> list[str]:
-        """Names of the features (F,) that lie outside of what was seen."""
-        seen = (features >= self.lowest - self.slack) & (features <= self.highest + self.slack)
+    def outside(self, conditions: np.ndarray) -> list[str]:
+        """Names of the conditions (F,) that lie outside of what was seen."""
+        seen = (conditions >= self.lowest - self.slack) & (conditions <= self.highest + self.slack)
         return [name for name, inside in zip(self.names, seen, strict=True) if not inside]
 
     def describe(self) -> dict:
-        """The model contract's ``features`` block."""
+        """The model contract's ``conditions`` block."""
         parts = {"mean": self.mean, "std": self.std, "min": self.lowest, "max": self.highest}
         return {"names": list(self.names)} | {key: value.tolist() for key, value in parts.items()}
 
 
-def draw_features(
-    table: FeatureTable,
+def draw_conditions(
+    table: ConditionTable,
     rng: np.random.Generator,
     smoothing: float,
     requested: Mapping[str, float] | None = None,
@@ -88,17 +90,17 @@ def draw_features(
     """Draw a tumour (F,) from the smoothed joint distribution of the training tumours.
 
     A training row is drawn and moved by a Gaussian kernel whose covariance is ``smoothing**2`` times that of the rows
-    (a smoothed bootstrap, Silverman 1986, section 6.4), then kept within what was seen, feature by feature, and nested
+    (a smoothed bootstrap, Silverman 1986, section 6.4), then kept within what was seen, condition by condition, and nested
     fractions are kept in order.
 
-    With `requested` values the row is drawn with weights that fall with its distance to them, the other features are
+    With `requested` values the row is drawn with weights that fall with its distance to them, the other conditions are
     moved along by the linear regression on the requested ones, and the requested values come out unchanged, even
     outside of what was seen.
 
     Parameters
     ----------
     smoothing : float
-        Width of the kernel, in standard deviations of each feature; 0 resamples rows as they are.
+        Width of the kernel, in standard deviations of each condition; 0 resamples rows as they are.
     requested : name -> value, in the table's units
     """
     requested = dict(requested or {})

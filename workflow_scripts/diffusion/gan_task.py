@@ -1,4 +1,4 @@
-"""Training task of a GAN: volumes or latents of the training cases, under their tumour features."""
+"""Training task of a GAN: volumes or latents of the training cases, under their tumour conditions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import torch_generator
+from ..base.seeds import torch_rng
 from ..training.losses import least_squares_discriminator, least_squares_generator
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings, check_keys
@@ -29,8 +29,8 @@ class GanTask:
         With the ``forward`` of `models.gan.GanGenerator` and `GanDiscriminator`.
     latents : TrainingLatents
         What is generated; in [-1, 1].
-    features : (n, F) float32
-        Normalised tumour features of the same cases.
+    conditions : (n, F) float32
+        Normalised tumour conditions of the same cases.
     gan : dict
         The config's block of that name: the keys of `GAN_KEYS`.
     settings : TrainSettings
@@ -48,7 +48,7 @@ class GanTask:
         generator: nn.Module,
         discriminator: nn.Module,
         latents: TrainingLatents,
-        features: Tensor,
+        conditions: Tensor,
         gan: dict,
         settings: TrainSettings,
         seed: int,
@@ -59,17 +59,17 @@ class GanTask:
             "generator": Player(generator, settings.learning_rate, settings.weight_decay, BETAS),
             "discriminator": Player(discriminator, rate, settings.weight_decay, BETAS),
         }
-        self._latents, self._features, self._z_dim = latents, features, generator.z_dim
+        self._latents, self._conditions, self._z_dim = latents, conditions, generator.z_dim
         self._batch_size, self._seed = settings.batch_size, seed
         self._made: Tensor | None = None  # this step's volumes, from one player's turn to the next
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Real volumes (B, C, D, H, W), noise z (B, z_dim), features (B, F): made and real are asked for the same."""
+        """Real volumes (B, C, D, H, W), noise z (B, z_dim), conditions (B, F): made and real are asked for the same."""
         chosen = torch.from_numpy(
             Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
         )
-        z = torch.randn((self._batch_size, self._z_dim), generator=torch_generator(self._seed, "gan batch", step))
-        return {"real": self._latents[chosen], "z": z, "features": self._features[chosen]}
+        z = torch.randn((self._batch_size, self._z_dim), generator=torch_rng(self._seed, "gan batch", step))
+        return {"real": self._latents[chosen], "z": z, "conditions": self._conditions[chosen]}
 
     def loss(
         self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
@@ -77,11 +77,11 @@ class GanTask:
         """The generator is judged, then the discriminator learns from the same volumes."""
         judge = modules["discriminator"]
         if player == "generator":
-            made = modules["generator"](batch["z"], batch["features"])
+            made = modules["generator"](batch["z"], batch["conditions"])
             self._made = made.detach()
-            return least_squares_generator(judge(made, batch["features"])), {}
+            return least_squares_generator(judge(made, batch["conditions"])), {}
         return least_squares_discriminator(
-            judge(batch["real"], batch["features"]), judge(self._made, batch["features"])
+            judge(batch["real"], batch["conditions"]), judge(self._made, batch["conditions"])
         )
 
 

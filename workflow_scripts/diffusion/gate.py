@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..base.errors import UserError
 from ..cohort.tumours import measure, pieces_of
-from .conditions import FeatureTable
+from .conditions import ConditionTable
 
 BRAIN_THRESHOLD = -0.85
 """Mean over the modalities, range -1 (background) to 1, above which a voxel may be brain. On BraTS 2021 patients at 3 mm
@@ -25,7 +25,7 @@ GATE_DEFAULTS = {
     "brain_tolerance": 0.15,
 }
 """Smallest whole tumour (ml); largest share of it outside the brain; smallest share in its largest piece; how far a
-measured feature may leave the training range, in widths of that range; how far the brain's volume may, as a share."""
+measured condition may leave the training range, in widths of that range; how far the brain's volume may, as a share."""
 
 RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
@@ -43,7 +43,7 @@ def check_gate(config: dict) -> dict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """measured: feature name -> value, None for an empty tumour; reasons: sentences, none for a case that passes."""
+    """measured: condition name -> value, None for an empty tumour; reasons: sentences, none for a case that passes."""
 
     measured: dict[str, float] | None
     brain_volume_ml: float
@@ -65,7 +65,7 @@ def judge(
     levels: np.ndarray,
     brain: np.ndarray,
     spacing_mm: Sequence[float],
-    table: FeatureTable,
+    table: ConditionTable,
     brain_range_ml: Sequence[float],
     gate: dict,
 ) -> Verdict:
@@ -77,7 +77,7 @@ def judge(
         The nested tumour mask as decoded, before it is cut to the brain.
     brain : bool (D, H, W)
     spacing_mm : (z, y, x)
-    table : FeatureTable
+    table : ConditionTable
         Of the training cases. Features are measured on the part of the tumour inside the brain, which is what is kept.
     brain_range_ml : (smallest, largest) of the training cases
     gate : as `check_gate` returns it
@@ -108,7 +108,7 @@ def judge(
             f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate['min_volume_ml']:g}"
         )
     measured = {name: measured[name] for name in table.names}
-    reasons += _feature_faults(measured, table, gate["feature_tolerance"], max(spacing_mm))
+    reasons += _condition_faults(measured, table, gate["feature_tolerance"], max(spacing_mm))
     return Verdict(measured, brain_ml, tuple(reasons))
 
 
@@ -120,7 +120,9 @@ def _brain_faults(brain_ml: float, seen_ml: Sequence[float], tolerance: float) -
     return [f"the brain has {brain_ml:.4g} ml; training brains have {seen}, and brain_tolerance is {tolerance:g}"]
 
 
-def _feature_faults(measured: dict[str, float], table: FeatureTable, tolerance: float, voxel_mm: float) -> list[str]:
+def _condition_faults(
+    measured: dict[str, float], table: ConditionTable, tolerance: float, voxel_mm: float
+) -> list[str]:
     faults = []
     for name, low, high in zip(table.names, table.lowest, table.highest, strict=True):
         finest = voxel_mm if name.endswith("_mm") else RESOLUTION * high

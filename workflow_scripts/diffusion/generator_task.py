@@ -1,4 +1,4 @@
-"""Training task of the denoiser: noisy latents of the training cases, under their tumour features."""
+"""Training task of the denoiser: noisy latents of the training cases, under their tumour conditions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import torch_generator
+from ..base.seeds import torch_rng
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings
 from ..training.task import Player
@@ -29,8 +29,8 @@ class GeneratorTask:
         With the ``forward`` of `models.unet.UNet`.
     latents : TrainingLatents
         What is diffused, normalised per channel.
-    features : (n, F) float32
-        Normalised tumour features of the same cases.
+    conditions : (n, F) float32
+        Normalised tumour conditions of the same cases.
     diffusion : dict
         The config's block of that name: the keys of `DIFFUSION_KEYS`.
     settings : TrainSettings
@@ -47,14 +47,14 @@ class GeneratorTask:
         self,
         denoiser: nn.Module,
         latents: TrainingLatents,
-        features: Tensor,
+        conditions: Tensor,
         diffusion: dict,
         settings: TrainSettings,
         seed: int,
     ):
         check_diffusion(diffusion)
         self.players = {"denoiser": Player(denoiser, settings.learning_rate, settings.weight_decay)}
-        self._latents, self._features = latents, features
+        self._latents, self._conditions = latents, conditions
         self._parameterization = diffusion.get("parameterization", "v")
         self._l1 = diffusion.get("loss", "mse") == "l1"
         self._dropout = diffusion.get("condition_dropout", 0.1)
@@ -63,7 +63,7 @@ class GeneratorTask:
         self._batch_size, self._seed = settings.batch_size, seed
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), features (B, F), keep (B,) booleans.
+        """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), conditions (B, F), keep (B,) booleans.
 
         Cases come in shuffled rounds: each is seen equally often. Time steps are stratified over the batch (Kingma et
         al. 2021, arXiv 2107.00630, appendix I.1), which steadies the loss of small batches.
@@ -71,13 +71,13 @@ class GeneratorTask:
         chosen = torch.from_numpy(
             Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
         )
-        generator = torch_generator(self._seed, "diffusion batch", step)
+        rng = torch_rng(self._seed, "diffusion batch", step)
         latents = self._latents[chosen]
-        noise = torch.randn(latents.shape, generator=generator)
-        u = torch.rand(1, generator=generator) + torch.arange(self._batch_size) / self._batch_size
+        noise = torch.randn(latents.shape, generator=rng)
+        u = torch.rand(1, generator=rng) + torch.arange(self._batch_size) / self._batch_size
         time = ((u % 1.0) * len(self._alpha_bar)).long().clamp(max=len(self._alpha_bar) - 1)
-        keep = torch.rand(self._batch_size, generator=generator) >= self._dropout
-        return {"latents": latents, "noise": noise, "time": time, "features": self._features[chosen], "keep": keep}
+        keep = torch.rand(self._batch_size, generator=rng) >= self._dropout
+        return {"latents": latents, "noise": noise, "time": time, "conditions": self._conditions[chosen], "keep": keep}
 
     def loss(
         self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
@@ -87,7 +87,7 @@ class GeneratorTask:
         place = (-1, *[1] * (x0.ndim - 1))
         alpha_bar = self._alpha_bar.to(time.device)[time].float().view(place)  # (B, 1, 1, 1, 1)
         noisy = add_noise(x0, noise, alpha_bar)
-        prediction = modules[player](noisy, time.float(), batch["features"], batch["keep"])
+        prediction = modules[player](noisy, time.float(), batch["conditions"], batch["keep"])
         error = prediction.float() - target(self._parameterization, x0, noise, alpha_bar)
         distance = (error.abs() if self._l1 else error.square()).flatten(1).mean(dim=1)  # (B,)
         weight = self._weight.to(time.device)[time].float()

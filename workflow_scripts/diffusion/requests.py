@@ -1,4 +1,4 @@
-"""Requested tumours: a CSV with a row a case and any of the feature columns, in ml, mm, mm2 and fractions."""
+"""Requested tumours: a CSV with a row a case and any of the condition columns, in ml, mm, mm2 and fractions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import UserError
-from .conditions import NESTED, FeatureTable
+from .conditions import NESTED, ConditionTable
 
 _LARGEST = {"sphericity": 1.0, "tc_fraction": 1.0, "et_fraction": 1.0}  # by definition
 _SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
@@ -21,9 +21,9 @@ _SHOWN = 8  # faults in one message
 
 
 def read_requests(
-    path: str | os.PathLike, table: FeatureTable, allow_extrapolation: bool = False
+    path: str | os.PathLike, table: ConditionTable, allow_extrapolation: bool = False
 ) -> list[dict[str, float]]:
-    """Read requested tumours: for each row the features it gives, by name; empty cells are left to be drawn.
+    """Read requested tumours: for each row the conditions it gives, by name; empty cells are left to be drawn.
 
     Raises UserError that lists the faults, each with row (the header is row 1), column and what is allowed: unknown or
     repeated columns, cells that are no number, values outside of the training range (unless `allow_extrapolation`),
@@ -61,7 +61,7 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is no CSV file in UTF-8: {error}") from None
     if len(lines) < 2:
-        raise UserError(f"{path} requests nothing: write a line of feature names and a line of numbers for each case")
+        raise UserError(f"{path} requests nothing: write a line of condition names and a line of numbers for each case")
     return [name.strip() for name in lines[0][1]], lines[1:]
 
 
@@ -76,7 +76,7 @@ def _check_header(path: os.PathLike | str, header: Sequence[str], names: Sequenc
             raise UserError(f"{path}: column {name} is there {header.count(name)} times; keep one of them")
 
 
-def _value(name: str, cell: str, table: FeatureTable, allow_extrapolation: bool) -> tuple[float, str | None]:
+def _value(name: str, cell: str, table: ConditionTable, allow_extrapolation: bool) -> tuple[float, str | None]:
     """The number in a cell, and what is wrong with it."""
     try:
         value = float(cell)

@@ -1,9 +1,9 @@
-"""Samplers: from noise to a clean latent. Each is a pure function of (predictor, noise, schedule, steps, generator).
+"""Samplers: from noise to a clean latent. Each is a pure function of (predictor, noise, schedule, steps, rng).
 
 A *predictor* is a function (x_t, t) -> estimate of the clean latent, both (B, C, *size), t an integer time step.
 All samplers visit trailing time steps and end with the estimate of the clean latent at the last of them: with few steps
 that is a mean over what the latent may be, most of all on `scaled_linear`, whose first time steps are noisy.
-Where a sampler draws noise it takes one generator, or one for each sample, so that a sample does not depend on the
+Where a sampler draws noise it takes one rng, or one for each sample, so that a sample does not depend on the
 others in its batch.
 """
 
@@ -21,7 +21,7 @@ from .parameterizations import to_x0
 from .schedules import Schedule, trailing_steps
 
 Predictor = Callable[[Tensor, int], Tensor]
-Generators = torch.Generator | Sequence[torch.Generator]
+Rngs = torch.Generator | Sequence[torch.Generator]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class X0Predictor:
 
     Attributes
     ----------
-    model : callable (x, time (B,), features (B, F), keep (B,)) -> prediction
+    model : callable (x, time (B,), conditions (B, F), keep (B,)) -> prediction
     schedule, parameterization
         As in training.
-    features : (B, F) or None
-        Normalised tumour features.
+    conditions : (B, F) or None
+        Normalised tumour conditions.
     guidance : float
-        0: the null token alone; 1: the features alone (one pass); above 1: away from the null token.
+        0: the null token alone; 1: the conditions alone (one pass); above 1: away from the null token.
     bounds : (low, high) or None
         Tensors (1, C, 1, 1, 1) within which the estimate is kept: the range of the training latents.
     """
@@ -44,7 +44,7 @@ class X0Predictor:
     model: nn.Module | Callable[..., Tensor]
     schedule: Schedule
     parameterization: str
-    features: Tensor | None = None
+    conditions: Tensor | None = None
     guidance: float = 1.0
     bounds: tuple[Tensor, Tensor] | None = None
 
@@ -54,22 +54,22 @@ class X0Predictor:
         return x0 if self.bounds is None else x0.clamp(*self.bounds)
 
     def _predict(self, x: Tensor, time: Tensor) -> Tensor:
-        if self.features is None or self.guidance == 0:
+        if self.conditions is None or self.guidance == 0:
             return self.model(x, time, None, None)
         if self.guidance == 1:
-            return self.model(x, time, self.features, None)
+            return self.model(x, time, self.conditions, None)
         batch = len(x)
         keep = torch.arange(2 * batch, device=x.device) < batch
-        double = (torch.cat([part, part]) for part in (x, time, self.features))
+        double = (torch.cat([part, part]) for part in (x, time, self.conditions))
         wanted, null = self.model(*double, keep).chunk(2)
         return null + self.guidance * (wanted - null)
 
 
-def draw_noise(shape: Sequence[int], generator: Generators) -> Tensor:
+def draw_noise(shape: Sequence[int], rng: Rngs) -> Tensor:
     """Gaussian noise (B, ...) float32, drawn on the CPU, so that every device gets the same."""
-    if isinstance(generator, torch.Generator):
-        return torch.randn(tuple(shape), generator=generator)
-    return torch.stack([torch.randn(tuple(shape[1:]), generator=one) for one in generator])
+    if isinstance(rng, torch.Generator):
+        return torch.randn(tuple(shape), generator=rng)
+    return torch.stack([torch.randn(tuple(shape[1:]), generator=one) for one in rng])
 
 
 def _visited(schedule: Schedule, steps: int) -> list[tuple[int, int]]:
@@ -78,9 +78,7 @@ def _visited(schedule: Schedule, steps: int) -> list[tuple[int, int]]:
     return list(zip(times, [*times[1:], -1], strict=True))
 
 
-def ddpm(
-    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 1.0
-) -> Tensor:
+def ddpm(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, rng: Rngs, eta: float = 1.0) -> Tensor:
     """Ancestral sampling from the posterior q(x_s | x_t, x0) (Ho et al. 2020, eq. 6 and 7); `eta` is not used."""
     x = noise
     for t, s in _visited(schedule, steps):
@@ -89,13 +87,11 @@ def ddpm(
         x0 = predict(x, t)
         mean = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
         deviation = ((1 - a_s) / (1 - a_t) * (1 - kept)) ** 0.5
-        x = mean + deviation * draw_noise(x.shape, generator).to(x) if s >= 0 else mean
+        x = mean + deviation * draw_noise(x.shape, rng).to(x) if s >= 0 else mean
     return x
 
 
-def ddim(
-    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 0.0
-) -> Tensor:
+def ddim(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, rng: Rngs, eta: float = 0.0) -> Tensor:
     """DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16). eta 0: deterministic; 1: as `ddpm`."""
     x = noise
     for t, s in _visited(schedule, steps):
@@ -105,14 +101,12 @@ def ddim(
         deviation = eta * ((1 - a_s) / (1 - a_t) * (1 - a_t / a_s)) ** 0.5
         x = a_s**0.5 * x0 + max(1 - a_s - deviation**2, 0.0) ** 0.5 * epsilon
         if deviation > 0:
-            x = x + deviation * draw_noise(x.shape, generator).to(x)
+            x = x + deviation * draw_noise(x.shape, rng).to(x)
     return x
 
 
-def dpmpp_2m(
-    predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, generator: Generators, eta: float = 0.0
-) -> Tensor:
-    """DPM-Solver++(2M), deterministic (Lu et al. 2022, arXiv 2211.01095, algorithm 2); `generator`, `eta` are not used.
+def dpmpp_2m(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, rng: Rngs, eta: float = 0.0) -> Tensor:
+    """DPM-Solver++(2M), deterministic (Lu et al. 2022, arXiv 2211.01095, algorithm 2); `rng`, `eta` are not used.
 
     The first step is of first order, for want of a step before it, and so is the last, whose log-SNR is infinite.
     """
@@ -135,7 +129,7 @@ def _log_snr(alpha_bar: float) -> float:
 
 
 SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
-"""Name -> sampler(predict, noise, schedule, steps, generator, eta)."""
+"""Name -> sampler(predict, noise, schedule, steps, rng, eta)."""
 
 SAMPLER_DEFAULTS = {"name": "dpmpp_2m", "steps": 20, "eta": 0.0, "guidance": 1.0}
 

@@ -30,7 +30,7 @@ class SynthesisSettings:
     max_redraws : int
         New draws for a case that the gate refused.
     smoothing : float
-        Width of the kernel around a training tumour's features, in standard deviations.
+        Width of the kernel around a training tumour's conditions, in standard deviations.
     case_prefix : str
         Case ids are ``<prefix>-<number>-000``.
     precision : "auto" | "bf16" | "32"

@@ -1,4 +1,4 @@
-"""From a trained generator to synthetic cases: features, noise, sampling, decoding, and the quality gate."""
+"""From a trained generator to synthetic cases: conditions, noise, sampling, decoding, and the quality gate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import numpy_rng, torch_generator
+from ..base.seeds import numpy_rng, torch_rng
 from ..cohort.regions import channels_to_levels
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
@@ -22,7 +22,7 @@ from ..models.build_gan import build_gan_generator
 from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
 from ..training.model_files import CONTRACT, load_model, load_weights
-from .conditions import FeatureTable, draw_features
+from .conditions import ConditionTable, draw_conditions
 from .gate import brain_mask, judge
 from .samplers import SAMPLERS, X0Predictor, draw_noise
 from .schedules import Schedule, build_schedule
@@ -55,7 +55,7 @@ class Generator:
     decoder: nn.Module
     network: nn.Module
     schedule: Schedule | None
-    features: FeatureTable
+    conditions: ConditionTable
     device: torch.device
 
 
@@ -64,7 +64,7 @@ class Case:
     """A synthetic case that passed the gate.
 
     image: float32 (M, D, H, W) in [-1, 1], background exactly -1; levels: uint8 (D, H, W); requested and measured:
-    feature name -> value.
+    condition name -> value.
     """
 
     number: int
@@ -124,9 +124,9 @@ def load_generator(folder: str | os.PathLike, device: torch.device, depth_decode
         raise UserError(f"{folder} holds no depth decoder: run `snakemake generator`, or set `depth_decoder: false`")
     if depth_decoder is not False and (kept / CONTRACT).is_file():
         decoder = load_depth_decoder(kept, decoder, parts["autoencoder"]).eval().requires_grad_(False).to(device)
-    table = FeatureTable(names, parts["features"]["table"].double().numpy())
+    table = ConditionTable(names, parts["features"]["table"].double().numpy())
     schedule = None if is_gan else build_schedule(contract["diffusion"])
-    return Generator(contract, **modules, decoder=decoder, schedule=schedule, features=table, device=device)
+    return Generator(contract, **modules, decoder=decoder, schedule=schedule, conditions=table, device=device)
 
 
 def grid_affine(grid: Mapping) -> np.ndarray:
@@ -152,8 +152,8 @@ def synthesise(
 
     Parameters
     ----------
-    requests : number -> requested features, all or some; the others are drawn
-    extrapolate : the gate does not look at the training range of the features
+    requests : number -> requested conditions, all or some; the others are drawn
+    extrapolate : the gate does not look at the training range of the conditions
     inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
     """
     requests = requests or {}
@@ -162,19 +162,19 @@ def synthesise(
     while todo:
         batch = [todo.popleft() for _ in range(min(settings.cases_per_batch, len(todo)))]
         drawn = [
-            draw_features(
-                generator.features,
+            draw_conditions(
+                generator.conditions,
                 numpy_rng(settings.seed, "features", number, attempt),
                 settings.smoothing,
                 requests.get(number),
             )
             for number, attempt in batch
         ]
-        sources = [torch_generator(settings.seed, "noise", number, attempt) for number, attempt in batch]
-        latents = sample_latents(generator, np.stack(drawn), sources, settings)
+        rngs = [torch_rng(settings.seed, "noise", number, attempt) for number, attempt in batch]
+        latents = sample_latents(generator, np.stack(drawn), rngs, settings)
         again = []
-        for (number, attempt), features, latent in zip(batch, drawn, latents, strict=True):
-            made = _decoded_case(generator, number, attempt, features, latent, settings, gate, inspect)
+        for (number, attempt), conditions, latent in zip(batch, drawn, latents, strict=True):
+            made = _decoded_case(generator, number, attempt, conditions, latent, settings, gate, inspect)
             if isinstance(made, Refusal) and not made.last:
                 again.append((number, attempt + 1))
             yield made
@@ -183,17 +183,17 @@ def synthesise(
 
 @torch.inference_mode()
 def sample_latents(
-    generator: Generator, features: np.ndarray, sources: list[torch.Generator], settings: SynthesisSettings
+    generator: Generator, conditions: np.ndarray, rngs: list[torch.Generator], settings: SynthesisSettings
 ) -> Tensor:
-    """Latents (B, e, D, h, w), in the autoencoder's own scale, for tumour features (B, F) and a source of noise each."""
+    """Latents (B, e, D, h, w), in the autoencoder's own scale, for tumour conditions (B, F) and an rng each."""
     latent, sampler, device = generator.contract["latent"], settings.sampler, generator.device
     mean, std, low, high = (
         torch.tensor(latent[key], device=device).view(1, -1, 1, 1, 1) for key in ("mean", "std", "low", "high")
     )
-    conditions = torch.from_numpy(generator.features.normalise(features)).float().to(device)
+    conditions = torch.from_numpy(generator.conditions.normalise(conditions)).float().to(device)
     with autocast(device, settings.precision):
         if generator.schedule is None:
-            noise = draw_noise((len(features), generator.network.z_dim), sources).to(device)
+            noise = draw_noise((len(conditions), generator.network.z_dim), rngs).to(device)
             z = generator.network(noise, conditions)
         else:
             predict = X0Predictor(
@@ -204,9 +204,9 @@ def sample_latents(
                 sampler["guidance"],
                 (low, high),
             )
-            noise = draw_noise((len(features), *latent["shape"]), sources).to(device)
+            noise = draw_noise((len(conditions), *latent["shape"]), rngs).to(device)
             sample = SAMPLERS[sampler["name"]]
-            z = sample(predict, noise, generator.schedule, sampler["steps"], sources, sampler["eta"])
+            z = sample(predict, noise, generator.schedule, sampler["steps"], rngs, sampler["eta"])
     return z.float() * std + mean
 
 
@@ -235,7 +235,7 @@ def _decoded_case(
     generator: Generator,
     number: int,
     attempt: int,
-    features: np.ndarray,
+    conditions: np.ndarray,
     latent: Tensor,
     settings: SynthesisSettings,
     gate: dict,
@@ -245,10 +245,10 @@ def _decoded_case(
     brain = brain_mask(image)
     contract = generator.contract
     spacing_mm = contract["grid"]["spacing_mm"]
-    verdict = judge(levels, brain, spacing_mm, generator.features, contract["brain_volume_ml"], gate)
+    verdict = judge(levels, brain, spacing_mm, generator.conditions, contract["brain_volume_ml"], gate)
     image, levels = cut_to_brain(image, levels, brain)
     reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
     if reasons:
         return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)
-    requested = dict(zip(generator.features.names, features.tolist(), strict=True))
+    requested = dict(zip(generator.conditions.names, conditions.tolist(), strict=True))
     return Case(number, attempt + 1, requested, verdict.measured, image, levels)

@@ -1,4 +1,4 @@
-"""What a generator learns from: the latents of the train subset, or its volumes, and the features of its tumours."""
+"""What a generator learns from: the latents of the train subset, or its volumes, and the conditions of its tumours."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.files import read_tsv
-from ..cohort.tumours import feature_names
+from ..cohort.tumours import condition_names
 from ..cohort.volumes import VolumeStore
 from ..training.case_volumes import CaseVolumes, common_grid
 from ..training.latents import read_latents
-from .conditions import FeatureTable
+from .conditions import ConditionTable
 
 BOUND_MARGIN = 0.1  # of the training latents' range, at either end
 
@@ -50,7 +50,7 @@ class TrainingSet:
     scale : dict
         The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
         an estimate of a clean latent may be.
-    features : FeatureTable, rows in the order of `case_ids`
+    conditions : ConditionTable, rows in the order of `case_ids`
     brain_volume_ml : [smallest, largest]
     contract : dict
         What the generator's contract takes over: modalities, regions, grid, value_range, training_case_ids.
@@ -59,23 +59,23 @@ class TrainingSet:
     case_ids: list[str]
     latents: TrainingLatents
     scale: dict
-    features: FeatureTable
+    conditions: ConditionTable
     brain_volume_ml: list[float]
     contract: dict
 
 
 def latent_training_set(
-    folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict, features: str | os.PathLike
+    folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict, conditions: str | os.PathLike
 ) -> TrainingSet:
-    """Read latents, their scale and the tumour features.
+    """Read latents, their scale and the tumour conditions.
 
     Parameters
     ----------
     folder : of extract_latents
     autoencoder, contract : folder and contract of the autoencoder that made the latents
-    features : features.tsv of measure_tumours
+    conditions : conditions.tsv of measure_tumours
 
-    Raises UserError as `read_latents`, and if the features are missing or about other cases.
+    Raises UserError as `read_latents`, and if the conditions are missing or about other cases.
     """
     by_case, mean, std = read_latents(folder, autoencoder, contract)
     case_ids = list(by_case)
@@ -89,7 +89,7 @@ def latent_training_set(
         case_ids,
         latents,
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
-        *_features(features, case_ids, contract["regions"]),
+        *_conditions(conditions, case_ids, contract["regions"]),
         {key: contract[key] for key in shared},
     )
 
@@ -131,23 +131,23 @@ class NormalisedVolumes:
 def voxel_training_set(
     volumes: str | os.PathLike,
     regions: Sequence[str],
-    features: str | os.PathLike,
+    conditions: str | os.PathLike,
     normalised: bool,
     copies: int = 1,
 ) -> TrainingSet:
-    """The cases that `features` lists, as the preprocessed volumes themselves.
+    """The cases that `conditions` lists, as the preprocessed volumes themselves.
 
     Parameters
     ----------
     volumes : folder of the preprocessed volumes
     regions : masks to generate
-    features : features.tsv of measure_tumours: a row a case of the train subset
+    conditions : conditions.tsv of measure_tumours: a row a case of the train subset
     normalised : take out mean and standard deviation of each channel; else they stay in [-1, 1]
     copies : processes that hold the volumes at once
 
     Raises UserError if a file is missing or if the cases differ in grid or modalities.
     """
-    store, case_ids = VolumeStore(volumes), sorted(read_tsv(features)["case_id"])
+    store, case_ids = VolumeStore(volumes), sorted(read_tsv(conditions)["case_id"])
     shared = common_grid(store, case_ids)
     data = CaseVolumes(store, case_ids, regions, copies)
     mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])
@@ -159,16 +159,18 @@ def voxel_training_set(
         case_ids,
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
-        *_features(features, case_ids, regions),
+        *_conditions(conditions, case_ids, regions),
         shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
     )
 
 
-def _features(path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]) -> tuple[FeatureTable, list[float]]:
-    """The tumour features of the cases, and the range of their brain volumes, ml."""
+def _conditions(
+    path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]
+) -> tuple[ConditionTable, list[float]]:
+    """The tumour conditions of the cases, and the range of their brain volumes, ml."""
     table: pd.DataFrame = read_tsv(path)
     again = "run `snakemake -R measure_tumours`"
-    names = feature_names(regions)
+    names = condition_names(regions)
     missing = [name for name in ("case_id", *names, "brain_volume_ml") if name not in table]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: {again}")
@@ -177,4 +179,4 @@ def _features(path: str | os.PathLike, case_ids: list[str], regions: Sequence[st
     table = table.set_index("case_id").loc[case_ids]
     rows = table[names].to_numpy(np.float32).astype(np.float64)  # as the model file keeps them
     brain = table["brain_volume_ml"]
-    return FeatureTable(tuple(names), rows), [float(brain.min()), float(brain.max())]
+    return ConditionTable(tuple(names), rows), [float(brain.min()), float(brain.max())]

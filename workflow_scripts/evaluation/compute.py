@@ -67,7 +67,7 @@ def convolution_parameters(module: nn.Module) -> int:
     return sum(weight.numel() for layer in layers for weight in layer.parameters())
 
 
-def system_cost(system: dict, image_channels: int, mask_channels: int, size: Sequence[int], n_features: int) -> dict:
+def system_cost(system: dict, image_channels: int, mask_channels: int, size: Sequence[int], n_conditions: int) -> dict:
     """Cost of one volume, batch 1, at the run's own grid and widths.
 
     Parameters
@@ -75,7 +75,7 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
     system : a resolved file of config/systems/
     image_channels, mask_channels : M modalities, R regions
     size : [D, H, W]
-    n_features : tumour features that condition the network
+    n_conditions : tumour conditions of the network
 
     Returns
     -------
@@ -92,15 +92,15 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
             decoder = build_depth_decoder(system["depth_decoder"], autoencoder)
             mixers, decode = decoder.mixers, decoding_cost(decoder, shape)
         features, discriminators = (
-            torch.empty(1, n_features),
+            torch.empty(1, n_conditions),
             [_patch_discriminator(system, image_channels, mask_channels)],
         )
         if "gan" in system:
-            network, calls = build_gan_generator(system["gan"], shape, n_features).eval(), 1
-            discriminators.append(build_gan_discriminator(system["gan"], shape, n_features))
+            network, calls = build_gan_generator(system["gan"], shape, n_conditions).eval(), 1
+            discriminators.append(build_gan_discriminator(system["gan"], shape, n_conditions))
             call = count(network, torch.empty(1, network.z_dim), features)
         else:
-            network = build_denoiser(system["denoiser"], shape[0], n_features).eval()
+            network = build_denoiser(system["denoiser"], shape[0], n_conditions).eval()
             sampler = system["sampler"]
             calls = sampler["steps"] * (1 if sampler["guidance"] in (0, 1) else 2)
             call = count(network, torch.empty(1, *shape), torch.empty(1), features)
@@ -148,19 +148,19 @@ def _patch_discriminator(system: dict, image_channels: int, mask_channels: int) 
     return PatchDiscriminator(image_channels + mask_channels, block["channels"]) if block else None
 
 
-def published_cost(system: dict, entry: dict, n_features: int = 9) -> tuple[float, float]:
+def published_cost(system: dict, entry: dict, n_conditions: int = 9) -> tuple[float, float]:
     """Our count at a setting that the paper prints: multiply-accumulates (G), parameters (M), convolutions alone.
 
     Parameters
     ----------
     system : a file of config/systems/ as shipped
     entry : of its ``published`` list: part, size, batch, channels
-    n_features : the paper conditions on nine
+    n_conditions : the paper conditions on nine
     """
     size, channels = list(entry["size"]), entry["channels"]
     with torch.device("meta"):
         if entry["part"] == "denoiser":
-            module = build_denoiser(system["denoiser"], channels, n_features)
+            module = build_denoiser(system["denoiser"], channels, n_conditions)
             network = getattr(module, "unet", module) if len(size) == 2 else module
             cost = count(network, torch.empty(entry["batch"], channels, *size), torch.empty(entry["batch"]))
         elif entry["part"] == "discriminator":

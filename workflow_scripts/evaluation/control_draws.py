@@ -10,7 +10,7 @@ import torch
 
 from ..cohort.regions import channels_to_levels
 from ..cohort.tumours import measure
-from ..diffusion.conditions import FeatureTable
+from ..diffusion.conditions import ConditionTable
 from ..diffusion.gate import brain_mask
 from ..diffusion.settings import SynthesisSettings
 from ..diffusion.synthesis import Generator, cut_to_brain, decode_channels, sample_latents
@@ -22,7 +22,7 @@ class Draw:
     """One ungated draw.
 
     image : float32 (M, D, H, W) in [-1, 1]; levels : uint8 (D, H, W), both cut to the synthetic brain, as a case is
-    that leaves the generator; measured : features of those levels, None for an empty tumour; validity : of the mask
+    that leaves the generator; measured : conditions of those levels, None for an empty tumour; validity : of the mask
     as decoded, see `mask_shapes.validity`.
     """
 
@@ -32,9 +32,9 @@ class Draw:
     validity: dict[str, float]
 
 
-def draw(generator: Generator, features: np.ndarray, source: torch.Generator, settings: SynthesisSettings) -> Draw:
-    """Draw one volume for tumour features (F,), in the units of the generator's table, from one source of noise."""
-    latent = sample_latents(generator, np.asarray(features)[None], [source], settings)[0]
+def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator, settings: SynthesisSettings) -> Draw:
+    """Draw one volume for tumour conditions (F,), in the units of the generator's table, with one rng."""
+    latent = sample_latents(generator, np.asarray(conditions)[None], [rng], settings)[0]
     image, probabilities = decode_channels(generator, latent, settings)
     levels = channels_to_levels(probabilities, generator.contract["regions"])
     brain = brain_mask(image)
@@ -43,7 +43,7 @@ def draw(generator: Generator, features: np.ndarray, source: torch.Generator, se
     measured = None
     if levels.any():
         measured = measure(levels, generator.contract["grid"]["spacing_mm"])
-        measured = {name: measured[name] for name in generator.features.names}
+        measured = {name: measured[name] for name in generator.conditions.names}
     return Draw(image, levels, measured, found)
 
 
@@ -62,12 +62,12 @@ SWEPT = ("volume_ml", "centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _AREA, _LENGTHS = "surface_mm2", ("box_width_mm", "box_height_mm", "box_depth_mm")
 
 
-def typical_tumour(table: FeatureTable) -> np.ndarray:
+def typical_tumour(table: ConditionTable) -> np.ndarray:
     """The training tumour (F,) that lies nearest to the mean of all, in standard deviations."""
     return table.rows[int(np.argmin((table.normalise(table.rows) ** 2).sum(axis=1)))]
 
 
-def sweep(table: FeatureTable, feature: str, steps: int) -> np.ndarray:
+def sweep(table: ConditionTable, feature: str, steps: int) -> np.ndarray:
     """Requests (steps, F) in which one feature of `SWEPT` goes through its training range and the rest stays put.
 
     All start from `typical_tumour`. The volume grows by equal ratios and takes with it what a tumour of the same form

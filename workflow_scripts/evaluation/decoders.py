@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.seeds import torch_generator
+from ..base.seeds import torch_rng
 from ..models.build_autoencoder import build_autoencoder
 from ..models.depth_decoder import DepthDecoder, build_depth_decoder
 from ..models.slice_autoencoder import SliceAutoencoder
@@ -33,7 +33,7 @@ def decode(decoder: Decoder, z: Tensor, precision: str) -> tuple[Tensor, Tensor]
 
 def jittered(z: Tensor, std: Tensor, latent_noise: float, *keys: int | str) -> Tensor:
     """z (e, D, h, w) with Gaussian noise of `latent_noise` times `std` (e,), a function of `keys`."""
-    return z + latent_noise * std.view(-1, 1, 1, 1) * torch.randn(z.shape, generator=torch_generator(*keys))
+    return z + latent_noise * std.view(-1, 1, 1, 1) * torch.randn(z.shape, generator=torch_rng(*keys))
 
 
 def decoder_rows(

@@ -13,7 +13,7 @@ from ..cohort.geometry import resample, spacing_of
 from ..cohort.layouts import CaseFiles, find_cases, first_of_each_patient, patient_of
 from ..cohort.preprocess import HALF
 from ..cohort.regions import REGIONS
-from ..cohort.tumours import feature_names, measure
+from ..cohort.tumours import condition_names, measure
 from .masks import read_levels
 
 WITHOUT_PLACE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
@@ -22,7 +22,7 @@ WITHOUT_PLACE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 
 def reference_features(regions: Sequence[str]) -> list[str]:
     """The features that a mask without images has."""
-    return [name for name in feature_names(regions) if name not in WITHOUT_PLACE]
+    return [name for name in condition_names(regions) if name not in WITHOUT_PLACE]
 
 
 def find_masks(root: str | os.PathLike, excluded_patients: Collection[str]) -> tuple[list[CaseFiles], int]:

@@ -12,7 +12,7 @@ from .gan import GanDiscriminator, GanGenerator
 KINDS = ("gan_3d",)
 
 
-def build_gan_generator(spec: dict, shape: Sequence[int], n_features: int) -> nn.Module:
+def build_gan_generator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
     """The generator that `spec` (the config's ``gan`` block) describes, for volumes or latents of `shape` (C, D, H, W).
 
     It has `GanGenerator`'s ``forward`` and ``z_dim``. Raises UserError for an unknown ``kind``.
@@ -25,14 +25,14 @@ def build_gan_generator(spec: dict, shape: Sequence[int], n_features: int) -> nn
         spec.get("z_dim", 2048),
         spec.get("stem_channels", 32),
         spec.get("embedding_dim", 256),
-        n_features,
+        n_conditions,
     )
 
 
-def build_gan_discriminator(spec: dict, shape: Sequence[int], n_features: int) -> nn.Module:
+def build_gan_discriminator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
     """The discriminator of the same block; `GanDiscriminator`'s ``forward``. Raises UserError for an unknown ``kind``."""
     _check(spec)
-    return GanDiscriminator(shape[0], spec["discriminator_channels"], n_features)
+    return GanDiscriminator(shape[0], spec["discriminator_channels"], n_conditions)
 
 
 def _check(spec: dict) -> None:

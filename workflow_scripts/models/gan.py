@@ -1,6 +1,6 @@
 """A 3D generative adversarial network of images and masks under conditions: generator and discriminator.
 
-Residual blocks that the tumour's features steer in the generator, a projection discriminator (Miyato & Koyama 2018,
+Residual blocks that the tumour's conditions steer in the generator, a projection discriminator (Miyato & Koyama 2018,
 arXiv 1802.05637) with spectral normalisation (Miyato et al. 2018, arXiv 1802.05957).
 """
 
@@ -24,7 +24,7 @@ def _sizes(size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
 
 
 class GanGenerator(nn.Module):
-    """Volume from noise under features: z (B, z_dim), features (B, F) -> (B, out_channels, D, H, W) in [-1, 1].
+    """Volume from noise under conditions: z (B, z_dim), conditions (B, F) -> (B, out_channels, D, H, W) in [-1, 1].
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class GanGenerator(nn.Module):
     stem_channels : int
         Channels into which the noise is unfolded on the coarsest grid.
     embedding_dim : int
-        Width of the embedding of the features, which steers every block.
-    n_features : int
+        Width of the embedding of the conditions, which steers every block.
+    n_conditions : int
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class GanGenerator(nn.Module):
         z_dim: int,
         stem_channels: int,
         embedding_dim: int,
-        n_features: int,
+        n_conditions: int,
     ):
         super().__init__()
         self.sizes, self.z_dim, e = _sizes(size, len(channels)), z_dim, embedding_dim
         self.coarsest = (stem_channels, *self.sizes[0])
-        self.features = nn.Sequential(nn.Linear(n_features, e), nn.SiLU(), nn.Linear(e, e))
+        self.features = nn.Sequential(nn.Linear(n_conditions, e), nn.SiLU(), nn.Linear(e, e))
         self.unfold = nn.Linear(z_dim, math.prod(self.coarsest))
         widths = [stem_channels, *channels]
         self.blocks = nn.ModuleList(ResidualBlock(c_in, c_out, e, dims=3) for c_in, c_out in pairwise(widths))
         self.norm, self.head = group_norm(widths[-1]), Conv3d(widths[-1], out_channels, 3, padding=1)
 
-    def forward(self, z: Tensor, features: Tensor) -> Tensor:
-        """z (B, z_dim), features (B, F) normalised -> (B, out_channels, D, H, W) float32 in [-1, 1]."""
-        embedding = self.features(features)
+    def forward(self, z: Tensor, conditions: Tensor) -> Tensor:
+        """z (B, z_dim), conditions (B, F) normalised -> (B, out_channels, D, H, W) float32 in [-1, 1]."""
+        embedding = self.features(conditions)
         h = self.unfold(z).reshape(len(z), *self.coarsest)  # (B, stem, *coarsest size)
         for block, size in zip(self.blocks, self.sizes, strict=True):
             h = block(F.interpolate(h, size=size, mode="nearest"), embedding)
@@ -104,29 +104,29 @@ class _SpectralLinear(_SpectralNorm, nn.Linear):
 
 
 class GanDiscriminator(nn.Module):
-    """Score of a volume under features: x (B, C, D, H, W), features (B, F) -> (B,).
+    """Score of a volume under conditions: x (B, C, D, H, W), conditions (B, F) -> (B,).
 
     Parameters
     ----------
     in_channels : int
     channels : sequence of int
         Width of each layer, finest first; each halves the size.
-    n_features : int
+    n_conditions : int
     """
 
-    def __init__(self, in_channels: int, channels: Sequence[int], n_features: int):
+    def __init__(self, in_channels: int, channels: Sequence[int], n_conditions: int):
         super().__init__()
         widths = [in_channels, *channels]
         self.layers = nn.ModuleList(
             _SpectralConv3d(c_in, c_out, 3, stride=2, padding=1) for c_in, c_out in pairwise(widths)
         )
         self.score = _SpectralLinear(widths[-1], 1)
-        self.projection = _SpectralLinear(n_features, widths[-1])
+        self.projection = _SpectralLinear(n_conditions, widths[-1])
 
-    def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """x (B, C, D, H, W) in [-1, 1], features (B, F) normalised -> (B,): towards 1 real, towards 0 made."""
+    def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
+        """x (B, C, D, H, W) in [-1, 1], conditions (B, F) normalised -> (B,): towards 1 real, towards 0 made."""
         h = x
         for layer in self.layers:
             h = F.leaky_relu(layer(h), 0.2)
         h = h.float().mean(dim=(2, 3, 4))  # (B, c)
-        return self.score(h).squeeze(1).float() + (self.projection(features) * h).sum(dim=1).float()
+        return self.score(h).squeeze(1).float() + (self.projection(conditions) * h).sum(dim=1).float()

@@ -43,6 +43,6 @@ class TiledUNet(nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, x: Tensor, time: Tensor, features: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, conditions: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """As `UNet.forward`: x (B, C, D, h, w) -> (B, C, D, h, w) float32."""
-        return untile(self.unet(tile(x), time, features, keep), *x.shape[2:])
+        return untile(self.unet(tile(x), time, conditions, keep), *x.shape[2:])

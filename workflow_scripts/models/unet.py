@@ -78,9 +78,9 @@ class UNet(nn.Module):
     blocks_per_level : int
         Residual blocks on each level of the way down, and one more on the way up. The paper: 2.
     embedding_dim : int
-        Width of the embedding of time and features.
-    n_features : int
-        Number of tumour features; 0 for an unconditional network.
+        Width of the embedding of time and conditions.
+    n_conditions : int
+        Number of tumour conditions; 0 for an unconditional network.
     attention_levels : sequence of int
         Levels, 1 (finest) to L, each block of which is followed by self-attention, down and up. The paper: none.
     middle_attention : bool
@@ -104,14 +104,14 @@ class UNet(nn.Module):
         dims: int = 3,
         blocks_per_level: int = 2,
         embedding_dim: int = 256,
-        n_features: int = 0,
+        n_conditions: int = 0,
         attention_levels: Sequence[int] = (),
         middle_attention: bool = False,
         checkpointing: bool = False,
     ):
         super().__init__()
         conv, (c0, *levels), e = CONV[dims], channels, embedding_dim
-        self.n_features, self.embedding_dim, self.checkpointing = n_features, e, checkpointing
+        self.n_conditions, self.embedding_dim, self.checkpointing = n_conditions, e, checkpointing
         unknown = sorted(set(attention_levels) - set(range(1, len(levels) + 1)))
         if unknown:
             raise UserError(f"denoiser: attention_levels holds {unknown[0]}, but there are levels 1 to {len(levels)}")
@@ -120,9 +120,9 @@ class UNet(nn.Module):
             return _Block(c_in, c_out, e, dims, level + 1 in attention_levels)
 
         self.time = nn.Sequential(nn.Linear(e, e), nn.SiLU(), nn.Linear(e, e))
-        if n_features:
-            self.features = nn.Sequential(nn.Linear(n_features, e), nn.SiLU(), nn.Linear(e, e))
-            self.null_token = nn.Parameter(torch.randn(e) * 0.02)  # stands for "no features asked for"
+        if n_conditions:
+            self.features = nn.Sequential(nn.Linear(n_conditions, e), nn.SiLU(), nn.Linear(e, e))
+            self.null_token = nn.Parameter(torch.randn(e) * 0.02)  # stands for "no conditions asked for"
 
         self.stem = conv(in_channels, c0, 3, padding=1)
         skips, width = [c0], c0
@@ -150,15 +150,15 @@ class UNet(nn.Module):
             self.up.append(stage)
         self.norm, self.head = group_norm(width), zeroed(conv(width, out_channels, 1))
 
-    def embed(self, time: Tensor, features: Tensor | None, keep: Tensor | None) -> Tensor:
-        """Embedding (B, embedding_dim) of the time step and of the features, or of the null token in their place."""
+    def embed(self, time: Tensor, conditions: Tensor | None, keep: Tensor | None) -> Tensor:
+        """Embedding (B, embedding_dim) of the time step and of the conditions, or of the null token in their place."""
         embedding = self.time(sinusoid(time, self.embedding_dim))
-        if not self.n_features:
+        if not self.n_conditions:
             return embedding
         null = self.null_token.expand(time.shape[0], -1)
-        if features is None:
+        if conditions is None:
             return embedding + null
-        wanted = self.features(features)
+        wanted = self.features(conditions)
         return embedding + (wanted if keep is None else torch.where(keep[:, None], wanted, null))
 
     def _run(self, block: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
@@ -166,16 +166,16 @@ class UNet(nn.Module):
             return checkpoint(block, h, embedding, use_reentrant=False)
         return block(h, embedding)
 
-    def forward(self, x: Tensor, time: Tensor, features: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, conditions: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Denoise.
 
         x : (B, in_channels, *size) noisy latent
         time : (B,) time step, 0 (clean) to T - 1 (noise)
-        features : (B, n_features) normalised tumour features; None: the null token for every sample
-        keep : (B,) booleans; where false the null token replaces the features. None: keep all
+        conditions : (B, n_conditions) normalised tumour conditions; None: the null token for every sample
+        keep : (B,) booleans; where false the null token replaces the conditions. None: keep all
         returns (B, out_channels, *size) float32
         """
-        embedding = self.embed(time, features, keep)
+        embedding = self.embed(time, conditions, keep)
         h = self.stem(x)  # (B, c0, *size)
         skips = [h]
         for stage in self.down:

@@ -20,7 +20,7 @@ def compute_table(
     shipped: Mapping[str, dict],
     channels: tuple[int, int],
     size: Sequence[int],
-    n_features: int,
+    n_conditions: int,
     measured: pd.DataFrame,
 ) -> pd.DataFrame:
     """One row a number: `COMPUTE_COLUMNS`; `published` is the paper's own figure, where it prints one.
@@ -31,12 +31,12 @@ def compute_table(
     shipped : systems of config/systems/ as shipped, whose ``published`` settings are counted
     channels : (modalities, regions) of the run
     size : [D, H, W] of the run
-    n_features : tumour features that condition the run's networks
+    n_conditions : tumour conditions of the run's networks
     measured : rows of measure_cost
     """
     rows = []
     for name, system in systems.items():
-        cost = system_cost(system, *channels, size, n_features)
+        cost = system_cost(system, *channels, size, n_conditions)
         values = [(part, "parameters", cost[f"{part}_parameters"] / 1e6, "M") for part in _PARTS]
         values += [(part, "operations", cost[f"{part}_flop"] / 1e9, "GFLOP") for part in _STAGES]
         values.append(("call", "calls for a volume", cost["calls"], ""))

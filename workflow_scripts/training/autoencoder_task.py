@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import torch_generator
+from ..base.seeds import torch_rng
 from .losses import ReconstructionLoss, least_squares_discriminator, least_squares_generator
 from .patch_data import PatchData
 from .settings import TrainSettings, check_keys
@@ -58,7 +58,7 @@ class AutoencoderTask:
         batch = self._data.draw(step, self._batch_size)
         size = [edge // self._reduction for edge in batch["x"].shape[2:]]
         shape = (self._batch_size, self._latent_channels, *size)
-        return batch | {"noise": torch.randn(shape, generator=torch_generator(self._seed, "posterior", step))}
+        return batch | {"noise": torch.randn(shape, generator=torch_rng(self._seed, "posterior", step))}
 
     def loss(
         self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int

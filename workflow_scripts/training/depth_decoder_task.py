@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from ..base.seeds import torch_generator
+from ..base.seeds import torch_rng
 from ..models.depth_decoder import DepthDecoder
 from .losses import ReconstructionLoss
 from .settings import TrainSettings, check_keys
@@ -67,9 +67,9 @@ class DepthDecoderTask:
     def batch(self, step: int) -> dict[str, Tensor]:
         """x (B, M+R, S, H, W); noisy z (B, e, S + 2 halo, h, w); position (B, S + 2 halo)."""
         batch = self._data.draw(step, self._batch_size)
-        generator = torch_generator(self._seed, "latent jitter", step)
-        share = (2.0 * torch.rand((self._batch_size, 1, 1, 1, 1), generator=generator) - 1.0).clamp(min=0.0)
-        noise = torch.randn(batch["z"].shape, generator=generator)
+        rng = torch_rng(self._seed, "latent jitter", step)
+        share = (2.0 * torch.rand((self._batch_size, 1, 1, 1, 1), generator=rng) - 1.0).clamp(min=0.0)
+        noise = torch.randn(batch["z"].shape, generator=rng)
         return batch | {"z": batch["z"] + share * self._noise * noise}
 
     def loss(
