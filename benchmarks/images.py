@@ -32,9 +32,9 @@ from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, groups
 from workflow_scripts.evaluation.image_features import PLANES, case_features, fitting_slice_size
 from workflow_scripts.evaluation.image_metrics import Settings, distances
-from workflow_scripts.evaluation.memorisation import Reference
-from workflow_scripts.evaluation.volume_likeness import blocks_of, coarse_image, coarse_mask
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim
+from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
+from workflow_scripts.memorisation.reference import Reference
 from workflow_scripts.models.image_networks import load_image_network
 from workflow_scripts.training.devices import default_device, describe, use_threads
 

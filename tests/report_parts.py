@@ -18,6 +18,7 @@ from workflow_scripts.base.schema import CONFIG, read_yaml
 from workflow_scripts.base.systems import load_systems
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.tumours import CONDITIONS
+from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
 from workflow_scripts.reporting.decoder_table import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.decoder_table import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
@@ -25,7 +26,7 @@ from workflow_scripts.reporting.pair_figure import Pair, nearest_pairs
 from workflow_scripts.reporting.run_cost import JOB_COLUMNS, cost_table
 from workflow_scripts.reporting.style import save_figure
 from workflow_scripts.reporting.sweep_figure import ROWS, SweepCell, control_sweep
-from workflow_scripts.reporting.tables import NOT_MEASURED, to_csv
+from workflow_scripts.reporting.tables import to_csv
 
 SYSTEM = "slice_ldm"
 N_REAL = 20

@@ -8,9 +8,9 @@ from study_files import CONTROLS, MIXES, make_table, row_of, study
 
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.evaluation.significance import detectable_difference
+from workflow_scripts.evaluation.statistics.comparison import detectable
+from workflow_scripts.evaluation.statistics.significance import detectable_difference
 from workflow_scripts.reporting.answer import answer
-from workflow_scripts.reporting.comparison import detectable
 from workflow_scripts.reporting.tables import read_ratio_table
 
 METRICS = {"dice": "", "hd95": "_mm", "lesion_dice": "", "lesion_hd95": "_mm"}

@@ -18,7 +18,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.memorisation import CopyGate, is_copy_reason, load_reference
+from workflow_scripts.memorisation.copy_gate import CopyGate, is_copy_reason
+from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.training.model_files import load_model
 
 OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}

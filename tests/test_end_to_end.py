@@ -18,7 +18,8 @@ from workflow import ROOT, copy_project, planned, snakemake
 
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.evaluation.memorisation import compare_within, is_copy_reason, load_reference, save_reference
+from workflow_scripts.memorisation.copy_gate import is_copy_reason
+from workflow_scripts.memorisation.reference import compare_within, load_reference, save_reference
 from workflow_scripts.reporting.run_cost import stage_of
 from workflow_scripts.reporting.tables import read_mixed_csv
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance, left_out_distances, merged
-from workflow_scripts.evaluation.jackknife import GROUPS, case_groups, normal_interval, standard_error
+from workflow_scripts.evaluation.statistics.jackknife import GROUPS, case_groups, normal_interval, standard_error
 
 
 def left_out(values, statistic=np.mean):

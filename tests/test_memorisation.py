@@ -14,7 +14,7 @@ from workflow_scripts import demo_cohort, figure_memorisation, make_memorisation
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.memorisation import limits_of, load_reference, nearest
+from workflow_scripts.memorisation.reference import limits_of, load_reference, nearest
 
 TRAIN = 8
 

@@ -7,13 +7,18 @@ import pytest
 from scipy import stats
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.evaluation.significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
-from workflow_scripts.evaluation.statistics import (
+from workflow_scripts.evaluation.statistics.bootstrap import (
     best_coverage,
     bootstrap_interval,
     paired_differences,
     patient_means,
     summarise,
+)
+from workflow_scripts.evaluation.statistics.significance import (
+    detectable_difference,
+    holm,
+    smallest_wilcoxon_p,
+    wilcoxon_p,
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.evaluation.two_sample import energy_distance, energy_test, kolmogorov_smirnov
+from workflow_scripts.evaluation.statistics.two_sample import energy_distance, energy_test, kolmogorov_smirnov
 
 
 def samples(seed, n=12, m=9, features=3, shift=0.0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.evaluation.volume_likeness import (
+from workflow_scripts.memorisation.likeness import (
     Pose,
     blocks_of,
     coarse_image,

@@ -28,8 +28,9 @@ from workflow_scripts.evaluation.audit import (
     read_features,
     summary_rows,
 )
-from workflow_scripts.evaluation.memorisation import is_copy_reason, load_reference
 from workflow_scripts.evaluation.memorisation_control import decoded_training_cases
+from workflow_scripts.memorisation.copy_gate import is_copy_reason
+from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.training.devices import use_threads
 
 

@@ -19,7 +19,7 @@ from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.evaluation.audit import FeatureReader, audit_row, feature_settings
-from workflow_scripts.evaluation.memorisation import load_reference
+from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.training.devices import use_threads
 
 

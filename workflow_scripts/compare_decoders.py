@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
     from workflow_scripts.evaluation.feature_files import FeatureFiles
-    from workflow_scripts.evaluation.jackknife import GROUPS
+    from workflow_scripts.evaluation.statistics.jackknife import GROUPS
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.settings import take_count
 

@@ -25,7 +25,7 @@ from workflow_scripts.evaluation.case_features import check_same_settings, slice
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
 from workflow_scripts.evaluation.image_metrics import COLUMNS, METRICS, Settings, distances, diversity, through_plane
-from workflow_scripts.evaluation.jackknife import GROUPS
+from workflow_scripts.evaluation.statistics.jackknife import GROUPS
 
 DEFAULTS = {
     "neighbours": 5,

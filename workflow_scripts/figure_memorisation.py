@@ -16,7 +16,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.volume_likeness import Pose, moved
+from workflow_scripts.memorisation.likeness import Pose, moved
 from workflow_scripts.reporting.case_figure import PicturedCase
 from workflow_scripts.reporting.pair_figure import Pair, nearest_pairs
 from workflow_scripts.reporting.style import save_figure

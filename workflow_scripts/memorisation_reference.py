@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.base.progress import track
     from workflow_scripts.cohort.dataset import read_splits, train_ids
     from workflow_scripts.cohort.volumes import VolumeStore
-    from workflow_scripts.evaluation.memorisation import Reference, compare_within, save_reference
-    from workflow_scripts.evaluation.volume_likeness import blocks_of, coarse_image, coarse_mask
+    from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
+    from workflow_scripts.memorisation.reference import Reference, compare_within, save_reference
 
     settings = {"resolution_mm": 4.0, "max_shift_mm": 8.0} | args.config
     known = set(read_tsv(args.cases).case_id)

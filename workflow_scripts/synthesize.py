@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.requests import read_requests
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import Case, grid_affine, load_generator, synthesise
-    from workflow_scripts.evaluation.memorisation import CopyGate, load_reference
+    from workflow_scripts.memorisation.copy_gate import CopyGate
+    from workflow_scripts.memorisation.reference import load_reference
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
 
     use_threads(args.threads)
@@ -174,7 +175,7 @@ def _check_enough(made: int, refusals: list, max_redraws: int, rejected: Path) -
 
 def _kind_of(reason: str) -> str:
     """A reason without its numbers, to count by."""
-    from workflow_scripts.evaluation.memorisation import COPY_REASON
+    from workflow_scripts.memorisation.copy_gate import COPY_REASON
 
     kinds = {
         "the tumour is empty": "empty tumour",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from .statistics import expanded_tail
+from .statistics.bootstrap import expanded_tail
 
 CENTRE_DISTANCE = "centroid_distance_mm"
 """Added to the features: how far the tumour's centre lies from the requested one."""

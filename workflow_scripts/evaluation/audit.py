@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..base.errors import UserError
+from ..memorisation.likeness import coarse_mask
+from ..memorisation.reference import Limits, Reference, limits_of, nearest
 from ..models.feature_network import load_feature_network
 from ..training.devices import default_device
 from .image_features import check_planes, fitting_slice_size
-from .memorisation import Limits, Reference, limits_of, nearest
 from .volume_features import volume_features
-from .volume_likeness import coarse_mask
 
 FEATURE_SETTINGS = {
     "batch_size": 32,

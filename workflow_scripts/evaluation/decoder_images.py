@@ -8,7 +8,7 @@ import numpy as np
 
 from .feature_sets import CaseSet, gather, merge_parts
 from .frechet import GaussianStatistics, frechet_distance, left_out_distances, merged
-from .jackknife import standard_error
+from .statistics.jackknife import standard_error
 
 COLUMNS = ("plane", "decoder", "value", "standard_error", "n_cases", "n_samples", "n_reference_samples")
 COMPARED = ("slice", "depth", "floor")

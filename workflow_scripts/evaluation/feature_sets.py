@@ -21,7 +21,7 @@ from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from .feature_files import FeatureFiles
 from .frechet import GaussianStatistics
-from .jackknife import GROUPS, case_groups
+from .statistics.jackknife import GROUPS, case_groups
 
 SETS = ("reference", "floor", "synthetic")
 

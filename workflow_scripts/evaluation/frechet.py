@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg.lapack import dpstrf
 
 from ..base.errors import UserError
-from .jackknife import FEWEST
+from .statistics.jackknife import FEWEST
 
 
 class GaussianStatistics:

@@ -21,7 +21,6 @@ import pandas as pd
 from ..base.seeds import numpy_rng
 from .feature_sets import SETS, Group
 from .frechet import frechet_distance, left_out_distances, merged
-from .jackknife import normal_interval, standard_error
 from .kernel_distances import (
     gaussian_kernel,
     median_distance,
@@ -31,7 +30,8 @@ from .kernel_distances import (
     squared_mmd,
 )
 from .manifolds import manifold_interval, manifold_scores
-from .statistics import bootstrap_interval
+from .statistics.bootstrap import bootstrap_interval
+from .statistics.jackknife import normal_interval, standard_error
 
 COLUMNS = ("metric", "plane", "modality", "comparison", "value", "lower", "upper", "n_cases", "n_slices",
            "n_reference_cases", "n_reference_slices", "n_samples", "note")  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .statistics import expanded_tail
+from .statistics.bootstrap import expanded_tail
 
 
 def squared_distances(gram: np.ndarray) -> np.ndarray:

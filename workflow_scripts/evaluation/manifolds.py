@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .statistics import bootstrap_interval
+from .statistics.bootstrap import bootstrap_interval
+from .statistics.shares import share_interval
 
 SHARES = ("precision", "recall", "coverage")  # means of yes and no; density is a mean of counts
 
@@ -59,13 +60,10 @@ def manifold_interval(
     Wilson's for shares, which is no point where all cases agree; a bootstrap over cases for density. None with fewer than
     two cases, and for a density that is the same in all of them.
     """
-    from scipy.stats import binomtest
-
     if metric not in SHARES:
         if not np.ptp(scores):
             return None
         return bootstrap_interval(scores[:, None], np.arange(len(scores)), samples, confidence, rng)
     if len(scores) < 2:
         return None
-    found = binomtest(int(scores.sum()), len(scores)).proportion_ci(confidence, method="wilson")
-    return float(found.low), float(found.high)
+    return share_interval(int(scores.sum()), len(scores), confidence, method="wilson")

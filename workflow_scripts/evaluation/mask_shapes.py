@@ -11,8 +11,8 @@ import pandas as pd
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from ..cohort.tumours import pieces_of
-from .significance import holm
-from .two_sample import energy_test, kolmogorov_smirnov
+from .statistics.significance import holm
+from .statistics.two_sample import energy_test, kolmogorov_smirnov
 
 VALIDITY = ("empty", "pieces", "largest_piece_fraction", "outside_brain_fraction", "unnested_fraction")
 ALL_FEATURES = "all features"

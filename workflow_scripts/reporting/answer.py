@@ -6,23 +6,8 @@ import pandas as pd
 
 from ..base.arms import OVERSAMPLED
 from ..evaluation.arms import Arm
-from ..evaluation.significance import smallest_wilcoxon_p
-from ..evaluation.statistics import best_coverage
+from ..evaluation.statistics.verdict import verdict_of
 from .tables import REGION_NAMES, arm_of, number
-
-
-def _verdict(row: pd.Series) -> str:
-    """What interval and corrected test of a difference say; a key of `_WORDS`."""
-    if isinstance(row.dice_difference_low, str):
-        return "unmeasured"
-    n, alpha = int(row.n_patients), 1 - float(row.confidence)
-    if best_coverage(n) < 1 - alpha or smallest_wilcoxon_p(n) * int(row.holm_tests) >= alpha:
-        return "too few"
-    if row.dice_difference_low <= 0 <= row.dice_difference_high:
-        return "unclear"
-    if row.dice_wilcoxon_p_holm >= alpha:
-        return "unconfirmed"
-    return "helped" if row.dice_difference_low > 0 else "harmed"
 
 
 def _interval(row: pd.Series) -> str:
@@ -44,7 +29,7 @@ _WORDS = {
 
 def _detectable(row: pd.Series) -> str:
     """Where nothing was shown: what could have been."""
-    verdict = _verdict(row)
+    verdict = verdict_of(row)
     if verdict == "too few":
         return " No gain, however large, could have been shown."
     if verdict not in ("unclear", "unconfirmed"):
@@ -97,7 +82,7 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
         sentences.append(
             f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
             f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
-            + _WORDS[_verdict(row)]
+            + _WORDS[verdict_of(row)]
             + _detectable(row)
             + (" The ratio was picked on these same cases, which flatters it." if len(mixes) > 1 else "")
         )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..evaluation.agreement import ALL, CENTRE_DISTANCE, INSIDE
 from ..evaluation.mask_shapes import ALL_FEATURES, KS
-from ..evaluation.statistics import best_coverage
+from ..evaluation.statistics.bootstrap import best_coverage
 from .tables import number
 
 UNDEFINED = "not defined"

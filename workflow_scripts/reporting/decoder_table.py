@@ -9,9 +9,10 @@ import pandas as pd
 
 from ..base.seeds import numpy_rng
 from ..cohort.layouts import patient_of
-from ..evaluation.jackknife import FEWEST, normal_interval
-from ..evaluation.statistics import bootstrap_interval
-from .tables import NOT_MEASURED, number
+from ..evaluation.statistics.bootstrap import bootstrap_interval
+from ..evaluation.statistics.jackknife import FEWEST, normal_interval
+from ..evaluation.statistics.ratio_table import NOT_MEASURED
+from .tables import number
 
 COLUMNS = ("n_real", "part", "of", "decoder", "quantity", "unit", "value", "lower", "upper", "n_cases", "n_samples")
 RECONSTRUCTION, SYNTHETIC, COST = "validation cases", "synthetic cases", "cost of a volume"

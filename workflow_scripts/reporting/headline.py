@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .answer import _interval, _verdict
+from ..evaluation.statistics.verdict import verdict_of
+from .answer import _interval
 from .tables import REGION_NAMES, arm_of, number
 
 _WORDS = {
@@ -55,7 +56,7 @@ def headline(table: pd.DataFrame) -> list[str]:
     lead += " at each number of patients" * (len(best) > 1)
     sentences.append(f"{lead} changed that by {changes}.")
 
-    verdicts = {n_real: _verdict(row) for n_real, (_, row) in best.items()}
+    verdicts = {n_real: verdict_of(row) for n_real, (_, row) in best.items()}
     if len(set(verdicts.values())) == 1:
         shown = _WORDS[next(iter(verdicts.values()))]
     else:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..base.errors import UserError
-from ..evaluation.jackknife import FEWEST
-from .tables import NOT_MEASURED, number
+from ..evaluation.statistics.jackknife import FEWEST
+from ..evaluation.statistics.ratio_table import NOT_MEASURED
+from .tables import number
 
 # metric -> (name, what is better, digits)
 SHOWN = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..base.errors import UserError
-from ..evaluation.conformal import share_interval
+from ..evaluation.statistics.shares import share_interval
 from .tables import number
 
 TITLE = "Memorisation"

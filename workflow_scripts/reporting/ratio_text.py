@@ -7,10 +7,11 @@ import pandas as pd
 from ..base.arms import OVERSAMPLED, REAL_ONLY
 from ..evaluation.lesions import LESION_CONVENTION
 from ..evaluation.segmentation_scores import EMPTY_CONVENTION
-from ..evaluation.significance import smallest_wilcoxon_p
-from ..evaluation.statistics import best_coverage
-from .comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
-from .tables import NOT_MEASURED, REGION_NAMES, SIMULATED, hd_stem, number
+from ..evaluation.statistics.bootstrap import best_coverage
+from ..evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
+from ..evaluation.statistics.ratio_table import NOT_MEASURED
+from ..evaluation.statistics.significance import smallest_wilcoxon_p
+from .tables import REGION_NAMES, SIMULATED, hd_stem, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..base.errors import UserError
-from .tables import NOT_MEASURED
+from ..evaluation.statistics.ratio_table import NOT_MEASURED
 from .text_tables import markdown_table
 
 JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ..base.arms import REAL_ONLY
 from ..evaluation.compute import published_cost, system_cost
-from .tables import NOT_MEASURED, REGION_NAMES, SIMULATED, number
+from ..evaluation.statistics.ratio_table import NOT_MEASURED
+from .tables import REGION_NAMES, SIMULATED, number
 from .text_tables import LATEX_HEAD, latex_table, markdown_table
 
 RUN, PAPER = "this run", "the paper's"

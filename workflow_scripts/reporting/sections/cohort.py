@@ -6,8 +6,8 @@ import pandas as pd
 
 from ...base.files import read_tsv
 from ...cohort.dataset import read_splits
+from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ..blocks import Details, Heading, Notes, Run, Section, Table, Text
-from ..tables import NOT_MEASURED
 
 _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
 

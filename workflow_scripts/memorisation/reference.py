@@ -1,4 +1,4 @@
-"""Is a synthetic case a copy of a training case? The training set to compare with, what near means, and the gate.
+"""Is a case a copy of a training case? The training set to compare with, and what near means.
 
 A case is a copy where its nearest training case stands out from the other training patients by more than a real case's
 does (margin). How near it is (similarity) cannot tell: a blurred average brain correlates with every brain better than
@@ -20,10 +20,9 @@ import numpy as np
 from ..base.errors import UserError
 from ..base.files import atomic, read_json, sha256_file, write_json
 from .conformal import Threshold, conformal_threshold
-from .volume_likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
+from .likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
 
 LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
-COPY_REASON = "a copy of training case"  # how the gate's sentence begins
 ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"
 
 
@@ -93,7 +92,7 @@ class Reference:
     ----------
     case_ids, patient_ids : of the n training cases
     images : float32 (n, M, d, h, w), masks : float32 (n, 1, d, h, w)
-        See `volume_likeness.coarse_image` and `coarse_mask`.
+        See `likeness.coarse_image` and `coarse_mask`.
     description : dict
         modalities, size [D, H, W] and spacing_mm of the volumes, blocks and sigma of the coarse grid, max_shift_mm, and ``real``: a row a training
         case, {nearest_train_id, similarity, margin} to the training cases of the other patients.
@@ -185,38 +184,3 @@ def load_reference(folder: str | os.PathLike) -> Reference:
     except SafetensorError as error:
         raise UserError(f"{folder / ARRAYS} is damaged ({error}): make it again") from None
     return Reference(description.pop("case_ids"), description.pop("patient_ids"), **arrays, description=description)
-
-
-def is_copy_reason(reason: str) -> bool:
-    """Whether a draw was refused as a copy of a training case: `reason` as in rejected.tsv."""
-    return COPY_REASON in reason
-
-
-class CopyGate:
-    """Says of a finished case whether it is a copy of a training case, by thresholds of the training cases alone.
-
-    Raises UserError if the reference is not the training set of the model whose `contract` is given.
-    """
-
-    def __init__(self, reference: Reference, false_positive_rate: float, contract: dict):
-        own, grid = set(contract["training_case_ids"]), contract["grid"]
-        if own != set(reference.case_ids):
-            raise UserError(
-                f"the model {contract['name']} was trained on {len(own)} cases that are not the {len(reference.case_ids)} "
-                "of the memorisation reference: give the reference of the same train subset"
-            )
-        expected = (contract["modalities"], list(grid["size"]), list(grid["spacing_mm"]))
-        if expected != tuple(reference.description[key] for key in ("modalities", "size", "spacing_mm")):
-            raise UserError(f"the model {contract['name']} and the memorisation reference differ in modalities or grid")
-        self.reference, self.limits = reference, reference.own_limits(false_positive_rate)
-
-    def __call__(self, image: np.ndarray) -> list[str]:
-        """Reasons to refuse a case, none or one: image (M, D, H, W) in [-1, 1], background exactly -1."""
-        found, _ = self.reference.nearest_image(self.reference.coarse_image(image))
-        if not self.limits.exceeded(found.margin):
-            return []
-        return [
-            f"{COPY_REASON} {self.reference.case_ids[found.index]}: similarity {found.similarity:.3f}, which stands out "
-            f"from the other patients by a margin of {found.margin:.3f}; among training patients it is at most "
-            f"{self.limits.margin.value:.3f} (false_positive_rate)"
-        ]

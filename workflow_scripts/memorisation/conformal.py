@@ -1,4 +1,4 @@
-"""How far real cases go, and what a few of them can tell: thresholds from a handful of scores, and shares with intervals."""
+"""How far real cases go, and what a few of them can tell: thresholds from a handful of scores."""
 
 from __future__ import annotations
 
@@ -32,11 +32,3 @@ def conformal_threshold(scores: Sequence[float], false_positive_rate: float) -> 
     rank = max(1, int(false_positive_rate * (len(ordered) + 1) + 1e-9))
     rank = min(rank, len(ordered))
     return Threshold(float(ordered[rank - 1]), len(ordered), rank / (len(ordered) + 1))
-
-
-def share_interval(count: int, total: int, confidence: float) -> tuple[float, float]:
-    """Interval of the share behind `count` of `total`, exact for the binomial (Clopper and Pearson 1934)."""
-    from scipy.stats import binomtest
-
-    found = binomtest(count, total).proportion_ci(confidence, method="exact")
-    return float(found.low), float(found.high)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..base.arms import REAL_ONLY
-from ..base.seeds import numpy_rng
-from ..evaluation.arms import Arm, distance_column, patients_of, score_array
-from ..evaluation.significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
-from ..evaluation.statistics import bootstrap_interval, paired_differences, patient_means
+from ...base.arms import REAL_ONLY
+from ...base.seeds import numpy_rng
+from ..arms import Arm, distance_column, patients_of, score_array
+from .bootstrap import bootstrap_interval, paired_differences, patient_means
+from .significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
 
 REFERENCE = "reference"  # what a difference to real only is in the real-only row itself
 NONE_DETECTABLE = "none"  # no difference, however large, could be significant

@@ -1,0 +1,1 @@
+"""Intervals, tests and spreads over patients, cases and seeds."""
