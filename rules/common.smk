@@ -212,7 +212,7 @@ def copy_gate_options(wildcards, input):
     return f"--refuse-copies {shlex.quote(str(Path(input.copies[0]).parent))} --false-positive-rate {rate}"
 
 
-AUDIT_IMAGES = {key: config["evaluation"]["images"][key] for key in ("batch_size", "planes", "min_brain_fraction")}
+AUDIT_IMAGES = {key: config["evaluation"]["images"][key] for key in ("batch_size", "planes", "min_foreground_fraction")}
 
 
 def audit_block(wildcards):

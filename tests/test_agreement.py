@@ -94,7 +94,7 @@ def test_what_is_not_defined_is_none_and_never_a_number():
 def test_units_are_those_of_the_names():
     units = {feature: unit_of(feature) for feature in (*CONDITIONS, CENTRE_DISTANCE)}
     assert units["volume_ml"] == "ml" and units["surface_mm2"] == "mm2" and units["centroid_z_mm"] == "mm"
-    assert units["sphericity"] == units["et_fraction"] == "fraction" and units[CENTRE_DISTANCE] == "mm"
+    assert units["sphericity"] == units["enhancing_tumor_fraction"] == "fraction" and units[CENTRE_DISTANCE] == "mm"
 
 
 def test_a_summary_has_a_row_a_feature_for_all_requests_and_for_those_in_range():

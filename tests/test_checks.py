@@ -232,7 +232,7 @@ TABLE = [  # what is broken, the file to be named, part of the message, settings
     (label_not_a_number, "seg", "values that are no labels, such as nan", {}),
     (empty_mask, "seg", "the mask is empty: no tumour in it", {}),
     (cavity_only, "seg", "no tumour in it (only resection cavity)", {}),
-    (mask_of_another, "seg", "of the tumour lies outside the brain", {}),
+    (mask_of_another, "seg", "of the tumour lies outside the foreground", {}),
     (one_voxel, "seg", "the tumour of 0.288 ml vanishes on the grid", COARSE),
 ]
 

@@ -110,7 +110,7 @@ def test_a_half_empty_modality_is_noted(tmp_path, make_case):
     paths = make_case(tmp_path / "data", GOOD)
     rewrite(paths["t2f"], lambda data: np.where(np.indices(data.shape)[2] > 7, data, 0).astype(np.int16))
     (row,) = read_tsv(prepare(tmp_path / "data", tmp_path / "out") / "cases.tsv").itertuples()
-    assert "t2f is zero in 50% of the brain" in row.note
+    assert "t2f is zero in 50% of the foreground" in row.note
 
 
 def test_spaces_quotes_and_other_scripts_in_paths(tmp_path, make_case):

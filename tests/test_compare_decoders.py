@@ -13,7 +13,7 @@ from workflow_scripts import attach_depth_decoder, compare_decoders, extract_ima
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 
-IMAGES = {"planes": ["axial", "coronal"], "min_brain_fraction": 0.05}
+IMAGES = {"planes": ["axial", "coronal"], "min_foreground_fraction": 0.05}
 SAMPLING = {key: value for key, value in SYNTHESIS.items() if key == "precision"}
 TRAIN = 3
 
@@ -81,7 +81,7 @@ def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_pa
     copies = [np.asarray(store.image(case_id), dtype=np.float32) for case_id in ids]
     decoded = iter([copy for copy in copies for _ in ("slice", "depth")])
     monkeypatch.setattr(synthesis, "decode", lambda *_: ((image := next(decoded)), np.zeros(image.shape[1:], np.uint8)))
-    monkeypatch.setattr("workflow_scripts.diffusion.gate.brain_mask", lambda image: (image > -1).any(axis=0))
+    monkeypatch.setattr("workflow_scripts.diffusion.gate.foreground_mask", lambda image: (image > -1).any(axis=0))
     _, fid = compare(study, tmp_path, volumes=3)
     for _, own in fid.groupby("plane"):
         found = own.set_index("decoder").value
@@ -91,7 +91,7 @@ def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_pa
 
 def test_a_volume_without_brain_is_left_out_and_none_left_is_an_empty_table(study, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "workflow_scripts.diffusion.gate.brain_mask", lambda image: np.zeros(image.shape[1:], dtype=bool)
+        "workflow_scripts.diffusion.gate.foreground_mask", lambda image: np.zeros(image.shape[1:], dtype=bool)
     )
     _, fid = compare(study, tmp_path, volumes=2)
     assert fid.empty and "standard_error" in fid.columns
@@ -99,7 +99,7 @@ def test_a_volume_without_brain_is_left_out_and_none_left_is_an_empty_table(stud
 
 def test_real_features_by_other_settings_are_refused(study, tmp_path):
     with pytest.raises(UserError, match="features differ in settings_digest"):
-        compare(study, tmp_path, min_brain_fraction=0.3)
+        compare(study, tmp_path, min_foreground_fraction=0.3)
     with pytest.raises(UserError, match=r"evaluation.decoders: `volumes: 0`"):
         compare(study, tmp_path, volumes=0)
 

@@ -7,7 +7,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.diffusion.conditions import ConditionTable, draw_conditions
 
-NAMES = ("volume_ml", "box_width_mm", "centroid_x_mm", "tc_fraction", "et_fraction")
+NAMES = ("volume_ml", "box_width_mm", "centroid_x_mm", "tumor_core_fraction", "enhancing_tumor_fraction")
 
 
 def table(count=40, seed=0):
@@ -109,7 +109,8 @@ def test_a_request_far_outside_is_kept_while_the_rest_stays_inside():
 
 
 @pytest.mark.parametrize(
-    ("request_", "column", "value"), [({"et_fraction": 0.8}, 3, 0.8), ({"tc_fraction": 0.2}, 4, 0.2)]
+    ("request_", "column", "value"),
+    [({"enhancing_tumor_fraction": 0.8}, 3, 0.8), ({"tumor_core_fraction": 0.2}, 4, 0.2)],
 )
 def test_a_requested_fraction_stays_and_the_other_gives_way(request_, column, value):
     drawn = draws(table(), 100, requested=request_)

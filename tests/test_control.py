@@ -83,7 +83,7 @@ def test_masks_that_the_gate_would_refuse_stay_in(model, held_out, tmp_path):
     """One sampling step makes poor masks; whatever they are, each request has its row."""
     table = control(model, held_out, tmp_path / "control.tsv", sampler={"steps": 1})
     assert len(table) == 12
-    poor = (table["empty"] == 1) | (table["pieces"] > 1) | (table["outside_brain_fraction"] > 0.05)
+    poor = (table["empty"] == 1) | (table["pieces"] > 1) | (table["outside_foreground_fraction"] > 0.05)
     assert poor.any()
 
 
@@ -132,10 +132,10 @@ def test_validity_of_a_mask_by_hand():
     brain = np.zeros((8, 8, 8), bool)
     brain[:4] = True
     found = validity(levels, brain)
-    assert found == {"empty": 0, "pieces": 2, "largest_piece_fraction": 0.9, "outside_brain_fraction": 0.1,
+    assert found == {"empty": 0, "pieces": 2, "largest_piece_fraction": 0.9, "outside_foreground_fraction": 0.1,
                      "unnested_fraction": 0}  # fmt: skip
     nothing = validity(np.zeros_like(levels), brain)
-    assert nothing["empty"] == 1 and nothing["pieces"] == 0 and np.isnan(nothing["outside_brain_fraction"])
+    assert nothing["empty"] == 1 and nothing["pieces"] == 0 and np.isnan(nothing["outside_foreground_fraction"])
 
 
 def test_voxels_that_break_the_nesting_are_counted():
@@ -167,7 +167,7 @@ def test_a_growing_tumour_keeps_its_form():
     np.testing.assert_allclose(np.ptp(column(requests, "surface_mm2") ** 3 / volume**2), 0, atol=1e-6)
     box = np.prod([column(requests, f"box_{side}_mm") for side in ("width", "height", "depth")], axis=0)
     np.testing.assert_allclose(box / volume, (box / volume)[0])
-    for name in ("sphericity", "centroid_x_mm", "tc_fraction"):
+    for name in ("sphericity", "centroid_x_mm", "tumor_core_fraction"):
         assert np.ptp(column(requests, name)) == 0
 
 

@@ -22,8 +22,8 @@ from workflow_scripts.memorisation.copy_gate import CopyGate, is_copy_reason
 from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.training.model_files import load_model
 
-OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}
-OPEN_GATE |= {"feature_tolerance": 1000, "brain_tolerance": 1000}
+OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
+OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")

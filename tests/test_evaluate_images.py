@@ -108,7 +108,7 @@ def test_copies_of_the_training_cases_reach_the_floor_and_blurred_cases_do_not(c
 
 
 def test_every_plane_and_modality_says_its_n(cohort, tmp_path):
-    table = evaluate(cohort, tmp_path, "blurred", planes=["axial", "coronal"], min_brain_fraction=0.2)
+    table = evaluate(cohort, tmp_path, "blurred", planes=["axial", "coronal"], min_foreground_fraction=0.2)
     distances = table[table.metric.isin(DISTANCES)]
     assert list(distances.plane.unique()) == ["axial", "coronal", "joint"]
     names = ["t1n", "t1c", "t2w", "t2f"]
@@ -183,7 +183,7 @@ def test_three_cases_a_side_have_an_interval_and_it_is_that_of_the_slices(cohort
 
 
 def test_the_same_bytes_again_whatever_was_kept_and_about_the_same_whatever_the_batch(cohort, tmp_path):
-    settings = {"planes": ["axial"], "min_brain_fraction": 0.3}
+    settings = {"planes": ["axial"], "min_foreground_fraction": 0.3}
     first = evaluate(cohort, tmp_path / "a", "blurred", **settings)
     evaluate(cohort, tmp_path / "b", "blurred", **settings)
     before = (tmp_path / "a/images.tsv").read_bytes()
@@ -208,7 +208,7 @@ def test_real_features_are_computed_once_and_a_changed_image_again(cohort, tmp_p
     store.save(case_id, np.array(store.image(case_id)) * np.float16(0.999), store.levels(case_id), store.meta(case_id))
     extract(copy, tmp_path, planes=["axial"])
     assert len(seen) == 5
-    extract(cohort, tmp_path, planes=["axial"], min_brain_fraction=0.2)
+    extract(cohort, tmp_path, planes=["axial"], min_foreground_fraction=0.2)
     assert len(seen) == 9, "other slices are other features"
 
 
@@ -236,7 +236,7 @@ def test_the_distances_are_those_of_all_features_at_once(cohort, tmp_path):
     ("change", "words"),
     [
         ({"planes": ["oblique"]}, "planes must be some of axial, coronal, sagittal"),
-        ({"min_brain_fraction": 0.99}, "has no axial slice with enough brain"),
+        ({"min_foreground_fraction": 0.99}, "has no axial slice with enough foreground"),
         ({"n_real": 7}, "no train subset of 7 patients"),
         ({"weights": "nowhere.pth"}, "no weights file nowhere.pth"),
         ({"network": "vgg"}, "network must be one of efficientnet_lite0, inception_v3"),
@@ -266,7 +266,7 @@ def test_no_case_or_a_case_of_another_grid_is_refused(cohort, tmp_path):
 
 def test_features_by_different_settings_are_not_compared(cohort, tmp_path):
     extract(cohort, tmp_path, planes=["axial"])
-    extract(cohort, tmp_path, "copies", planes=["axial"], min_brain_fraction=0.3)
+    extract(cohort, tmp_path, "copies", planes=["axial"], min_foreground_fraction=0.3)
     with pytest.raises(UserError, match="real and synthetic image features differ in settings_digest"):
         compare(cohort, tmp_path)
 

@@ -6,7 +6,7 @@ import pytest
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.diffusion.conditions import ConditionTable
-from workflow_scripts.diffusion.gate import brain_mask, check_gate, judge
+from workflow_scripts.diffusion.gate import check_gate, foreground_mask, judge
 
 SPACING = (4.0, 4.0, 4.0)
 SIZE = (24, 28, 26)
@@ -37,15 +37,15 @@ def table():
     return ConditionTable(CONDITIONS, np.array(rows))
 
 
-def reasons(levels, brain=BRAIN, brain_range=BRAIN_ML, **gate):
-    return judge(levels, brain, SPACING, table(), brain_range, check_gate(gate)).reasons
+def reasons(levels, brain=BRAIN, foreground_range=BRAIN_ML, **gate):
+    return judge(levels, brain, SPACING, table(), foreground_range, check_gate(gate)).reasons
 
 
 def test_a_tumour_like_those_of_training_passes_and_is_measured():
     verdict = judge(tumour(), BRAIN, SPACING, table(), BRAIN_ML, check_gate({"feature_tolerance": 1.0}))
     assert verdict.reasons == ()
     assert verdict.measured == measure(tumour(), SPACING)
-    assert verdict.brain_volume_ml == pytest.approx(BRAIN_ML[0])
+    assert verdict.foreground_volume_ml == pytest.approx(BRAIN_ML[0])
 
 
 def test_an_empty_tumour_is_refused():
@@ -56,9 +56,9 @@ def test_an_empty_tumour_is_refused():
 
 def test_a_tumour_that_leaves_the_brain_is_refused():
     (reason, *_) = reasons(tumour((12, 14, 4)))
-    assert "of the tumour lies outside the brain; max_outside_brain_fraction allows 5.0%" in reason
+    assert "of the tumour lies outside the foreground; max_outside_foreground_fraction allows 5.0%" in reason
     assert not any(
-        "outside the brain" in reason for reason in reasons(tumour((12, 14, 4)), max_outside_brain_fraction=1)
+        "outside the foreground" in reason for reason in reasons(tumour((12, 14, 4)), max_outside_foreground_fraction=1)
     )
 
 
@@ -69,10 +69,12 @@ def test_a_tumour_all_outside_is_refused_without_a_measurement():
 
 
 def test_no_limit_lets_a_tumour_pass_of_which_nothing_is_left_inside_the_brain():
-    gate = check_gate({"max_outside_brain_fraction": 1.0, "brain_tolerance": 1000.0, "feature_tolerance": 1000.0})
+    gate = check_gate(
+        {"max_outside_foreground_fraction": 1.0, "foreground_volume_tolerance": 1000.0, "feature_tolerance": 1000.0}
+    )
     verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), BRAIN_ML, gate)
     assert verdict.measured is None
-    assert verdict.reasons == ("no part of the tumour lies inside the brain",)
+    assert verdict.reasons == ("no part of the tumour lies inside the foreground",)
 
 
 def test_fragments_are_refused():
@@ -93,13 +95,13 @@ def test_features_out_of_the_training_range_are_refused_up_to_the_tolerance():
 
 
 def test_a_brain_of_another_size_is_refused():
-    assert any("the brain has" in reason for reason in reasons(tumour(), brain_range=[1000.0, 1500.0]))
-    assert not any("the brain has" in reason for reason in reasons(tumour(), brain_range=[150.0, 250.0]))
+    assert any("the foreground has" in reason for reason in reasons(tumour(), foreground_range=[1000.0, 1500.0]))
+    assert not any("the foreground has" in reason for reason in reasons(tumour(), foreground_range=[150.0, 250.0]))
 
 
 def test_a_brainless_image_is_refused():
     nothing = np.zeros(SIZE, bool)
-    assert any("the brain has 0 ml" in reason for reason in reasons(tumour(), brain=nothing))
+    assert any("the foreground has 0 ml" in reason for reason in reasons(tumour(), brain=nothing))
 
 
 def test_the_brain_is_the_largest_bright_piece_with_its_holes():
@@ -108,18 +110,18 @@ def test_the_brain_is_the_largest_bright_piece_with_its_holes():
     image[:, ball((12, 14, 13), 3)] = -1  # dark ventricles
     image[:, 0, 0, 0] = 0.5  # a speck
     image[0, 23, 27, 25] = -0.85  # noise in one modality alone
-    np.testing.assert_array_equal(brain_mask(image), BRAIN)
+    np.testing.assert_array_equal(foreground_mask(image), BRAIN)
 
 
 def test_ventricles_that_open_to_the_outside_are_filled_slice_by_slice():
     image = np.full((1, *SIZE), -1, np.float32)
     image[:, BRAIN] = 0.2
     image[:, :, 14, 13] = -1  # a canal through all slices
-    np.testing.assert_array_equal(brain_mask(image)[4:20], BRAIN[4:20])
+    np.testing.assert_array_equal(foreground_mask(image)[4:20], BRAIN[4:20])
 
 
 def test_an_empty_image_has_no_brain():
-    assert not brain_mask(np.full((4, *SIZE), -1, np.float32)).any()
+    assert not foreground_mask(np.full((4, *SIZE), -1, np.float32)).any()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.evaluation.feature_files import FeatureFiles, settings_digest
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices, gather, groups, matched_slices
 from workflow_scripts.evaluation.frechet import merged
-from workflow_scripts.evaluation.image_features import brain_slices, case_features, fitting_slice_size, slice_images
+from workflow_scripts.evaluation.image_features import (
+    case_features,
+    fitting_slice_size,
+    foreground_slices,
+    slice_images,
+)
 
 PLANES = ["axial", "sagittal", "coronal"]
 
@@ -23,13 +28,13 @@ def volume(shape=(10, 16, 12), modalities=2, seed=0):
 
 def test_slices_with_brain_are_found_in_each_plane():
     image = volume()
-    assert brain_slices(image, "axial", 0.05).tolist() == list(range(2, 8))
-    assert brain_slices(image, "coronal", 0.05).tolist() == list(range(4, 12))
-    assert brain_slices(image, "sagittal", 0.05).tolist() == list(range(3, 9))
+    assert foreground_slices(image, "axial", 0.05).tolist() == list(range(2, 8))
+    assert foreground_slices(image, "coronal", 0.05).tolist() == list(range(4, 12))
+    assert foreground_slices(image, "sagittal", 0.05).tolist() == list(range(3, 9))
     image[:, 2] = -1
     image[0, 2, 5, 5] = 0.0  # a single voxel of one modality
-    assert brain_slices(image, "axial", 0.05).tolist() == list(range(3, 8))
-    assert brain_slices(image, "axial", 0.0).tolist() == list(range(2, 8)), "never a slice without any brain"
+    assert foreground_slices(image, "axial", 0.05).tolist() == list(range(3, 8))
+    assert foreground_slices(image, "axial", 0.0).tolist() == list(range(2, 8)), "never a slice without any brain"
 
 
 def test_a_slice_enters_as_grey_images_of_its_modalities_in_zero_to_one():
@@ -107,7 +112,7 @@ def test_every_slice_with_brain_has_its_features_whatever_the_batch(batch_size):
         "axial": (2, 6, 4), "sagittal": (2, 6, 4), "coronal": (2, 8, 4)
     }  # fmt: skip
     for plane, features in found.items():
-        pictures = slice_images(image, plane, brain_slices(image, plane, 0.05), (2.0, 1.0, 1.0))
+        pictures = slice_images(image, plane, foreground_slices(image, plane, 0.05), (2.0, 1.0, 1.0))
         expected = Quarters()(pictures).reshape(-1, 2, 4).swapaxes(0, 1).numpy()
         np.testing.assert_allclose(features, expected, rtol=1e-3)
 
@@ -213,5 +218,5 @@ def test_compared_sets_have_as_many_slices_each_and_the_reference_all():
 def test_a_case_without_brain_in_a_plane_is_named(tmp_path):
     files = FeatureFiles(tmp_path, "0123", "real")
     files.write("empty", "x", features_of(np.full((1, 8, 8, 8), -1.0, dtype=np.float16), planes=["axial"]))
-    with pytest.raises(UserError, match="case empty has no axial slice with enough brain"):
+    with pytest.raises(UserError, match="case empty has no axial slice with enough foreground"):
         gather(CaseSet(["empty"], files), "axial", 0, 4)

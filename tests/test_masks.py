@@ -45,12 +45,12 @@ def test_held_out_tumours_are_those_of_validation_and_test_patients_alone(cohort
         levels = store.levels(case_id)
         for name, value in measure(levels, store.meta(case_id)["spacing_mm"]).items():
             assert row[name] == pytest.approx(value)
-        assert row["pieces"] >= 1 and row["outside_brain_fraction"] <= 0.05 and row["unnested_fraction"] == 0
+        assert row["pieces"] >= 1 and row["outside_foreground_fraction"] <= 0.05 and row["unnested_fraction"] == 0
 
 
 def test_fewer_regions_measure_fewer_features(cohort, tmp_path):
     table = held_out(cohort, tmp_path / "held_out.tsv", ["whole_tumor"])
-    assert set(CONDITIONS) - set(table.columns) == {"tc_fraction", "et_fraction"}
+    assert set(CONDITIONS) - set(table.columns) == {"tumor_core_fraction", "enhancing_tumor_fraction"}
 
 
 def test_a_patient_counts_once_whatever_the_number_of_time_points(cohort, tmp_path):
@@ -143,7 +143,7 @@ def test_real_masks_are_measured_at_the_volume_of_their_files(real_cases, tmp_pa
         labels = np.asarray(nibabel.load(real_cases / "masks_only" / case_id / f"{case_id}_seg.nii.gz").dataobj)
         assert table.volume_ml[case_id] == pytest.approx((labels > 0).sum() / 1000, rel=0.05)
         core = np.isin(labels, [1, 4]).sum() / (labels > 0).sum()
-        assert table.tc_fraction[case_id] == pytest.approx(core, abs=0.05)
+        assert table.tumor_core_fraction[case_id] == pytest.approx(core, abs=0.05)
 
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def tables(tmp_path):
     ids = [f"BraTS-GLI-{number:05d}-000" for number in range(60)]
     valid = dict(zip(VALIDITY, (0.0, 1.0, 1.0, 0.0, 0.0), strict=True))
     write_tsv(tmp_path / "held_out.tsv", tumours(15, 0).assign(case_id=ids[:15], split="test", **valid))
-    write_tsv(tmp_path / "conditions.tsv", tumours(20, 1).assign(case_id=ids[20:40], brain_volume_ml=1000.0))
+    write_tsv(tmp_path / "conditions.tsv", tumours(20, 1).assign(case_id=ids[20:40], foreground_volume_ml=1000.0))
     made = tumours(30, 2, shift=2.0).add_prefix("measured_").assign(number=range(30), case_id="S")
     write_tsv(tmp_path / "0.tsv", made.iloc[::-1])
     write_tsv(
         tmp_path / "control.tsv",
-        pd.DataFrame([valid, valid | {"empty": 1.0, "pieces": 0.0, "outside_brain_fraction": None}]),
+        pd.DataFrame([valid, valid | {"empty": 1.0, "pieces": 0.0, "outside_foreground_fraction": None}]),
     )
     return tmp_path
 
@@ -198,7 +198,7 @@ def test_ungated_draws_are_described_and_not_tested(tables):
     table = compare(tables).query("comparison == 'ungated'").set_index("feature")
     assert list(table.index) == list(VALIDITY) and table.p.isna().all()
     assert table["mean"]["empty"] == 0.5 and table.reference_mean["empty"] == 0
-    assert table["n"]["outside_brain_fraction"] == 1, "an empty mask lies nowhere"
+    assert table["n"]["outside_foreground_fraction"] == 1, "an empty mask lies nowhere"
     assert table["mean"]["pieces"] == 1 and table["n"]["empty"] == 2
 
 

@@ -57,9 +57,9 @@ def test_a_volume_is_what_its_sidecar_says(one_case, grid):
     np.testing.assert_allclose(np.diag(meta["affine"])[:3][::-1], grid["spacing_mm"])
     assert image.min() == -1 and 0.9 < image.max() <= 1, "background exactly -1, nothing beyond 1"
     assert (np.asarray(image[:, 0, 0, 0]) == -1).all()
-    brain_ml = (np.asarray(image) > -1).any(axis=0).sum() * np.prod(grid["spacing_mm"]) / 1000
-    assert brain_ml == pytest.approx(meta["brain_volume_ml"], rel=0.01)
-    assert meta["brain_volume_ml"] == pytest.approx(1256, rel=0.08), "ml of the ellipsoid on its own grid"
+    foreground_ml = (np.asarray(image) > -1).any(axis=0).sum() * np.prod(grid["spacing_mm"]) / 1000
+    assert foreground_ml == pytest.approx(meta["foreground_volume_ml"], rel=0.01)
+    assert meta["foreground_volume_ml"] == pytest.approx(1256, rel=0.08), "ml of the ellipsoid on its own grid"
 
 
 def test_intensities_are_percentiles_of_the_brain(one_case):
@@ -121,7 +121,7 @@ def test_the_window_moves_to_hold_a_tumour_far_from_the_middle(one_case):
         labels = voxels(paths["seg"])
         assert (np.asarray(store.levels(CASE)) > 0).sum() == (labels > 0).sum(), "every voxel of it is there"
         cases = read_tsv(store.folder.parent / "cases.tsv")
-        assert "of the brain lies outside the grid" in cases["note"][0]
+        assert "of the foreground lies outside the grid" in cases["note"][0]
 
 
 def test_a_stray_voxel_does_not_move_the_window(one_case, tmp_path):

@@ -61,7 +61,7 @@ def test_all_twelve_patients_pass_and_masks_without_images_are_listed(coarse):
 
 def test_volumes_in_the_table_are_anatomically_possible(coarse):
     cases = read_tsv(coarse / "cases.tsv").set_index("case_id")
-    assert cases["brain_ml"].between(1000, 2000).all()
+    assert cases["foreground_ml"].between(1000, 2000).all()
     assert (cases["whole_tumor_ml"] >= cases["tumor_core_ml"]).all()
     assert (cases["tumor_core_ml"] >= cases["enhancing_tumor_ml"]).all()
     assert set(cases.index[cases["enhancing_tumor_ml"] == 0]) == WITHOUT_ENHANCEMENT
@@ -73,7 +73,7 @@ def test_volumes_are_centred_brains_upright_in_ras(coarse):
         image = np.asarray(store.image(case_id)).astype(np.float32)
         assert image.min() == -1 and image.max() == 1
         brain = (image > -1).any(axis=0)  # (D, H, W)
-        assert np.count_nonzero(brain) * 0.027 == pytest.approx(store.meta(case_id)["brain_volume_ml"], rel=0.01)
+        assert np.count_nonzero(brain) * 0.027 == pytest.approx(store.meta(case_id)["foreground_volume_ml"], rel=0.01)
         middle = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         for found, size in zip(middle, brain.shape, strict=True):
             assert abs(found.mean() - (size - 1) / 2) < 2.5, "the brain is in the middle of the grid"

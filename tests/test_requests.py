@@ -7,7 +7,15 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.requests import read_requests
 
-NAMES = ("volume_ml", "centroid_x_mm", "box_width_mm", "box_height_mm", "box_depth_mm", "tc_fraction", "et_fraction")
+NAMES = (
+    "volume_ml",
+    "centroid_x_mm",
+    "box_width_mm",
+    "box_height_mm",
+    "box_depth_mm",
+    "tumor_core_fraction",
+    "enhancing_tumor_fraction",
+)
 TABLE = ConditionTable(NAMES, np.array([[5, -40, 20, 20, 20, 0.1, 0.0], [100, 40, 80, 90, 70, 0.9, 0.8]]))
 
 
@@ -27,11 +35,11 @@ def test_any_subset_of_the_columns_in_any_order(read):
 
 
 def test_an_empty_cell_is_left_to_be_drawn(read):
-    assert read("volume_ml,tc_fraction\n30,\n,0.5\n") == [{"volume_ml": 30.0}, {"tc_fraction": 0.5}]
+    assert read("volume_ml,tumor_core_fraction\n30,\n,0.5\n") == [{"volume_ml": 30.0}, {"tumor_core_fraction": 0.5}]
 
 
 def test_spaces_blank_lines_and_a_spreadsheets_byte_order_mark_do_no_harm(read):
-    text = "\ufeffvolume_ml , tc_fraction\r\n 30 , 0.5 \r\n\r\n40,0.6\r\n"
+    text = "\ufeffvolume_ml , tumor_core_fraction\r\n 30 , 0.5 \r\n\r\n40,0.6\r\n"
     assert [row["volume_ml"] for row in read(text)] == [30.0, 40.0]
 
 
@@ -49,15 +57,18 @@ def test_extrapolation_must_be_asked_for(read):
     ("text", "message"),
     [
         ("volume\n30\n", r"unknown column 'volume'; did you mean volume_ml\?.*knows: volume_ml, centroid_x_mm"),
-        ("volume_ml;tc_fraction\n30;0.5\n", "separated by commas"),
+        ("volume_ml;tumor_core_fraction\n30;0.5\n", "separated by commas"),
         ("volume_ml,volume_ml\n30,40\n", "column volume_ml is there 2 times"),
         ("volume_ml\nbig\n", r"row 2, column volume_ml: 'big' is not a number"),
         ("volume_ml\n30 ml\n", r"row 2, column volume_ml: '30 ml' is not a number"),
         ("volume_ml\nnan\n", "row 2, column volume_ml: nan is not a finite number"),
         ("volume_ml\ninf\n", "inf is not a finite number"),
-        ("volume_ml,tc_fraction\n30\n", "row 2: 1 cells under 2 columns"),
-        ("volume_ml,tc_fraction\n30,0.5,1\n", "row 2: 3 cells under 2 columns"),
-        ("tc_fraction,et_fraction\n0.3,0.5\n", "row 2: et_fraction 0.5 is larger than tc_fraction 0.3"),
+        ("volume_ml,tumor_core_fraction\n30\n", "row 2: 1 cells under 2 columns"),
+        ("volume_ml,tumor_core_fraction\n30,0.5,1\n", "row 2: 3 cells under 2 columns"),
+        (
+            "tumor_core_fraction,enhancing_tumor_fraction\n0.3,0.5\n",
+            "row 2: enhancing_tumor_fraction 0.5 is larger than tumor_core_fraction 0.3",
+        ),
         ("volume_ml,box_width_mm,box_height_mm,box_depth_mm\n90,20,20,20\n", "90 does not fit into its box.* 8 ml"),
         ("", "requests nothing"),
         ("volume_ml\n", "requests nothing"),
@@ -70,7 +81,8 @@ def test_a_fault_is_named_with_its_row_and_column(read, text, message):
 
 
 @pytest.mark.parametrize(
-    ("column", "cell"), [("volume_ml", "-3"), ("volume_ml", "0"), ("tc_fraction", "1.2"), ("et_fraction", "-0.1")]
+    ("column", "cell"),
+    [("volume_ml", "-3"), ("volume_ml", "0"), ("tumor_core_fraction", "1.2"), ("enhancing_tumor_fraction", "-0.1")],
 )
 def test_the_impossible_stays_impossible_with_extrapolation(read, column, cell):
     with pytest.raises(UserError, match=f"row 2, column {column}: {cell} is impossible"):

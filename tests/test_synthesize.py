@@ -20,8 +20,8 @@ from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.training.devices import default_device, describe
 
-OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}
-OPEN_GATE |= {"feature_tolerance": 1000, "brain_tolerance": 1000}
+OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
+OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")

@@ -233,10 +233,10 @@ def features_of(cohort, out, n_real=3, regions='["whole_tumor", "tumor_core", "e
 
 def test_tumours_are_measured_of_the_train_subset_alone(cohort, tmp_path):
     features = features_of(cohort, tmp_path / "conditions.tsv")
-    assert list(features.columns) == ["case_id", *CONDITIONS, "brain_volume_ml"]
+    assert list(features.columns) == ["case_id", *CONDITIONS, "foreground_volume_ml"]
     assert list(features["case_id"]) == list(map(CASE, TRAIN))
     whole = features_of(cohort, tmp_path / "whole.tsv", regions='["whole_tumor"]')
-    assert not {"tc_fraction", "et_fraction"} & set(whole.columns)
+    assert not {"tumor_core_fraction", "enhancing_tumor_fraction"} & set(whole.columns)
     volumes = tmp_path / "volumes"
     shutil.copytree(cohort / "volumes", volumes)
     for number in (*VAL, *TEST):

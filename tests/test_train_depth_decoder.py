@@ -31,8 +31,8 @@ TRAINING = {
 }  # fmt: skip
 CONFIG = {"levels": "all", "kernel_size": 3, "slab_slices": 6, "latent_noise": 0.3, "training": TRAINING, "seed": 0}
 TRAIN, HELD_OUT = ["head-00000-000", "head-00001-000"], "head-00002-000"
-OPEN_GATE = {"min_volume_ml": 0, "max_outside_brain_fraction": 1, "min_largest_component_fraction": 0}
-OPEN_GATE |= {"feature_tolerance": 1000, "brain_tolerance": 1000}
+OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
+OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")

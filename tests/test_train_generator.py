@@ -63,7 +63,10 @@ def test_the_model_folder_says_all_that_synthesis_needs(inputs, trained):
     names = contract["features"]["names"]
     np.testing.assert_allclose(weights["features.table"], table[names], rtol=1e-6)
     np.testing.assert_allclose(contract["features"]["max"], table[names].max(), rtol=1e-6)
-    assert contract["brain_volume_ml"] == [table["brain_volume_ml"].min(), table["brain_volume_ml"].max()]
+    assert contract["foreground_volume_ml"] == [
+        table["foreground_volume_ml"].min(),
+        table["foreground_volume_ml"].max(),
+    ]
     autoencoder, _ = load_model(inputs / "autoencoder")
     assert all(torch.equal(weights[f"autoencoder.{name}"], value) for name, value in autoencoder.items())
 

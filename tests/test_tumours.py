@@ -57,7 +57,7 @@ def test_fractions_are_shares_of_the_whole_tumour():
     levels[2:6, 2:5, 2:5] = 2  # 36
     levels[2:4, 2:5, 2:5] = 3  # 18
     found = measure(levels, (1, 1, 1))
-    assert (found["tc_fraction"], found["et_fraction"]) == (36 / 200, 18 / 200)
+    assert (found["tumor_core_fraction"], found["enhancing_tumor_fraction"]) == (36 / 200, 18 / 200)
     assert tuple(found) == CONDITIONS
     assert all(type(value) is float for value in found.values())
 
@@ -82,7 +82,7 @@ def test_a_ragged_tumour_is_less_spherical_than_a_ball():
 
 def test_features_follow_the_regions():
     assert len(condition_names(["whole_tumor"])) == 9
-    assert condition_names(["whole_tumor", "tumor_core"])[-1] == "tc_fraction"
+    assert condition_names(["whole_tumor", "tumor_core"])[-1] == "tumor_core_fraction"
     assert condition_names(["whole_tumor", "tumor_core", "enhancing_tumor"]) == list(CONDITIONS)
 
 

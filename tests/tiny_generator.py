@@ -26,7 +26,7 @@ MODALITIES = ["t1c", "t2f"]
 SPEC = {"kind": "slice_vae", "channels": [16, 32, 32], "strides": [1, 2, 2], "latent_channels": 3, "embedding_dim": 16}
 TRAINING = {"steps": 300, "batch_size": 6, "learning_rate": 2e-3, "decay": "cosine", "ema_half_life_steps": 20,
             "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32"}  # fmt: skip
-SYNTHESIS = {"precision": "32", "gate": {"brain_tolerance": 0.4, "feature_tolerance": 3}, "max_redraws": 20}
+SYNTHESIS = {"precision": "32", "gate": {"foreground_volume_tolerance": 0.4, "feature_tolerance": 3}, "max_redraws": 20}
 CONFIG = {
     "system": "tiny",
     "denoiser": {"kind": "unet_3d", "channels": [16, 16, 32], "blocks_per_level": 1, "embedding_dim": 32},
@@ -101,7 +101,7 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
     rows = [
         {"case_id": case_id}
         | {name: measure(levels, GRID["spacing_mm"])[name] for name in CONDITIONS}
-        | {"brain_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
+        | {"foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
         for case_id, (image, levels) in zip(latents, cases, strict=True)
     ]
     write_tsv(folder / "conditions.tsv", pd.DataFrame(rows))

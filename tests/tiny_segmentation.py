@@ -46,7 +46,12 @@ def save(volumes: Path, case_id: str, image: np.ndarray, levels: np.ndarray, sou
     """Put a case in the store; `source` is the grid it came on, by default its own."""
     affine = affine_of(SPACING_MM)
     meta = {"case_id": case_id, "patient_id": case_id, "modalities": MODALITIES[: len(image)], "size": list(SIZE)}
-    meta |= {"spacing_mm": [SPACING_MM] * 3, "affine": affine.tolist(), "brain_volume_ml": 1.0, "intensity_window": {}}
+    meta |= {
+        "spacing_mm": [SPACING_MM] * 3,
+        "affine": affine.tolist(),
+        "foreground_volume_ml": 1.0,
+        "intensity_window": {},
+    }
     meta["source"] = source or {"affine": affine.tolist(), "shape": list(SIZE[::-1])}
     VolumeStore(volumes).save(case_id, image, levels, meta)
 

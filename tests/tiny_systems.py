@@ -65,7 +65,7 @@ def make_cohort(folder: Path, count: int = 2) -> Path:
     for index, (image, levels) in enumerate(heads(count + 1)):
         case_ids.append(f"head-{index:05d}-000")
         meta = {"case_id": case_ids[-1], "patient_id": f"head-{index:05d}", "modalities": MODALITIES, **GRID}
-        meta |= {"affine": affine, "brain_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
+        meta |= {"affine": affine, "foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
         store.save(case_ids[-1], image, levels, meta)
     write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": case_ids}))
     splits = {"seed": 0, "train": {str(count): case_ids[:-1]}, "val": case_ids[-1:], "test": []}

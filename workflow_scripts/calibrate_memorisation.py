@@ -2,7 +2,7 @@
 themselves, each to the other patients. This is what synthetic cases are judged by; it judges no real case.
 
 Writes --out, a row a real case, and --features, the training cases' features, as they are and mirrored.
-Config (--config): as evaluation.images: batch_size, planes, min_brain_fraction.
+Config (--config): as evaluation.images: batch_size, planes, min_foreground_fraction.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decode the same synthetic latents slice by slice and along depth, and compare both with real volumes.
 
 Writes two tables:
-- --out, a row a volume, decoder, modality and direction: the mean absolute difference between neighbours in the brain,
+- --out, a row a volume, decoder, modality and direction: the mean absolute difference of neighbours in the foreground,
   for --config `volumes` synthetic cases under either decoder, and for the real validation cases. Between axial slices,
   streaks make it larger than in real volumes, and blur smaller.
 - --fid, a row a plane and decoder: the Fréchet distance of its slices to those of real validation and test cases. Floor:
@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
     import torch
 
-    from workflow_scripts.diffusion.gate import brain_mask
+    from workflow_scripts.diffusion.gate import foreground_mask
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import cut_to_brain, decode, load_generator, sample_latents
+    from workflow_scripts.diffusion.synthesis import cut_to_foreground, decode, load_generator, sample_latents
     from workflow_scripts.evaluation.case_features import CaseFeatures, check_same_settings
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
@@ -83,13 +83,13 @@ def main(argv: list[str] | None = None) -> None:
             made = {
                 name: decode(each, latent, settings) for name, each in (("slice", slicewise), ("depth", along_depth))
             }
-            brains = {name: brain_mask(image) for name, (image, _) in made.items()}
-            shared = torch.from_numpy(np.logical_and(*brains.values()))  # gradients of the same voxels for both
+            foregrounds = {name: foreground_mask(image) for name, (image, _) in made.items()}
+            shared = torch.from_numpy(np.logical_and(*foregrounds.values()))  # gradients of the same voxels for both
             for name, (image, _) in made.items():
                 rows = gradient_rows(torch.from_numpy(image), shared, modalities)
                 table += [{"case_id": case_id, "decoder": name} | row for row in rows]
             if len(made_ids) < wanted:
-                seen = {name: features_of(cut_to_brain(*made[name], brains[name])[0]) for name in made}
+                seen = {name: features_of(cut_to_foreground(*made[name], foregrounds[name])[0]) for name in made}
                 slices = {name: {plane: x.shape[1] for plane, x in planes.items()} for name, planes in seen.items()}
                 if all(count for planes in slices.values() for count in planes.values()):
                     made_ids.append(case_id)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
                         files[name].write(case_id, case_id, seen[name])
                         counts[name].append(slices[name])
                 else:
-                    log.warning("%s has a plane without a slice of enough brain: left out of FID", case_id)
+                    log.warning("%s has a plane without a slice of enough foreground: left out of FID", case_id)
             bar.update(1)
         for case_id in val_ids(splits):
             image = torch.from_numpy(np.asarray(store.image(case_id), dtype=np.float32))

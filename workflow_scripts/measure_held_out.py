@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     known = set(read_tsv(args.cases).case_id)
     for split, ids in (("val", val_ids(splits)), ("test", test_ids(splits))):
         for case_id in first_of_each_patient(case_id for case_id in ids if case_id in known):
-            brain = (np.asarray(store.image(case_id)) > -1).any(axis=0)
-            found = measure_case(store, case_id, names) | validity(np.asarray(store.levels(case_id)), brain)
+            foreground = (np.asarray(store.image(case_id)) > -1).any(axis=0)
+            found = measure_case(store, case_id, names) | validity(np.asarray(store.levels(case_id)), foreground)
             rows.append({"case_id": case_id, "split": split, **found})
     if not rows:
         raise UserError(f"{args.splits} names no validation or test case of {args.cases}: nothing to measure")

@@ -1,7 +1,7 @@
 """Measure a folder of real masks without images: a larger reference for the shapes of synthetic masks.
 
 One mask a patient; patients that any generator of this run is trained on are left out. The centre of a tumour is not
-measured: it is given relative to the brain, which a mask without images does not show.
+measured: it is given relative to the foreground, which a mask without images does not show.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
   python -m workflow_scripts.synthesize --model ... --requests tumours.csv --out DIR
 
 tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
-centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tc_fraction,
-et_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an earlier call
-ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A depth decoder in
-the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies FOLDER, made by
+centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tumor_core_fraction,
+enhancing_tumor_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
+earlier call ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
+depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies FOLDER, made by
 memorisation_reference, the gate refuses copies of training cases as well.
 """
 
@@ -179,10 +179,10 @@ def _kind_of(reason: str) -> str:
 
     kinds = {
         "the tumour is empty": "empty tumour",
-        "lies outside the brain": "tumour outside the brain (max_outside_brain_fraction)",
+        "lies outside the foreground": "tumour outside the foreground (max_outside_foreground_fraction)",
         "pieces": "tumour in pieces (min_largest_component_fraction)",
         "min_volume_ml": "tumour too small (min_volume_ml)",
-        "brain_tolerance": "brain volume (brain_tolerance)",
+        "foreground_volume_tolerance": "foreground volume (foreground_volume_tolerance)",
         COPY_REASON: COPY_KIND,
     }
     found = [kind for mark, kind in kinds.items() if mark in reason]

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
                 "autoencoder": autoencoder,
                 "latent": data.scale,
                 "features": data.conditions.describe(),
-                "brain_volume_ml": data.brain_volume_ml,
+                "foreground_volume_ml": data.foreground_volume_ml,
                 "diffusion": config.get("diffusion"),
                 "training": config[family]["training"],
                 "seed": seed,

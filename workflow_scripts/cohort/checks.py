@@ -15,29 +15,29 @@ from .nifti import SYNTHETIC, Nifti, UnreadableNifti, read_nifti
 from .regions import LEVEL, REGIONS
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two files' grids may differ
-MAX_BRAIN_FRACTION = 0.98  # of the volume: above it the background is not zero
-MAX_TUMOUR_OUTSIDE = 0.5  # share of the tumour outside the brain: above it mask and images do not belong together
+MAX_FOREGROUND_FRACTION = 0.98  # of the volume: above it the background is not zero
+MAX_TUMOUR_OUTSIDE = 0.5  # share of the tumour outside the foreground: above it mask and images do not belong together
 NOTED_TUMOUR_OUTSIDE = 0.05
-NOTED_BRAIN_MISSING = 0.1  # share of the brain that one modality does not cover
+NOTED_FOREGROUND_MISSING = 0.1  # share of the foreground that one modality does not cover
 
 
 @dataclass
 class Case:
     """A case that passed all checks, in RAS orientation.
 
-    brain : bool (D, H, W), the voxels that are not zero in every modality; brain_box : slices (D, H, W) around it;
-    values : modality -> float32 (N,), the file's own numbers at the N voxels of the brain, in C order: the whole
+    foreground : bool (D, H, W), where not every modality is zero; foreground_box : slices (D, H, W) around it;
+    values : modality -> float32 (N,), the file's own numbers at the N voxels of the foreground, in C order: the whole
     image, as all else is zero; levels : uint8 (D, H, W) (see `regions`);
     affine : voxel (w, h, d) to RAS mm; source_affine, source_shape : the grid of the mask's file (X, Y, Z);
-    notes : what the user should know of it; digest : of the images' voxels within the brain.
+    notes : what the user should know of it; digest : of the images' voxels within the foreground.
     """
 
     case_id: str
     patient_id: str
     layout: str
     paths: dict[str, str]
-    brain: np.ndarray
-    brain_box: tuple[slice, slice, slice]
+    foreground: np.ndarray
+    foreground_box: tuple[slice, slice, slice]
     values: dict[str, np.ndarray]
     levels: np.ndarray
     affine: np.ndarray
@@ -51,10 +51,10 @@ class Case:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     def volumes_ml(self) -> dict[str, float]:
-        """Volume of each region and of the brain in ml, on the case's own grid."""
+        """Volume of each region and of the foreground in ml, on the case's own grid."""
         counts = np.bincount(self.levels[self.levels > 0], minlength=len(REGIONS) + 1)
         volumes = {f"{name}_ml": round(float(counts[LEVEL[name] :].sum()) * self.voxel_ml, 6) for name in REGIONS}
-        return {**volumes, "brain_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
+        return {**volumes, "foreground_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
@@ -112,21 +112,21 @@ def _load(files: CaseFiles, modalities: Sequence[str]) -> Case:
         notes.append("the header gives no orientation: the NIfTI default is assumed")
     levels, _ = to_ras(_levels(files, mask.data.T, notes).T, mask.affine)  # .T: planes as they lie in memory
     levels = np.ascontiguousarray(levels)
-    brain, box = _brain(files, images)
-    where = np.flatnonzero(brain[box])
+    foreground, box = _foreground(files, images)
+    where = np.flatnonzero(foreground[box])
     values = {}
     for name in modalities:
         image = np.ascontiguousarray(images.pop(name)[box])
         values[name] = image.ravel()[where].astype(np.float32)
         missing = 1 - np.count_nonzero(values[name]) / where.size
-        if missing > NOTED_BRAIN_MISSING:
-            notes.append(f"{name} is zero in {missing:.0%} of the brain")
-    _check_tumour_place(files, levels, brain, notes)
+        if missing > NOTED_FOREGROUND_MISSING:
+            notes.append(f"{name} is zero in {missing:.0%} of the foreground")
+    _check_tumour_place(files, levels, foreground, notes)
     paths = {name: str(files.paths[name]) for name in (*modalities, "seg")}
-    digest = _digest(files, values, brain[box])
+    digest = _digest(files, values, foreground[box])
     shape = tuple(mask.data.shape)
     return Case(
-        *(case_id, files.patient_id, files.layout, paths, brain, box, values, levels, mask_affine),
+        *(case_id, files.patient_id, files.layout, paths, foreground, box, values, levels, mask_affine),
         *(mask.affine, shape, digest, notes),
     )
 
@@ -196,35 +196,35 @@ def _levels(files: CaseFiles, labels: np.ndarray, notes: list[str]) -> np.ndarra
     return levels
 
 
-def _brain(files: CaseFiles, images: dict[str, np.ndarray]) -> tuple[np.ndarray, tuple]:
-    """The brain, as BraTS defines it by skull-stripping: where not every modality is zero."""
-    brain = np.zeros(next(iter(images.values())).shape, dtype=bool)
+def _foreground(files: CaseFiles, images: dict[str, np.ndarray]) -> tuple[np.ndarray, tuple]:
+    """The foreground, where not every modality is zero."""
+    foreground = np.zeros(next(iter(images.values())).shape, dtype=bool)
     for name, image in images.items():
         mask = image != 0
         if not mask.any():
-            what = f"{name} is zero everywhere: there is no brain in it"
+            what = f"{name} is zero everywhere: there is no foreground in it"
             raise BadCase(files.case_id, files.paths[name], what, "Copy the file again, or leave the case out")
-        brain |= mask
-    total = int(np.count_nonzero(brain))
-    if total > MAX_BRAIN_FRACTION * brain.size:
-        what = f"{total / brain.size:.0%} of the volume is not zero: there is no background"
+        foreground |= mask
+    total = int(np.count_nonzero(foreground))
+    if total > MAX_FOREGROUND_FRACTION * foreground.size:
+        what = f"{total / foreground.size:.0%} of the volume is not zero: there is no background"
         path = files.paths[next(iter(images))]
         raise BadCase(files.case_id, path, what, "Strip the skull and set the background to 0")
-    return brain, bounding_box(brain)
+    return foreground, bounding_box(foreground)
 
 
-def _check_tumour_place(files: CaseFiles, levels: np.ndarray, brain: np.ndarray, notes: list[str]) -> None:
+def _check_tumour_place(files: CaseFiles, levels: np.ndarray, foreground: np.ndarray, notes: list[str]) -> None:
     tumour = levels > 0
-    outside = 1 - np.count_nonzero(brain[tumour]) / np.count_nonzero(tumour)
+    outside = 1 - np.count_nonzero(foreground[tumour]) / np.count_nonzero(tumour)
     if outside > MAX_TUMOUR_OUTSIDE:
-        what = f"{outside:.0%} of the tumour lies outside the brain: mask and images do not belong together"
+        what = f"{outside:.0%} of the tumour lies outside the foreground: mask and images do not belong together"
         raise BadCase(files.case_id, files.paths["seg"], what, "Check that the mask is of this case")
     if outside > NOTED_TUMOUR_OUTSIDE:
-        notes.append(f"{outside:.0%} of the tumour lies outside the brain")
+        notes.append(f"{outside:.0%} of the tumour lies outside the foreground")
 
 
-def _digest(files: CaseFiles, values: dict[str, np.ndarray], brain: np.ndarray) -> str:
-    """Digest of the brain's shape and voxels, the same for every data type, orientation and amount of padding.
+def _digest(files: CaseFiles, values: dict[str, np.ndarray], foreground: np.ndarray) -> str:
+    """Digest of the foreground's shape and voxels, the same for every data type, orientation and amount of padding.
 
     Raises BadCase if two modalities of the case hold the same voxels.
     """
@@ -236,5 +236,5 @@ def _digest(files: CaseFiles, values: dict[str, np.ndarray], brain: np.ndarray) 
             raise BadCase(files.case_id, files.paths[name], what, "Put the right image in its place")
         digests[digest] = name
     joined = b"".join(name.encode() + digest for digest, name in digests.items())
-    shape = repr(brain.shape).encode() + np.packbits(brain).tobytes()
+    shape = repr(foreground.shape).encode() + np.packbits(foreground).tobytes()
     return hashlib.sha256(joined + shape).hexdigest()[:32]

@@ -12,9 +12,9 @@ from .geometry import is_parallel, resample, spacing_of
 from .regions import REGIONS
 
 HALF = 0.5 - 1e-5  # a voxel half covered is in; rounding of the sums must not decide it
-NOTED_BRAIN_CUT = 0.005  # share of the brain outside the grid
+NOTED_FOREGROUND_CUT = 0.005  # share of the foreground outside the grid
 MAX_COUNTED = 2**17  # range of whole intensities up to which percentiles are counted rather than sorted
-SPARSE_PLANE = 0.01  # planes with less brain than this share of the fullest one do not move the window
+SPARSE_PLANE = 0.01  # planes with less foreground than this share of the fullest one do not move the window
 
 
 def preprocess_case(
@@ -26,32 +26,32 @@ def preprocess_case(
     ----------
     case : from `checks.load_case`; notes are added to it
     spacing_mm, size : of the grid, depth (axial slices), height, width; mm and voxels
-    intensity_percentiles : of a modality's voxels in the brain; mapped to -1 and 1, what lies beyond is clipped
+    intensity_percentiles : of a modality's voxels in the foreground; mapped to -1 and 1, what lies beyond is clipped
 
     Returns
     -------
     image : float16 (M, D, H, W) in [-1, 1], background exactly -1
     levels : uint8 (D, H, W), nested
-    meta : the sidecar (see `VolumeStore`); brain_volume_ml is measured on this grid
+    meta : the sidecar (see `VolumeStore`); foreground_volume_ml is measured on this grid
 
     Raises BadCase if the tumour does not fit into the grid or vanishes on it, or a modality has no contrast.
     """
     spacing, size = np.asarray(spacing_mm, dtype=np.float64), tuple(int(edge) for edge in size)
     affine = place_window(case, spacing, size)
-    box, source_affine = _box_in_view(case, case.brain_box, affine, size)
-    share = resample(case.brain[box], source_affine, affine, size)  # bool where the grid only crops
-    brain = share >= HALF
+    box, source_affine = _box_in_view(case, case.foreground_box, affine, size)
+    share = resample(case.foreground[box], source_affine, affine, size)  # bool where the grid only crops
+    foreground = share >= HALF
     levels = _resample_levels(case, affine, size)
     image = np.full((len(case.values), *size), -1, dtype=np.float16)
-    window, source = {}, np.flatnonzero(case.brain)
+    window, source = {}, np.flatnonzero(case.foreground)
     if exact := share.dtype == bool:
-        number = np.zeros(case.brain.shape, dtype=np.int32)
+        number = np.zeros(case.foreground.shape, dtype=np.int32)
         number.ravel()[source] = np.arange(source.size)
-        target = np.flatnonzero(brain)
+        target = np.flatnonzero(foreground)
         kept = resample(number[box], source_affine, affine, size).ravel()[target]
     else:
-        dense = np.zeros(case.brain.shape, dtype=np.float32)
-        inverse_share = brain / np.maximum(share, HALF)
+        dense = np.zeros(case.foreground.shape, dtype=np.float32)
+        inverse_share = foreground / np.maximum(share, HALF)
     for channel, (name, values) in zip(image, case.values.items(), strict=True):
         low, high = _window(case, name, intensity_percentiles)
         window[name] = [low, high]
@@ -62,10 +62,10 @@ def preprocess_case(
         else:
             dense.ravel()[source] = scaled
             there = resample(dense[box], source_affine, affine, size)
-            there *= inverse_share  # mean over the brain's share of a voxel: no dark rim
+            there *= inverse_share  # mean over the foreground's share of a voxel: no dark rim
             channel[...] = np.clip(there, 0, 2) - 1
     volume_ml = np.prod(spacing) / 1000
-    _note_cut_brain(case, share, volume_ml)
+    _note_cut_foreground(case, share, volume_ml)
     meta = {
         "case_id": case.case_id,
         "patient_id": case.patient_id,
@@ -75,17 +75,17 @@ def preprocess_case(
         "affine": affine.tolist(),
         "source": {"affine": case.source_affine.tolist(), "shape": list(case.source_shape)},
         "intensity_window": window,
-        "brain_volume_ml": float(np.count_nonzero(brain) * volume_ml),
+        "foreground_volume_ml": float(np.count_nonzero(foreground) * volume_ml),
     }
     return image, levels, meta
 
 
 def _window(case: Case, name: str, percentiles: Sequence[float]) -> tuple[float, float]:
-    """Low and high percentile of one modality over the voxels of the brain that it covers."""
+    """Low and high percentile of one modality over the voxels of the foreground that it covers."""
     values = case.values[name]
     low, high = percentiles_of(values[values != 0], percentiles)
     if not high > low:
-        what = f"{name} has no contrast: percentiles {percentiles[0]:g} and {percentiles[1]:g} of the brain are {low:g}"
+        what = f"{name} has no contrast: percentiles {percentiles[0]:g} and {percentiles[1]:g} are {low:g}"
         raise BadCase(case.case_id, case.paths[name], what, "Leave the case out")
     return low, high
 
@@ -117,16 +117,16 @@ def _extent(mask: np.ndarray, box: tuple, case: Case) -> tuple[np.ndarray, np.nd
 
 
 def _axis_aligned(case: Case) -> bool:
-    return is_parallel(case.affine[:3, :3] / spacing_of(case.affine), case.brain.shape[::-1])
+    return is_parallel(case.affine[:3, :3] / spacing_of(case.affine), case.foreground.shape[::-1])
 
 
 def _box_without_specks(case: Case) -> tuple[slice, ...]:
-    """The brain's box, less planes that hold next to none of it: a stray voxel must not move the window."""
-    brain, ranges = case.brain[case.brain_box], []
-    rows = brain.sum(axis=2, dtype=np.int32)  # (D, H)
+    """The foreground's box, less planes that hold next to none of it: a stray voxel must not move the window."""
+    foreground, ranges = case.foreground[case.foreground_box], []
+    rows = foreground.sum(axis=2, dtype=np.int32)  # (D, H)
     for start, counts in zip(
-        (edge.start for edge in case.brain_box),
-        (rows.sum(axis=1), rows.sum(axis=0), brain.sum(axis=(0, 1), dtype=np.int32)),
+        (edge.start for edge in case.foreground_box),
+        (rows.sum(axis=1), rows.sum(axis=0), foreground.sum(axis=(0, 1), dtype=np.int32)),
         strict=True,
     ):
         full = np.flatnonzero(counts >= SPARSE_PLANE * counts.max())
@@ -137,13 +137,13 @@ def _box_without_specks(case: Case) -> tuple[slice, ...]:
 def place_window(case: Case, spacing_mm: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Affine (voxel (w, h, d) to RAS mm) of the grid, its axes along R, A and S.
 
-    The window is centred on the brain and moved, no more than needed, so that it holds the whole tumour. On a grid
+    The window is centred on the foreground and moved, no more than needed, so that it holds the whole tumour. On a grid
     that is not oblique its edge lies on a voxel's edge, so that equal spacings need no interpolation.
 
     Raises BadCase, naming the size needed, if the tumour is larger than the window.
     """
     length = np.asarray(size[::-1]) * spacing_mm[::-1]  # (w, h, d) in mm
-    brain_low, brain_high = _extent(case.brain, _box_without_specks(case), case)
+    foreground_low, foreground_high = _extent(case.foreground, _box_without_specks(case), case)
     tumour_low, tumour_high = _extent(case.levels > 0, bounding_box(case.levels), case)
     aligned = _axis_aligned(case)
     needed = np.ceil((tumour_high - tumour_low) / spacing_mm[::-1] - 1e-6).astype(int)
@@ -151,7 +151,7 @@ def place_window(case: Case, spacing_mm: np.ndarray, size: Sequence[int]) -> np.
         what = f"the tumour does not fit into the grid of {list(size)} voxels: it needs {needed[::-1].tolist()}"
         remedy = "Make preprocessing.size larger, or spacing_mm coarser"
         raise BadCase(case.case_id, case.paths["seg"], what, remedy)
-    edge = (brain_low + brain_high - length) / 2
+    edge = (foreground_low + foreground_high - length) / 2
     unit = np.diag(case.affine[:3, :3]) if aligned else np.ones(3)
     corner = case.affine[:3, 3] - unit / 2  # a voxel's edge, in mm
     if aligned:
@@ -177,7 +177,7 @@ def _box_in_view(case: Case, content: tuple, affine: np.ndarray, size: Sequence[
     between = np.linalg.inv(case.affine) @ affine
     points = between[:3, :3] @ corners + between[:3, 3:]
     reach = 2 + np.ceil(2 * np.linalg.norm(between[:3, :3], axis=1))  # an oblique case is smoothed over this many
-    limit = np.array(case.brain.shape[::-1])
+    limit = np.array(case.foreground.shape[::-1])
     first, last = (np.array([getattr(edge, end) for edge in content[::-1]]) for end in ("start", "stop"))
     lower = np.clip(np.maximum(np.floor(points.min(axis=1)), first) - reach, 0, limit - 1).astype(int)
     upper = np.clip(np.minimum(np.ceil(points.max(axis=1)) + 1, last) + reach, lower + 1, limit).astype(int)
@@ -205,8 +205,8 @@ def _resample_levels(case: Case, affine: np.ndarray, size: Sequence[int]) -> np.
     return levels
 
 
-def _note_cut_brain(case: Case, brain_share: np.ndarray, voxel_ml: float) -> None:
-    total = case.volumes_ml()["brain_ml"]
-    cut = 1 - float(brain_share.sum(dtype=np.float64)) * voxel_ml / total
-    if cut > NOTED_BRAIN_CUT:
-        case.notes.append(f"{cut:.1%} of the brain lies outside the grid")
+def _note_cut_foreground(case: Case, foreground_share: np.ndarray, voxel_ml: float) -> None:
+    total = case.volumes_ml()["foreground_ml"]
+    cut = 1 - float(foreground_share.sum(dtype=np.float64)) * voxel_ml / total
+    if cut > NOTED_FOREGROUND_CUT:
+        case.notes.append(f"{cut:.1%} of the foreground lies outside the grid")

@@ -25,7 +25,7 @@ def path_columns(modalities: Sequence[str]) -> list[str]:
 
 def case_columns(modalities: Sequence[str]) -> list[str]:
     """The columns of cases.tsv; volumes in ml on the case's own grid."""
-    volumes = [f"{name}_ml" for name in (*REGIONS, "brain")]
+    volumes = [f"{name}_ml" for name in (*REGIONS, "foreground")]
     return [*path_columns(modalities), *volumes, "note", "content_digest"]
 
 

@@ -10,7 +10,7 @@ from .volumes import VolumeStore
 
 
 def measure_case(store: VolumeStore, case_id: str, names: Sequence[str]) -> dict:
-    """The row of a case: case_id, the tumour conditions `names`, and brain_volume_ml. Raises BadCase for an empty mask."""
+    """The row of a case: case_id, the tumour conditions `names`, foreground_volume_ml. Raises BadCase for an empty mask."""
     meta = store.meta(case_id)
     try:
         measured = measure(store.levels(case_id), meta["spacing_mm"])
@@ -18,4 +18,4 @@ def measure_case(store: VolumeStore, case_id: str, names: Sequence[str]) -> dict
         file = store.folder / f"{case_id}.levels.npy"
         raise BadCase(case_id, file, str(error), "Run `snakemake -R preprocess`") from None
     conditions = {name: measured[name] for name in names}
-    return {"case_id": case_id, **conditions, "brain_volume_ml": meta["brain_volume_ml"]}
+    return {"case_id": case_id, **conditions, "foreground_volume_ml": meta["foreground_volume_ml"]}

@@ -26,12 +26,12 @@ CONDITIONS = (
     "box_width_mm",
     "box_height_mm",
     "box_depth_mm",
-    "tc_fraction",
-    "et_fraction",
+    "tumor_core_fraction",
+    "enhancing_tumor_fraction",
 )
 """Names of all conditions, in the order of every condition table. Width lies along x, height along y, depth along z."""
 
-_REGION_OF = {"tc_fraction": "tumor_core", "et_fraction": "enhancing_tumor"}
+_REGION_OF = {"tumor_core_fraction": "tumor_core", "enhancing_tumor_fraction": "enhancing_tumor"}
 _TUMOUR, _CORE, _ENHANCING = 1, 2, 3  # lowest level that belongs to each nested region
 
 
@@ -57,7 +57,7 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
         ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the mesh, and ``sphericity`` is
         pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the voxel volume, a single
         voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right, +y anterior, +z superior.
-        ``tc_fraction`` and ``et_fraction`` are shares of the whole tumour's volume.
+        ``tumor_core_fraction`` and ``enhancing_tumor_fraction`` are shares of the whole tumour's volume.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
         "box_width_mm": float(box_mm[2]),
         "box_height_mm": float(box_mm[1]),
         "box_depth_mm": float(box_mm[0]),
-        "tc_fraction": float(np.count_nonzero(levels[box] >= _CORE) / n_voxels),
-        "et_fraction": float(np.count_nonzero(levels[box] >= _ENHANCING) / n_voxels),
+        "tumor_core_fraction": float(np.count_nonzero(levels[box] >= _CORE) / n_voxels),
+        "enhancing_tumor_fraction": float(np.count_nonzero(levels[box] >= _ENHANCING) / n_voxels),
     }
 
 

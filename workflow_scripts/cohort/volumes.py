@@ -18,7 +18,7 @@ class VolumeStore:
 
     The sidecar holds case_id, patient_id, modalities, size (D, H, W), spacing_mm (depth, height, width), affine
     (voxel (w, h, d) to RAS mm, 4 x 4), source {affine, shape (X, Y, Z)}, intensity_window {modality: [low, high]}
-    and brain_volume_ml. It is written last: a case whose sidecar is there is whole.
+    and foreground_volume_ml. It is written last: a case whose sidecar is there is whole.
     """
 
     def __init__(self, folder: str | os.PathLike):

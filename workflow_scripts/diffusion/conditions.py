@@ -9,7 +9,7 @@ import numpy as np
 
 from ..base.errors import UserError
 
-NESTED = (("et_fraction", "tc_fraction"),)
+NESTED = (("enhancing_tumor_fraction", "tumor_core_fraction"),)
 """(inner, outer): a fraction that can never be larger than another."""
 
 RIDGE = 0.1

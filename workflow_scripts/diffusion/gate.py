@@ -13,19 +13,20 @@ from ..base.errors import UserError
 from ..cohort.tumours import measure, pieces_of
 from .conditions import ConditionTable
 
-BRAIN_THRESHOLD = -0.85
-"""Mean over the modalities, range -1 (background) to 1, above which a voxel may be brain. On BraTS 2021 patients at 3 mm
-it keeps the brain's volume within 8 %, for four modalities and for FLAIR alone, sharp or blurred by 2 mm."""
+FOREGROUND_THRESHOLD = -0.85
+"""Mean over the modalities, range -1 (background) to 1, above which a voxel may be foreground.
+On brain MRI at 3 mm it keeps the foreground's volume within 8 %, for four modalities and for one alone, sharp or
+blurred by 2 mm."""
 
 GATE_DEFAULTS = {
     "min_volume_ml": 0.5,
-    "max_outside_brain_fraction": 0.05,
+    "max_outside_foreground_fraction": 0.05,
     "min_largest_component_fraction": 0.8,
     "feature_tolerance": 0.25,
-    "brain_tolerance": 0.15,
+    "foreground_volume_tolerance": 0.15,
 }
-"""Smallest whole tumour (ml); largest share of it outside the brain; smallest share in its largest piece; how far a
-measured condition may leave the training range, in widths of that range; how far the brain's volume may, as a share."""
+"""Smallest whole tumour (ml); largest share of it outside the foreground; smallest share in its largest piece; how far a
+measured condition may leave the training range, in widths of that range; how far the foreground's volume may, as a share."""
 
 RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
@@ -46,13 +47,13 @@ class Verdict:
     """measured: condition name -> value, None for an empty tumour; reasons: sentences, none for a case that passes."""
 
     measured: dict[str, float] | None
-    brain_volume_ml: float
+    foreground_volume_ml: float
     reasons: tuple[str, ...]
 
 
-def brain_mask(image: np.ndarray) -> np.ndarray:
-    """The brain in an image (M, D, H, W) of range [-1, 1]: bright enough, in one piece, holes filled; (D, H, W)."""
-    mask = image.mean(axis=0) > BRAIN_THRESHOLD
+def foreground_mask(image: np.ndarray) -> np.ndarray:
+    """Foreground (D, H, W) of an image (M, D, H, W) in [-1, 1]: bright enough, in one piece, holes filled."""
+    mask = image.mean(axis=0) > FOREGROUND_THRESHOLD
     pieces, count = ndimage.label(mask)
     if count > 1:
         mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
@@ -63,10 +64,10 @@ def brain_mask(image: np.ndarray) -> np.ndarray:
 
 def judge(
     levels: np.ndarray,
-    brain: np.ndarray,
+    foreground: np.ndarray,
     spacing_mm: Sequence[float],
     table: ConditionTable,
-    brain_range_ml: Sequence[float],
+    foreground_range_ml: Sequence[float],
     gate: dict,
 ) -> Verdict:
     """Measure a synthetic tumour and say what is wrong with the case.
@@ -74,50 +75,52 @@ def judge(
     Parameters
     ----------
     levels : uint8 (D, H, W)
-        The nested tumour mask as decoded, before it is cut to the brain.
-    brain : bool (D, H, W)
+        The nested tumour mask as decoded, before it is cut to the foreground.
+    foreground : bool (D, H, W)
     spacing_mm : (z, y, x)
     table : ConditionTable
-        Of the training cases. Features are measured on the part of the tumour inside the brain, which is what is kept.
-    brain_range_ml : (smallest, largest) of the training cases
+        Of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
+    foreground_range_ml : (smallest, largest) of the training cases
     gate : as `check_gate` returns it
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
-    brain_ml = float(brain.sum() * voxel_ml)
-    reasons = _brain_faults(brain_ml, brain_range_ml, gate["brain_tolerance"])
-    tumour, inside = levels >= 1, (levels >= 1) & brain
+    foreground_ml = float(foreground.sum() * voxel_ml)
+    reasons = _foreground_faults(foreground_ml, foreground_range_ml, gate["foreground_volume_tolerance"])
+    tumour, inside = levels >= 1, (levels >= 1) & foreground
     if not tumour.any():
-        return Verdict(None, brain_ml, ("the tumour is empty", *reasons))
+        return Verdict(None, foreground_ml, ("the tumour is empty", *reasons))
     outside = 1.0 - inside.sum() / tumour.sum()
-    if outside > gate["max_outside_brain_fraction"]:
+    if outside > gate["max_outside_foreground_fraction"]:
         reasons.append(
-            f"{outside:.1%} of the tumour lies outside the brain; "
-            f"max_outside_brain_fraction allows {gate['max_outside_brain_fraction']:.1%}"
+            f"{outside:.1%} of the tumour lies outside the foreground; "
+            f"max_outside_foreground_fraction allows {gate['max_outside_foreground_fraction']:.1%}"
         )
     if not inside.any():  # nothing is left to measure: no limit in the config lets such a case pass
-        return Verdict(None, brain_ml, ("no part of the tumour lies inside the brain", *reasons))
+        return Verdict(None, foreground_ml, ("no part of the tumour lies inside the foreground", *reasons))
     count, largest = pieces_of(inside)
     if largest < gate["min_largest_component_fraction"]:
         reasons.append(
             f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "
             f"min_largest_component_fraction asks for {gate['min_largest_component_fraction']:.1%}"
         )
-    measured = measure(np.where(brain, levels, 0), spacing_mm)
+    measured = measure(np.where(foreground, levels, 0), spacing_mm)
     if measured["volume_ml"] < gate["min_volume_ml"]:
         reasons.append(
             f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate['min_volume_ml']:g}"
         )
     measured = {name: measured[name] for name in table.names}
     reasons += _condition_faults(measured, table, gate["feature_tolerance"], max(spacing_mm))
-    return Verdict(measured, brain_ml, tuple(reasons))
+    return Verdict(measured, foreground_ml, tuple(reasons))
 
 
-def _brain_faults(brain_ml: float, seen_ml: Sequence[float], tolerance: float) -> list[str]:
+def _foreground_faults(foreground_ml: float, seen_ml: Sequence[float], tolerance: float) -> list[str]:
     low, high = seen_ml[0] * (1 - tolerance), seen_ml[1] * (1 + tolerance)
-    if low <= brain_ml <= high:
+    if low <= foreground_ml <= high:
         return []
     seen = f"{seen_ml[0]:.4g} to {seen_ml[1]:.4g} ml"
-    return [f"the brain has {brain_ml:.4g} ml; training brains have {seen}, and brain_tolerance is {tolerance:g}"]
+    return [
+        f"the foreground has {foreground_ml:.4g} ml; training foregrounds have {seen}, and foreground_volume_tolerance is {tolerance:g}"
+    ]
 
 
 def _condition_faults(

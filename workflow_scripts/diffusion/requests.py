@@ -14,7 +14,7 @@ import numpy as np
 from ..base.errors import UserError
 from .conditions import NESTED, ConditionTable
 
-_LARGEST = {"sphericity": 1.0, "tc_fraction": 1.0, "et_fraction": 1.0}  # by definition
+_LARGEST = {"sphericity": 1.0, "tumor_core_fraction": 1.0, "enhancing_tumor_fraction": 1.0}  # by definition
 _SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _BOX = ("box_width_mm", "box_height_mm", "box_depth_mm")
 _SHOWN = 8  # faults in one message

@@ -23,13 +23,13 @@ from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
 from ..training.model_files import CONTRACT, load_model, load_weights
 from .conditions import ConditionTable, draw_conditions
-from .gate import brain_mask, judge
+from .gate import foreground_mask, judge
 from .samplers import SAMPLERS, X0Predictor, draw_noise
 from .schedules import Schedule, build_schedule
 from .settings import SynthesisSettings
 
-DARKEST_BRAIN = -1.0 + 2e-4
-"""Smallest intensity inside the brain: one step of the int16 code above the background, which is exactly -1."""
+DARKEST_FOREGROUND = -1.0 + 2e-4
+"""Smallest intensity inside the foreground: one step of the int16 code above the background, which is exactly -1."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +225,10 @@ def decode_channels(generator: Generator, latent: Tensor, settings: SynthesisSet
     return image[0].float().cpu().numpy(), mask[0].float().cpu().numpy()
 
 
-def cut_to_brain(image: np.ndarray, levels: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Image (M, D, H, W) and levels (D, H, W) with nothing outside of the brain, where the image is exactly -1."""
-    image = np.where(brain, np.clip(image, DARKEST_BRAIN, 1.0), np.float32(-1.0)).astype(np.float32)
-    return image, np.where(brain, levels, 0).astype(np.uint8)
+def cut_to_foreground(image: np.ndarray, levels: np.ndarray, foreground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Image (M, D, H, W) and levels (D, H, W) with nothing outside of the foreground, where the image is exactly -1."""
+    image = np.where(foreground, np.clip(image, DARKEST_FOREGROUND, 1.0), np.float32(-1.0)).astype(np.float32)
+    return image, np.where(foreground, levels, 0).astype(np.uint8)
 
 
 def _decoded_case(
@@ -242,11 +242,11 @@ def _decoded_case(
     inspect: Callable[[np.ndarray], Sequence[str]] | None,
 ) -> Case | Refusal:
     image, levels = decode(generator, latent, settings)
-    brain = brain_mask(image)
+    foreground = foreground_mask(image)
     contract = generator.contract
     spacing_mm = contract["grid"]["spacing_mm"]
-    verdict = judge(levels, brain, spacing_mm, generator.conditions, contract["brain_volume_ml"], gate)
-    image, levels = cut_to_brain(image, levels, brain)
+    verdict = judge(levels, foreground, spacing_mm, generator.conditions, contract["foreground_volume_ml"], gate)
+    image, levels = cut_to_foreground(image, levels, foreground)
     reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
     if reasons:
         return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)

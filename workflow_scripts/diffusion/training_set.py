@@ -51,7 +51,7 @@ class TrainingSet:
         The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
         an estimate of a clean latent may be.
     conditions : ConditionTable, rows in the order of `case_ids`
-    brain_volume_ml : [smallest, largest]
+    foreground_volume_ml : [smallest, largest]
     contract : dict
         What the generator's contract takes over: modalities, regions, grid, value_range, training_case_ids.
     """
@@ -60,7 +60,7 @@ class TrainingSet:
     latents: TrainingLatents
     scale: dict
     conditions: ConditionTable
-    brain_volume_ml: list[float]
+    foreground_volume_ml: list[float]
     contract: dict
 
 
@@ -95,7 +95,7 @@ def latent_training_set(
 
 
 class NormalisedVolumes:
-    """Volumes with mean 0 and standard deviation 1 in each channel: a small tumour then weighs as much as the brain.
+    """Volumes with mean 0 and standard deviation 1 in each channel: a small tumour weighs as much as the image.
 
     Parameters
     ----------
@@ -167,16 +167,16 @@ def voxel_training_set(
 def _conditions(
     path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]
 ) -> tuple[ConditionTable, list[float]]:
-    """The tumour conditions of the cases, and the range of their brain volumes, ml."""
+    """The tumour conditions of the cases, and the range of their foreground volumes, ml."""
     table: pd.DataFrame = read_tsv(path)
     again = "run `snakemake -R measure_tumours`"
     names = condition_names(regions)
-    missing = [name for name in ("case_id", *names, "brain_volume_ml") if name not in table]
+    missing = [name for name in ("case_id", *names, "foreground_volume_ml") if name not in table]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: {again}")
     if sorted(table["case_id"]) != case_ids:
         raise UserError(f"{path} is about other cases than the training set: {again}")
     table = table.set_index("case_id").loc[case_ids]
     rows = table[names].to_numpy(np.float32).astype(np.float64)  # as the model file keeps them
-    brain = table["brain_volume_ml"]
-    return ConditionTable(tuple(names), rows), [float(brain.min()), float(brain.max())]
+    foreground = table["foreground_volume_ml"]
+    return ConditionTable(tuple(names), rows), [float(foreground.min()), float(foreground.max())]

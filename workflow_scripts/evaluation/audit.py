@@ -25,7 +25,7 @@ from .volume_features import volume_features
 FEATURE_SETTINGS = {
     "batch_size": 32,
     "planes": ["axial", "sagittal", "coronal"],
-    "min_brain_fraction": 0.05,
+    "min_foreground_fraction": 0.05,
 }
 
 
@@ -51,7 +51,7 @@ class FeatureReader:
         self.size = fitting_slice_size(grid["size"])
 
     def __call__(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
-        keys = ("planes", "min_brain_fraction")
+        keys = ("planes", "min_foreground_fraction")
         planes, least = (self.settings[key] for key in keys)
         batch_size = self.settings["batch_size"]
         return volume_features(

@@ -20,7 +20,7 @@ DEFAULTS = {
     "sha256": None,
     "batch_size": 32,
     "planes": ["axial", "sagittal", "coronal"],
-    "min_brain_fraction": 0.05,
+    "min_foreground_fraction": 0.05,
     "slice_size": None,  # pixels; None: what fits the volumes
 }
 PROVENANCE = ("settings_digest", "modalities", "feature_network", "slice_size", "weights_sha256")
@@ -50,7 +50,9 @@ class CaseFeatures:
         network = load_image_network(settings["network"], settings["weights"], settings["sha256"])
         whole = network.spatial_dims == 3
         size = 0 if whole else network.input_size or settings["slice_size"] or fitting_slice_size(meta["size"])
-        of_slices = {} if whole else {"min_brain_fraction": settings["min_brain_fraction"], "slice_size": size}
+        of_slices = (
+            {} if whole else {"min_foreground_fraction": settings["min_foreground_fraction"], "slice_size": size}
+        )
         grid = {key: meta[key] for key in ("modalities", "size", "spacing_mm")}
         self.planes = ["volume"] if whole else list(settings["planes"])
         self.digest = settings_digest(
@@ -65,7 +67,7 @@ class CaseFeatures:
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Raises UserError where features are not finite."""
         return case_features(
-            self._network, image, self.planes, self._spacing_mm, self._settings["min_brain_fraction"],
+            self._network, image, self.planes, self._spacing_mm, self._settings["min_foreground_fraction"],
             self._settings["batch_size"], self._device, self._size,
         )  # fmt: skip
 

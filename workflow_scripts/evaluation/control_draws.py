@@ -11,9 +11,9 @@ import torch
 from ..cohort.regions import channels_to_levels
 from ..cohort.tumours import measure
 from ..diffusion.conditions import ConditionTable
-from ..diffusion.gate import brain_mask
+from ..diffusion.gate import foreground_mask
 from ..diffusion.settings import SynthesisSettings
-from ..diffusion.synthesis import Generator, cut_to_brain, decode_channels, sample_latents
+from ..diffusion.synthesis import Generator, cut_to_foreground, decode_channels, sample_latents
 from .mask_shapes import validity
 
 
@@ -21,7 +21,7 @@ from .mask_shapes import validity
 class Draw:
     """One ungated draw.
 
-    image : float32 (M, D, H, W) in [-1, 1]; levels : uint8 (D, H, W), both cut to the synthetic brain, as a case is
+    image : float32 (M, D, H, W) in [-1, 1]; levels : uint8 (D, H, W), cut to the synthetic foreground, as a case is
     that leaves the generator; measured : conditions of those levels, None for an empty tumour; validity : of the mask
     as decoded, see `mask_shapes.validity`.
     """
@@ -37,9 +37,9 @@ def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator, set
     latent = sample_latents(generator, np.asarray(conditions)[None], [rng], settings)[0]
     image, probabilities = decode_channels(generator, latent, settings)
     levels = channels_to_levels(probabilities, generator.contract["regions"])
-    brain = brain_mask(image)
-    found = validity(levels, brain) | {"unnested_fraction": unnested_fraction(probabilities)}
-    image, levels = cut_to_brain(image, levels, brain)
+    foreground = foreground_mask(image)
+    found = validity(levels, foreground) | {"unnested_fraction": unnested_fraction(probabilities)}
+    image, levels = cut_to_foreground(image, levels, foreground)
     measured = None
     if levels.any():
         measured = measure(levels, generator.contract["grid"]["spacing_mm"])

@@ -109,14 +109,14 @@ GRADIENTS = {"axial slices": 0, "rows": 1, "columns": 2}
 """Direction in which neighbouring voxels are compared -> axis of a volume (D, H, W)."""
 
 
-def gradient_rows(image: Tensor, brain: Tensor, modalities: list[str]) -> list[dict]:
-    """Mean absolute difference between neighbouring voxels of the brain, per modality and direction, in intensities.
+def gradient_rows(image: Tensor, foreground: Tensor, modalities: list[str]) -> list[dict]:
+    """Mean absolute difference of neighbouring voxels of the foreground, per modality and direction, in intensities.
 
-    image (M, D, H, W) in [-1, 1]; brain (D, H, W) booleans
+    image (M, D, H, W) in [-1, 1]; foreground (D, H, W) booleans
     """
     rows = []
     for direction, axis in GRADIENTS.items():
-        gradients = reconstruction.through_plane_gradient(image.movedim(axis + 1, 1), brain.movedim(axis, 0))
+        gradients = reconstruction.through_plane_gradient(image.movedim(axis + 1, 1), foreground.movedim(axis, 0))
         rows += [
             {"channel": name, "between": direction, "value": float(value)}
             for name, value in zip(modalities, gradients, strict=True)

@@ -91,7 +91,8 @@ def gather(cases: CaseSet, plane: str, modality: int, dimension: int) -> tuple[l
         features = cases.files.read(case_id, plane, modality).astype(np.float64)
         if not len(features):
             raise UserError(
-                f"case {case_id} has no {plane} slice with enough brain: lower evaluation: images: min_brain_fraction, or "
+                f"case {case_id} has no {plane} slice with enough foreground: lower "
+                "evaluation: images: min_foreground_fraction, or "
                 "look at this volume"
             )
         means[row] = features.mean(axis=0)

@@ -3,7 +3,7 @@
 How MR images enter a network for colour photographs: each modality is a grey image of its own (the three colour
 channels are equal), intensities [-1, 1] mapped to [0, 1], and the images of all modalities are samples of one set.
 A slice is scaled with its proportions in mm kept, so that its longer side fills the square, and centred on background.
-Slices with less brain than a stated share are left out. A network of volumes sees each modality whole.
+Slices with less foreground than a stated share are left out. A network of volumes sees each modality whole.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def check_planes(planes: Sequence[str]) -> None:
         raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {planes}")
 
 
-def brain_slices(image: np.ndarray, plane: str, min_brain_fraction: float) -> np.ndarray:
-    """Indices of the slices of `plane` in `image` (M, D, H, W) in which at least `min_brain_fraction` of the pixels
-    are brain (above -1 in any modality) and at least one is."""
-    brain = (np.asarray(image) > -1.0).any(axis=0)
+def foreground_slices(image: np.ndarray, plane: str, min_foreground_fraction: float) -> np.ndarray:
+    """Indices of the slices of `plane` in `image` (M, D, H, W) in which at least `min_foreground_fraction` of the
+    pixels are foreground (above -1 in any modality) and at least one is."""
+    foreground = (np.asarray(image) > -1.0).any(axis=0)
     others = tuple(axis for axis in range(3) if axis != PLANES[plane])
-    fraction = brain.mean(axis=others)
-    return np.flatnonzero((fraction >= min_brain_fraction) & (fraction > 0))
+    fraction = foreground.mean(axis=others)
+    return np.flatnonzero((fraction >= min_foreground_fraction) & (fraction > 0))
 
 
 def slice_images(
@@ -88,12 +88,12 @@ def case_features(
     image: np.ndarray,
     planes: Sequence[str],
     spacing_mm: Sequence[float],
-    min_brain_fraction: float,
+    min_foreground_fraction: float,
     batch_size: int,
     device: torch.device | str = "cpu",
     size: int = SLICE_SIZE,
 ) -> dict[str, np.ndarray]:
-    """Features of every slice with brain of one case, for each plane; {"volume": ...} by a network of volumes.
+    """Features of every slice with foreground of one case, for each plane; {"volume": ...} by a network of volumes.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def case_features(
         return {"volume": np.stack(seen)}
     found = {}
     for plane in planes:
-        indices = brain_slices(image, plane, min_brain_fraction)
+        indices = foreground_slices(image, plane, min_foreground_fraction)
         batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         parts = [
             _seen_by(network, slice_images(image, plane, batch, spacing_mm, size, device), device) for batch in batches

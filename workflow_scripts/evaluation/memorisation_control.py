@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..base.errors import UserError
-from ..diffusion.gate import brain_mask
+from ..diffusion.gate import foreground_mask
 from ..diffusion.settings import SynthesisSettings
-from ..diffusion.synthesis import cut_to_brain, decode, load_generator
+from ..diffusion.synthesis import cut_to_foreground, decode, load_generator
 from ..training.devices import default_device
 
 MOST_CASES = 20  # evenly spaced over the training cases: a share needs no more
@@ -46,4 +46,4 @@ def decoded_training_cases(
     case_ids = sorted(means)
     for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
         image, levels = decode(generator, means[case_ids[place]].to(generator.device), settings)
-        yield (case_ids[place], *cut_to_brain(image, levels, brain_mask(image)))
+        yield (case_ids[place], *cut_to_foreground(image, levels, foreground_mask(image)))

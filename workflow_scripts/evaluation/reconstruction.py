@@ -18,14 +18,14 @@ MAX_PSNR_DB = 100.0  # given for an exact copy, whose PSNR is infinite
 
 
 def plane_scores(image: Tensor, reference: Tensor, plane: str) -> list[dict[str, float]]:
-    """SSIM (Wang et al. 2004, 2D, window 11) and PSNR (dB) of each channel over the slices of a plane that hold brain.
+    """SSIM (Wang et al. 2004, 2D, window 11) and PSNR (dB) of each channel over a plane's slices with foreground.
 
     image, reference (M, D, H, W) in [-1, 1], background of the reference -1. SSIM is the mean over these slices; PSNR
     comes from the squared error of all their pixels together.
     """
     axis = PLANES[plane] + 1
-    brain = (reference.movedim(axis, 1) > -1.0).flatten(2).any(dim=2).any(dim=0)  # of each slice
-    one, other = (value.movedim(axis, 1)[:, brain] for value in (image, reference))  # (M, n, h, w)
+    foreground = (reference.movedim(axis, 1) > -1.0).flatten(2).any(dim=2).any(dim=0)  # of each slice
+    one, other = (value.movedim(axis, 1)[:, foreground] for value in (image, reference))  # (M, n, h, w)
     metric = SSIMMetric(spatial_dims=2, data_range=DATA_RANGE, win_size=ssim_window(*one.shape[2:]))
     scores = []
     for x, y in zip(one, other, strict=True):  # (n, h, w)
@@ -36,24 +36,24 @@ def plane_scores(image: Tensor, reference: Tensor, plane: str) -> list[dict[str,
     return scores
 
 
-def through_plane_gradient(image: Tensor, brain: Tensor) -> Tensor:
-    """Mean absolute difference between neighbouring slices where both hold brain, of each channel, per slice.
+def through_plane_gradient(image: Tensor, foreground: Tensor) -> Tensor:
+    """Mean absolute difference between neighbouring slices where both hold foreground, of each channel, per slice.
 
-    image (M, D, H, W), brain (D, H, W) booleans -> (M,); NaN where no two neighbours hold brain
+    image (M, D, H, W), foreground (D, H, W) booleans -> (M,); NaN where no two neighbours hold foreground
     """
-    return image.diff(dim=1).abs()[:, brain[1:] & brain[:-1]].mean(dim=1)
+    return image.diff(dim=1).abs()[:, foreground[1:] & foreground[:-1]].mean(dim=1)
 
 
 def through_plane_scores(image: Tensor, reference: Tensor) -> list[dict[str, float]]:
-    """How well the differences between neighbouring slices are given back, of each channel, within the brain.
+    """How well the differences between neighbouring slices are given back, of each channel, within the foreground.
 
     ``through_plane_error``: mean absolute error of the differences, in intensities (range 2); a decoder that streaks
     has a large one. ``through_plane_ratio``: their mean size by that of the reference; above 1 streaks, below 1 blur.
     image, reference (M, D, H, W) in [-1, 1], background of the reference -1
     """
-    brain = (reference > -1.0).any(dim=0)
-    errors = through_plane_gradient(image - reference, brain)
-    ratios = through_plane_gradient(image, brain) / through_plane_gradient(reference, brain)
+    foreground = (reference > -1.0).any(dim=0)
+    errors = through_plane_gradient(image - reference, foreground)
+    ratios = through_plane_gradient(image, foreground) / through_plane_gradient(reference, foreground)
     return [
         {"through_plane_error": float(error), "through_plane_ratio": float(ratio)}
         for error, ratio in zip(errors, ratios, strict=True)

@@ -17,7 +17,7 @@ from ..cohort.tumours import condition_names, measure
 from .masks import read_levels
 
 WITHOUT_PLACE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
-"""Features that need the brain, and so the images: the grid of a case is centred on it."""
+"""Features that need the foreground, and so the images: the grid of a case is centred on it."""
 
 
 def reference_features(regions: Sequence[str]) -> list[str]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from .image_features import brain_slices, slice_images
+from .image_features import foreground_slices, slice_images
 
-SLICES = 16  # a plane, evenly spaced over those with brain: an average needs no more
+SLICES = 16  # a plane, evenly spaced over those with foreground: an average needs no more
 
 
 @torch.inference_mode()
@@ -23,7 +23,7 @@ def volume_features(
     image: np.ndarray,
     spacing_mm: Sequence[float],
     planes: Sequence[str],
-    min_brain_fraction: float,
+    min_foreground_fraction: float,
     size: int,
     batch_size: int,
     device: torch.device | str = "cpu",
@@ -31,12 +31,13 @@ def volume_features(
 ) -> np.ndarray:
     """Features of a volume (M, D, H, W) in [-1, 1]: float32 (F,), of length 1 at most.
 
-    A plane without a slice of enough brain counts zero. `network` maps (B, 3, size, size) in [0, 1] to (B, features);
+    A plane without a slice of enough foreground counts zero. `network` maps (B, 3, size, size) in [0, 1] to
+    (B, features);
     a batch holds `batch_size` slices of all modalities.
     """
     blocks = []
     for plane in planes:
-        found = brain_slices(image, plane, min_brain_fraction)
+        found = foreground_slices(image, plane, min_foreground_fraction)
         if len(found) > SLICES:
             found = found[np.linspace(0, len(found) - 1, SLICES).round().astype(int)]
         weight = 1.0 if len(found) else 0.0
@@ -49,5 +50,5 @@ def volume_features(
             seen = network(pictures.to(memory_format=torch.channels_last)).double().cpu().numpy()
             total = total + weight * seen.reshape(-1, len(image), seen.shape[1]).sum(axis=0)  # (M, features)
         blocks.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
-    stacked = np.stack(blocks)  # (planes, M, features), each of length 1, or 0 without brain
+    stacked = np.stack(blocks)  # (planes, M, features), each of length 1, or 0 without foreground
     return (stacked / np.sqrt(stacked.shape[0] * stacked.shape[1])).ravel().astype(np.float32)

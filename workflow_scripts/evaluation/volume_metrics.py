@@ -12,7 +12,7 @@ WINDOW = 11  # voxels
 
 
 def gradient_ratio(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Mean absolute gradient along the depth over that within the planes, in the brain, for each modality.
+    """Mean absolute gradient along the depth over that within the planes, in the foreground, for each modality.
 
     A generator that decodes slice by slice may leave neighbouring slices that do not fit (more than in real cases), or
     smooth the depth away (less). It is compared with the same ratio of real cases on the same grid, never with 1: real
@@ -26,15 +26,15 @@ def gradient_ratio(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray
     Returns
     -------
     (M,) mean |difference of neighbours| / mm along the depth, divided by the mean of the same along height and width;
-    only neighbours that both are brain (above -1 in any modality) count. NaN where there is none or the plane is flat.
+    only neighbours that both are foreground (above -1 in any modality) count. NaN where there is none or all is flat.
     """
-    brain = (np.asarray(image) > -1.0).any(axis=0)
+    foreground = (np.asarray(image) > -1.0).any(axis=0)
     ratios = []
     for channel in image:
         channel, gradients = np.asarray(channel, dtype=np.float32), []
         for axis, edge_mm in enumerate(spacing_mm):
             low, high = (tuple(slice(*part) if a == axis else slice(None) for a in range(3)) for part in _NEIGHBOURS)
-            both = brain[low] & brain[high]
+            both = foreground[low] & foreground[high]
             difference = np.abs(channel[high] - channel[low])[both]
             gradients.append(difference.mean(dtype=np.float64) / edge_mm if both.any() else np.nan)
         in_plane = (gradients[1] + gradients[2]) / 2

@@ -1,7 +1,7 @@
 """How alike two cases are, voxel by voxel, whatever their side, brightness and contrast, and within a small shift.
 
 A case is brought to a coarse grid and smoothed, which forgives noise, blur and what is left of a shift. In each modality
-the brain's mean is taken off and the background set to zero, so that neither brightness, contrast nor the outline of
+the foreground's mean is taken off and the background set to 0, so that neither brightness, contrast nor the outline of
 the head counts.
 The likeness of two such images is their correlation, at the best of both sides and all shifts of whole coarse voxels
 (normalised cross-correlation, Lewis 1995), averaged over the modalities; that of two masks is their Dice, likewise.
@@ -45,25 +45,25 @@ def coarse_image(image: np.ndarray, blocks: Sequence[int], sigma: Sequence[float
     ----------
     image : (M, D, H, W) in [-1, 1], background exactly -1
     blocks : voxels along (D, H, W) that make a coarse one
-    sigma : standard deviations along (D, H, W) of the Gaussian that smooths over the brain, in coarse voxels
+    sigma : standard deviations along (D, H, W) of the Gaussian that smooths over the foreground, in coarse voxels
 
     Returns
     -------
     float32 (M, d, h, w)
-        Each modality zero outside of the brain and on average over it. One without contrast is zero throughout.
+        Each modality zero outside of the foreground and on average over it. One without contrast is zero throughout.
     """
-    blocks, brain = tuple(blocks), np.zeros(image.shape[1:], dtype=bool)
+    blocks, foreground = tuple(blocks), np.zeros(image.shape[1:], dtype=bool)
     for channel in image:
-        brain |= np.asarray(channel) > -1.0
-    count = block_reduce(brain, blocks, np.sum).astype(np.float32)
+        foreground |= np.asarray(channel) > -1.0
+    count = block_reduce(foreground, blocks, np.sum).astype(np.float32)
     inside = count >= max(1.0, 0.5 * np.prod(blocks))
     coarse = np.zeros((len(image), *inside.shape), dtype=np.float32)
     if not inside.any():
         return coarse
     weight = gaussian_filter(count, sigma, mode="constant")[inside]
     for channel, seen in zip(image, coarse, strict=True):  # one modality in memory at a time
-        sums = block_reduce(np.where(brain, np.asarray(channel, dtype=np.float32), 0.0), blocks, np.sum)
-        values = gaussian_filter(sums, sigma, mode="constant")[inside] / weight  # mean over the brain alone
+        sums = block_reduce(np.where(foreground, np.asarray(channel, dtype=np.float32), 0.0), blocks, np.sum)
+        values = gaussian_filter(sums, sigma, mode="constant")[inside] / weight  # mean over the foreground alone
         values = values - values.mean()
         length = np.linalg.norm(values)
         if length > 1e-6 * values.size:

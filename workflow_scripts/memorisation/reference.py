@@ -1,8 +1,8 @@
 """Is a case a copy of a training case? The training set to compare with, and what near means.
 
 A case is a copy where its nearest training case stands out from the other training patients by more than a real case's
-does (margin). How near it is (similarity) cannot tell: a blurred average brain correlates with every brain better than
-two brains do with each other, and a copy that a generator has blurred is less like its original than two patients may
+does (margin). How near it is (similarity) cannot tell: a blurred average case correlates with every case better than
+two cases do with each other, and a copy that a generator has blurred is less like its original than two patients may
 be alike; yet the first points to nobody and the second to one patient. The threshold comes from real cases (as in Dar
 et al. 2023, arXiv 2307.01148, who hold the similarity to it); the margin is in the spirit of Yoon et al. 2023, who
 compare the nearest with the second nearest training case.

@@ -70,7 +70,7 @@ class MedicalNet(nn.Module):
     """ResNet of MedicalNet (Chen et al. 2019, arXiv:1904.00625): (B, 1, D, H, W) in [0, 1], background 0 -> (B, F).
 
     F is 512 (10 layers) or 2048 (50 layers), averaged over places. As its authors do, each volume is shifted and scaled
-    to mean 0 and deviation 1 over its own brain; they fill the background with noise of that mean and deviation, here it
+    to mean 0 and deviation 1 over its own foreground; they fill the background with such noise, here it
     gets the mean, so that the same volume has the same features. The grid is left as it is.
 
     Attributes
@@ -87,11 +87,11 @@ class MedicalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         places = (1, 2, 3, 4)
-        brain = x > 0
-        count = brain.sum(dim=places, keepdim=True).clamp_min(1)
-        mean = (x * brain).sum(dim=places, keepdim=True) / count
-        deviation = (((x - mean) * brain).square().sum(dim=places, keepdim=True) / count).sqrt()
-        return self.network((x - mean) / deviation.clamp_min(1e-6) * brain)
+        foreground = x > 0
+        count = foreground.sum(dim=places, keepdim=True).clamp_min(1)
+        mean = (x * foreground).sum(dim=places, keepdim=True) / count
+        deviation = (((x - mean) * foreground).square().sum(dim=places, keepdim=True) / count).sqrt()
+        return self.network((x - mean) / deviation.clamp_min(1e-6) * foreground)
 
 
 def _dilate(layer: nn.Module, dilation: int) -> None:

@@ -23,8 +23,8 @@ FEATURE_NAMES = {
     "box_width_mm": "box width, mm",
     "box_height_mm": "box height, mm",
     "box_depth_mm": "box depth, mm",
-    "tc_fraction": "tumour core, fraction",
-    "et_fraction": "enhancing tumour, fraction",
+    "tumor_core_fraction": "tumour core, fraction",
+    "enhancing_tumor_fraction": "enhancing tumour, fraction",
     ALL_FEATURES: ALL_FEATURES,
 }
 _DIGITS = {"ml": 1, "mm": 1, "mm2": 0, "fraction": 3}
@@ -108,7 +108,7 @@ def control_notes(table: pd.DataFrame, simulated: bool) -> list[str]:
         "resamples of requests); it holds for this trained generator.",
         "In range: the requests whose value of that feature lies between the smallest and the largest of the "
         "generator's training tumours; the others ask for what it has never seen.",
-        "Measured on the mask cut to the synthetic brain. An empty mask counts as 0 ml, 0 mm2 and a box of 0 mm; it "
+        "Measured on the mask cut to the foreground. An empty mask counts as 0 ml, 0 mm2 and a box of 0 mm; it "
         f"has no other feature, so n is smaller there. Empty masks: {'; '.join(empty) or 'none'}.",
     ]
     if best_coverage(n) < confidence:
@@ -144,7 +144,7 @@ def _validity_row(n_real: str, name: str, found: dict, count: str, prefix: str) 
         "empty": percent("empty"),
         "pieces": number(getattr(found["pieces"], f"{prefix}mean"), 1),
         "in the largest piece": percent("largest_piece_fraction"),
-        "outside the brain": percent("outside_brain_fraction"),
+        "outside the foreground": percent("outside_foreground_fraction"),
         "not nested": percent("unnested_fraction", 2),
     }
 
@@ -196,7 +196,7 @@ def mask_notes(table: pd.DataFrame, simulated: bool) -> list[str]:
     permutations = int(table.permutations.iloc[0])
     kind = "simulated" if simulated else "real"
     notes = [
-        "Validity: the ungated draws of the control table, as decoded, before the mask is cut to the brain; means over "
+        "Validity: the ungated draws of the control table, as decoded, before the cut to the foreground; means over "
         'the masks that are not empty. "Not nested": voxels that an inner region had and an outer one lacked, which '
         "decoding takes away; in what is written, regions are nested by construction.",
         f"Shapes: the first n_real synthetic cases, which passed the quality gate, against {kind} held-out patients "
@@ -212,6 +212,6 @@ def mask_notes(table: pd.DataFrame, simulated: bool) -> list[str]:
         notes.append(
             "Mask folder: real masks without images (evaluation.masks.reference_root), one a patient, patients that "
             "train a generator left out, brought to the spacing of the synthetic masks; without images a tumour has "
-            "no place in the brain, so its centre is not compared."
+            "no place in the foreground, so its centre is not compared."
         )
     return notes

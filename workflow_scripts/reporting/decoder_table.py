@@ -160,7 +160,7 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
     counts, first = table.groupby("part").n_cases.max(), table.iloc[0]
     notes = [
         f"Validation cases ({counts[RECONSTRUCTION]}, not trained on) through the same latents. Through-plane error: mean "
-        "absolute error of the differences between neighbouring axial slices, within the brain, intensities of range 2; "
+        "absolute error of the differences of neighbouring axial slices in the foreground, intensities of range 2; "
         "through-plane ratio: mean size of these differences by that of the real ones (above 1 streaks, below 1 blur). "
         "Means over modalities and cases.",
         "Noise on the latents stands for those of a generator, which do not fit from slice to slice as encoded ones do.",
@@ -170,7 +170,7 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
     if SYNTHETIC in counts:
         notes.append(
             f"Synthetic cases ({counts[SYNTHETIC]}), the same latents under both decoders: mean difference between "
-            "neighbouring voxels of the brain, by that of the real validation cases; blur makes both ratios smaller, streaks the "
+            "neighbouring voxels of it, by that of the real validation cases; blur makes both ratios smaller, streaks the "
             "first alone larger, so that their quotient (between by within) is 1 without streaks."
         )
     if DISTANCE in counts:

@@ -161,7 +161,7 @@ def image_notes(table: pd.DataFrame) -> list[str]:
         f"far few slices bias it upward, which its floor does. None with fewer than {FEWEST} cases or groups.",
         "MS-SSIM: in 3D, of pairs of cases of one set; above real, the cases are more alike than real ones"
         f"{_notes_of(table, 'ms_ssim')}.",
-        "Through-plane gradient ratio: mean absolute gradient along the depth over that within the planes, in the brain; "
+        "Through-plane gradient ratio: mean absolute gradient along the depth over that in the planes, in the foreground; "
         "above real, neighbouring slices fit worse than in real cases, below real, the depth is smoothed.",
         f"Precision, recall, density and coverage: by balls around cases{_notes_of(table, 'precision')}.",
     ]

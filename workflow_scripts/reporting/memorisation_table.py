@@ -73,9 +73,9 @@ def memorisation_notes(table: pd.DataFrame) -> list[str]:
     notes = [
         "Copy: a synthetic case whose nearest training case stands out from the other training patients by more than a "
         "real case's does. The margin is Fisher's z of the similarity, less the median over the other patients. "
-        '"nearer": cases with a larger similarity than real cases reach, copies or not; blurred average brains are '
+        '"nearer": cases with a larger similarity than real cases reach, copies or not; blurred averages of cases are '
         "such cases too, and point to no patient.",
-        "Aligned images: correlation over the brain on a coarse grid, mean over modalities, at the best of both sides "
+        "Aligned images: correlation of foregrounds on a coarse grid, mean over modalities, at the best of both sides "
         "and all small shifts. Image features: cosine similarity of the pooled features of EfficientNet-Lite0 "
         "(ImageNet), of the training case or its mirror image.",
         "Thresholds from held-out patients (validation and test) are the yardstick; those from training patients, "

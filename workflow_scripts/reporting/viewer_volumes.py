@@ -13,8 +13,8 @@ from ..cohort.regions import REGIONS, channels_to_levels, levels_to_channels
 from .case_figure import largest_slices
 
 MASK = "mask"
-COARSEST = 8  # largest step, in voxels, that still shows a brain
-MARGIN_VOXELS = 2  # left around the brain
+COARSEST = 8  # largest step, in voxels, that still shows a case
+MARGIN_VOXELS = 2  # left around the foreground
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ MIN_EDGE = 4  # voxels at the lowest resolution, as in nnU-Net's planner (UNet_f
 
 def check_arrays(case_id: str, file: str, image: np.ndarray, levels: np.ndarray | None, modalities: list[str]) -> None:
     """Raise BadCase unless image (M, D, H, W) and levels (D, H, W; None: not looked at) hold `modalities`, one grid,
-    and a brain."""
+    and a foreground."""
     reason = ""
     if image.shape[0] != len(modalities):
         reason = f"holds {image.shape[0]} modalities, not {len(modalities)} ({', '.join(modalities)})"
@@ -61,15 +61,15 @@ def _measure_case(store: VolumeStore, case_id: str, modalities: list[str]) -> di
     image, levels, meta = checked_volume(store, case_id, modalities)
     data, seg, _ = crop_to_nonzero(nnunet_image(image), levels[None].astype(np.int8))
     samples, _ = DatasetFingerprintExtractor.collect_foreground_intensities(seg, data, num_samples=FOREGROUND_SAMPLES)
-    # nnU-Net normalises within the brain if the brain is less than 3/4 of the image. That must not hang on how tight
+    # nnU-Net normalises within the foreground if that is less than 3/4 of the image. That must not hang on how tight
     # our grid sits, so the share is that of the image as it was given.
     given_mm3 = math.prod(meta["source"]["shape"]) * abs(np.linalg.det(np.array(meta["source"]["affine"])[:3, :3]))
-    brain_box_mm3 = math.prod(data.shape[1:]) * math.prod(meta["spacing_mm"])
+    foreground_box_mm3 = math.prod(data.shape[1:]) * math.prod(meta["spacing_mm"])
     return {
         "shape": [int(edge) for edge in data.shape[1:]],
         "spacing": [float(edge) for edge in meta["spacing_mm"]],
         "samples": samples,
-        "relative_size": min(brain_box_mm3 / given_mm3, 1.0),
+        "relative_size": min(foreground_box_mm3 / given_mm3, 1.0),
     }
 
 

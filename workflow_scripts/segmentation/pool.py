@@ -26,7 +26,7 @@ def pool_files(pool: Path, pool_id: str) -> list[Path]:
 
 
 def preprocess(plan: Plan, image: np.ndarray, levels: np.ndarray | None, spacing_mm: list[float]) -> tuple:
-    """nnU-Net's preprocessing (crop to the brain, z-score, resample) of one volume.
+    """nnU-Net's preprocessing (crop to the foreground, z-score, resample) of one volume.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def preprocess(plan: Plan, image: np.ndarray, levels: np.ndarray | None, spacing
     Returns
     -------
     data : (M, D', H', W') float32, along the plan's axes
-    seg : (1, D', H', W') int8; -1 outside the brain
+    seg : (1, D', H', W') int8; -1 outside the foreground
     properties : dict, what undoing the crop needs, and where each region's voxels are
     """
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor

@@ -81,7 +81,7 @@ class Predictor:
             self.windows.manual_initialization(network, plans, configuration, None, plan.dataset, "SliceAug", axes)
 
     def probabilities(self, image: np.ndarray, spacing_mm: list[float]) -> np.ndarray:
-        """Probabilities (R, D, H, W) float32 of each region for an image (M, D, H, W) in [-1, 1]; 0 outside the brain's box."""
+        """Probabilities (R, D, H, W) float32 of each region for an image (M, D, H, W); 0 outside the foreground's box."""
         plans, configuration, labels = self.plan.managers()
         data, _, properties = preprocess(self.plan, image, None, spacing_mm)
         with quiet():

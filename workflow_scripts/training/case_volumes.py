@@ -97,7 +97,7 @@ class CaseVolumes:
     def rows(self, choose: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
         """Rows (case number, slice) of the slices that `choose` picks of each case.
 
-        `choose` gets the case's id and which of its slices hold brain, bool (D,), and returns indices.
+        `choose` gets the case's id and which of its slices hold foreground, bool (D,), and returns indices.
         Raises UserError where no slice is picked.
         """
         found = []
@@ -106,7 +106,7 @@ class CaseVolumes:
             found.append(np.stack([np.full_like(slices, number), slices], axis=1))
         rows = np.concatenate(found)
         if not len(rows):
-            raise UserError("no slice of the training volumes holds brain: run `snakemake -R preprocess`")
+            raise UserError("no slice of the training volumes holds foreground: run `snakemake -R preprocess`")
         return rows
 
     def __getitem__(self, numbers: Sequence[int] | Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from .rounds import Rounds
 class SlabData:
     """Slabs of some cases with the latents they are decoded from, in an order that is shuffled anew in every round.
 
-    Slabs without brain are left out.
+    Slabs without foreground are left out.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ class SliceData:
     seed : int
         Of the order, and of which empty slices are kept.
     empty_slices_kept : float
-        Share, 0 to 1, of the slices without brain that stays.
+        Share, 0 to 1, of the slices without foreground that stays.
     """
 
     def __init__(self, volumes: CaseVolumes, positions: Tensor, seed: int, empty_slices_kept: float):
