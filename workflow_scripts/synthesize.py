@@ -7,8 +7,8 @@ tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, s
 centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tumor_core_fraction,
 enhancing_tumor_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
 earlier call ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
-depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies FOLDER, made by
-memorisation_reference, the gate refuses copies of training cases as well.
+depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies
+FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
 """
 
 from __future__ import annotations

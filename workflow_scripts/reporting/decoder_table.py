@@ -170,8 +170,8 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
     if SYNTHETIC in counts:
         notes.append(
             f"Synthetic cases ({counts[SYNTHETIC]}), the same latents under both decoders: mean difference between "
-            "neighbouring voxels of it, by that of the real validation cases; blur makes both ratios smaller, streaks the "
-            "first alone larger, so that their quotient (between by within) is 1 without streaks."
+            "neighbouring voxels of the foreground, by that of the real validation cases; blur makes both ratios smaller, "
+            "streaks the first alone larger, so that their quotient (between by within) is 1 without streaks."
         )
     if DISTANCE in counts:
         fid = table[table.part == DISTANCE]
