@@ -1,4 +1,4 @@
-"""Measure the tumours of the train subset: the conditions under which a generator makes others, a row a case, and the foreground's volume.
+"""Measure the tumours of the train subset (the conditions under which a generator makes others) and the foreground.
 
 Only the volumes of the train subset of --n-real patients are read.
 """

@@ -10,7 +10,7 @@ from .volumes import VolumeStore
 
 
 def measure_case(store: VolumeStore, case_id: str, names: Sequence[str]) -> dict:
-    """The row of a case: case_id, the tumour conditions `names`, foreground_volume_ml. Raises BadCase for an empty mask."""
+    """The row of a case: case_id, the conditions `names`, foreground_volume_ml. Raises BadCase for an empty mask."""
     meta = store.meta(case_id)
     try:
         measured = measure(store.levels(case_id), meta["spacing_mm"])

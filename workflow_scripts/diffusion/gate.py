@@ -15,7 +15,7 @@ from .conditions import ConditionTable
 
 FOREGROUND_THRESHOLD = -0.85
 """Mean over the modalities, range -1 (background) to 1, above which a voxel may be foreground.
-On brain MRI at 3 mm it keeps the foreground's volume within 8 %, for four modalities and for one alone, sharp or
+On MRI of patients at 3 mm it keeps the foreground's volume within 8 %, for four modalities and for one alone, sharp or
 blurred by 2 mm."""
 
 GATE_DEFAULTS = {
@@ -25,8 +25,9 @@ GATE_DEFAULTS = {
     "feature_tolerance": 0.25,
     "foreground_volume_tolerance": 0.15,
 }
-"""Smallest whole tumour (ml); largest share of it outside the foreground; smallest share in its largest piece; how far a
-measured condition may leave the training range, in widths of that range; how far the foreground's volume may, as a share."""
+"""Smallest whole tumour (ml); largest share of it outside the foreground; smallest share in its largest piece; how far
+a measured condition may leave the training range, in widths of that range; how far the foreground's volume may, as a
+share."""
 
 RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
@@ -119,7 +120,8 @@ def _foreground_faults(foreground_ml: float, seen_ml: Sequence[float], tolerance
         return []
     seen = f"{seen_ml[0]:.4g} to {seen_ml[1]:.4g} ml"
     return [
-        f"the foreground has {foreground_ml:.4g} ml; training foregrounds have {seen}, and foreground_volume_tolerance is {tolerance:g}"
+        f"the foreground has {foreground_ml:.4g} ml; that of the training cases {seen}, and "
+        f"foreground_volume_tolerance is {tolerance:g}"
     ]
 
 
