@@ -19,14 +19,14 @@ from workflow_scripts.base.systems import load_systems
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
-from workflow_scripts.reporting.case_figure import PicturedCase, real_and_synthetic
-from workflow_scripts.reporting.decoder_table import COLUMNS as DECODER_COLUMNS
-from workflow_scripts.reporting.decoder_table import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
-from workflow_scripts.reporting.pair_figure import Pair, nearest_pairs
-from workflow_scripts.reporting.run_cost import JOB_COLUMNS, cost_table
-from workflow_scripts.reporting.style import save_figure
-from workflow_scripts.reporting.sweep_figure import ROWS, SweepCell, control_sweep
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.figures.cases import PicturedCase, real_and_synthetic
+from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
+from workflow_scripts.reporting.figures.style import save_figure
+from workflow_scripts.reporting.figures.sweep import ROWS, SweepCell, control_sweep
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
+from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
+from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
 
 SYSTEM = "slice_ldm"
 N_REAL = 20

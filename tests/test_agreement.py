@@ -15,7 +15,7 @@ from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.agreement import CENTRE_DISTANCE, agreement, control_summary, unit_of
 from workflow_scripts.evaluation.statistics.bootstrap import expanded_tail
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
 
 REQUESTED = np.array([3.0, 8.0, 21.0, 34.0, 55.0, 60.0, 72.0, 90.0])
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from workflow import ROOT, copy_project, planned, snakemake
 
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
 
 ALL = ("--configfile", "tests/tiny.yaml", "tests/tiny_all.yaml")
 TABLES = ("--", *(f"results/tiny_all/tables/{name}.csv" for name in ("compute", "systems")))

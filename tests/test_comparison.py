@@ -10,8 +10,8 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.evaluation.statistics.comparison import detectable
 from workflow_scripts.evaluation.statistics.significance import detectable_difference
-from workflow_scripts.reporting.answer import answer
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.report.answer import answer
+from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 METRICS = {"dice": "", "hd95": "_mm", "lesion_dice": "", "lesion_hd95": "_mm"}
 

@@ -14,7 +14,7 @@ from workflow_scripts.base.systems import load_systems, shipped_systems
 from workflow_scripts.evaluation.compute import NOTHING, count, published_cost, system_cost
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.models.blocks import Conv3d
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
 
 SHIPPED = shipped_systems()
 PUBLISHED = [(name, entry) for name, system in SHIPPED.items() for entry in system.get("published", [])]

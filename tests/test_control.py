@@ -17,8 +17,8 @@ from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.evaluation.agreement import ALL, INSIDE, control_summary
 from workflow_scripts.evaluation.control_draws import SWEPT, sweep, typical_tumour, unnested_fraction
 from workflow_scripts.evaluation.mask_shapes import VALIDITY, validity
-from workflow_scripts.reporting.case_figure import extent_mm, view
-from workflow_scripts.reporting.sweep_figure import centre_in_view
+from workflow_scripts.reporting.figures.cases import extent_mm, view
+from workflow_scripts.reporting.figures.sweep import centre_in_view
 
 SAMPLING = {key: SYNTHESIS[key] for key in ("precision",)}
 

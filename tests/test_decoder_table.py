@@ -6,8 +6,8 @@ import pytest
 from workflow_scripts import make_decoder_table
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.reporting.decoder_table import readable_decoders
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
+from workflow_scripts.reporting.tables.depth_decoder import readable_decoders
 
 METRICS = {"volume": ("through_plane_error", "through_plane_ratio"), "axial": ("ssim", "psnr_db")}
 METRICS |= {"coronal": ("ssim",), "sagittal": ("ssim",)}

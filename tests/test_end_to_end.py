@@ -20,8 +20,8 @@ from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.memorisation.copy_gate import is_copy_reason
 from workflow_scripts.memorisation.reference import compare_within, load_reference, save_reference
-from workflow_scripts.reporting.run_cost import stage_of
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
+from workflow_scripts.reporting.tables.cost import stage_of
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}

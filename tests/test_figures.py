@@ -13,9 +13,9 @@ from workflow_scripts import figure_cases, make_figures, make_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.evaluation.arms import read_scores
-from workflow_scripts.reporting.case_figure import largest_slices, view
-from workflow_scripts.reporting.ratio_figure import dice_limits, dice_vs_ratio
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.figures.cases import largest_slices, view
+from workflow_scripts.reporting.figures.ratio import dice_limits, dice_vs_ratio
+from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 
 def pixels(path):

@@ -17,7 +17,7 @@ from workflow import copy_project, planned
 from workflow_scripts import make_report
 from workflow_scripts.base.arms import NO_CONTROL
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.reporting.headline import headline
+from workflow_scripts.reporting.report.headline import headline
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

@@ -14,10 +14,10 @@ from workflow import ROOT
 
 from workflow_scripts import make_cost_table
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.reporting.blocks import Run
-from workflow_scripts.reporting.run_cost import device_of, read_jobs, stage_of
-from workflow_scripts.reporting.sections.cost import cost as cost_section
-from workflow_scripts.reporting.tables import read_mixed_csv
+from workflow_scripts.reporting.report.blocks import Run
+from workflow_scripts.reporting.report.sections.cost import cost as cost_section
+from workflow_scripts.reporting.tables.cells import read_mixed_csv
+from workflow_scripts.reporting.tables.cost import device_of, read_jobs, stage_of
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 GPU = "NVIDIA H100 80GB HBM3"

@@ -9,8 +9,8 @@ from study_files import CONTROLS, MIXES, REGIONS, make_table, row_of, study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
-from workflow_scripts.reporting.answer import answer
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.report.answer import answer
+from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 
 def test_means_and_spreads_are_those_of_the_score_files(tmp_path):

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from workflow_scripts.reporting.viewer_volumes import ViewedCase, pack
+from workflow_scripts.reporting.report.viewer_volumes import ViewedCase, pack
 
 
 def test_the_viewer_is_unpacked_when_it_is_opened(page):

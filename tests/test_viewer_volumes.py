@@ -13,7 +13,7 @@ from report_files import add_synthetic, viewer_file
 from workflow_scripts.base.files import read_tsv, sha256_file
 from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.reporting.viewer_volumes import coarser, pack, viewed_case
+from workflow_scripts.reporting.report.viewer_volumes import coarser, pack, viewed_case
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,6 @@ def test_a_case_without_tumour_and_a_single_region_are_packed():
 
 
 def test_niivue_is_the_file_that_its_readme_names():
-    vendor = ROOT / "workflow_scripts/reporting/vendor"
+    vendor = ROOT / "workflow_scripts/reporting/report/vendor"
     named = re.search(r"`([0-9a-f]{64})`", (vendor / "README.md").read_text()).group(1)
     assert sha256_file(vendor / "niivue.umd.js") == named

@@ -18,8 +18,8 @@ from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.reporting.case_figure import PicturedCase, pick_real, real_and_synthetic
-from workflow_scripts.reporting.style import save_figure
+from workflow_scripts.reporting.figures.cases import PicturedCase, pick_real, real_and_synthetic
+from workflow_scripts.reporting.figures.style import save_figure
 
 
 def _modality(modalities: list[str], wanted: str) -> int:

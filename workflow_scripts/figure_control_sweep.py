@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
     from workflow_scripts.evaluation.control_draws import SWEPT, draw, sweep
-    from workflow_scripts.reporting.case_figure import PicturedCase
-    from workflow_scripts.reporting.style import save_figure
-    from workflow_scripts.reporting.sweep_figure import SweepCell, control_sweep
+    from workflow_scripts.reporting.figures.cases import PicturedCase
+    from workflow_scripts.reporting.figures.style import save_figure
+    from workflow_scripts.reporting.figures.sweep import SweepCell, control_sweep
     from workflow_scripts.training.devices import default_device, use_threads
 
     use_threads(args.threads)

@@ -17,9 +17,9 @@ from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.memorisation.likeness import Pose, moved
-from workflow_scripts.reporting.case_figure import PicturedCase
-from workflow_scripts.reporting.pair_figure import Pair, nearest_pairs
-from workflow_scripts.reporting.style import save_figure
+from workflow_scripts.reporting.figures.cases import PicturedCase
+from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
+from workflow_scripts.reporting.figures.style import save_figure
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,7 +11,8 @@ from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.evaluation.agreement import control_summary
-from workflow_scripts.reporting.control_tables import (
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.control import (
     control_notes,
     mask_notes,
     readable_control,
@@ -19,8 +20,7 @@ from workflow_scripts.reporting.control_tables import (
     readable_validity,
     without_gaps,
 )
-from workflow_scripts.reporting.system_tables import to_latex, to_markdown
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.systems import to_latex, to_markdown
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_text
-from workflow_scripts.reporting.run_cost import cost_markdown, cost_table, read_jobs
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.cost import cost_markdown, cost_table, read_jobs
 
 
 def main(argv: list[str] | None = None) -> None:

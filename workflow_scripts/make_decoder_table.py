@@ -9,9 +9,9 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
-from workflow_scripts.reporting.decoder_table import TITLE, decoder_notes, decoder_table, readable_decoders
-from workflow_scripts.reporting.system_tables import to_latex, to_markdown
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.depth_decoder import TITLE, decoder_notes, decoder_table, readable_decoders
+from workflow_scripts.reporting.tables.systems import to_latex, to_markdown
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.evaluation.arms import read_scores
-from workflow_scripts.reporting.ratio_figure import dice_vs_ratio
-from workflow_scripts.reporting.style import save_figure
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.figures.ratio import dice_vs_ratio
+from workflow_scripts.reporting.figures.style import save_figure
+from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
-from workflow_scripts.reporting.image_tables import image_notes, image_parts, image_table
-from workflow_scripts.reporting.system_tables import to_latex, to_markdown
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.images import image_notes, image_parts, image_table
+from workflow_scripts.reporting.tables.systems import to_latex, to_markdown
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
-from workflow_scripts.reporting.memorisation_table import (
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.memorisation import (
     TITLE,
     memorisation_notes,
     memorisation_table,
     memorisation_warnings,
     readable_memorisation,
 )
-from workflow_scripts.reporting.system_tables import to_latex, to_markdown
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.systems import to_latex, to_markdown
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text
-from workflow_scripts.reporting.blocks import Run
-from workflow_scripts.reporting.report import FILES, render
-from workflow_scripts.reporting.tables import read_ratio_table
+from workflow_scripts.reporting.report.blocks import Run
+from workflow_scripts.reporting.report.page import FILES, render
+from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 REQUIRED = ("table", "cases", "splits", "rejected")
 

@@ -12,8 +12,9 @@ from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
 from workflow_scripts.base.systems import shipped_systems
 from workflow_scripts.cohort.tumours import condition_names
-from workflow_scripts.reporting.image_tables import fid_rows
-from workflow_scripts.reporting.system_tables import (
+from workflow_scripts.reporting.tables.cells import read_ratio_table, to_csv
+from workflow_scripts.reporting.tables.images import fid_rows
+from workflow_scripts.reporting.tables.systems import (
     comparison_notes,
     comparison_table,
     compute_notes,
@@ -24,7 +25,6 @@ from workflow_scripts.reporting.system_tables import (
     to_latex,
     to_markdown,
 )
-from workflow_scripts.reporting.tables import read_ratio_table, to_csv
 
 
 def main(argv: list[str] | None = None) -> None:

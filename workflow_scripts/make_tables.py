@@ -8,8 +8,8 @@ from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.evaluation.arms import read_scores
 from workflow_scripts.evaluation.statistics.ratio_table import ratio_table
-from workflow_scripts.reporting.ratio_text import to_latex, to_markdown
-from workflow_scripts.reporting.tables import to_csv
+from workflow_scripts.reporting.tables.cells import to_csv
+from workflow_scripts.reporting.tables.ratio import to_latex, to_markdown
 
 
 def main(argv: list[str] | None = None) -> None:

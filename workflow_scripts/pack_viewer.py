@@ -18,8 +18,8 @@ from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
 from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.reporting.case_figure import pick_real
-from workflow_scripts.reporting.viewer_volumes import pack, viewed_case
+from workflow_scripts.reporting.figures.cases import pick_real
+from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,41 @@
+"""How figures look, and how they are written: the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from ...base.files import atomic
+
+# Okabe & Ito 2008: told apart with any colour vision
+SYSTEM_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+REGION_COLOURS = {"whole_tumor": "#F0E442", "tumor_core": "#E69F00", "enhancing_tumor": "#FF3B30"}
+INK, FAINT = "#222222", "#BBBBBB"
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "sliceaug",
+    "svg.fonttype": "none",
+}
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write `figure` (PNG or SVG by suffix), atomically, without date or software version in it, and close it."""
+    with atomic(path) as temporary, matplotlib.rc_context(STYLE):
+        kind = Path(path).suffix.lstrip(".").lower()
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")
+    plt.close(figure)

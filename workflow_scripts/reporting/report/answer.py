@@ -1,0 +1,96 @@
+"""The answer in sentences, made from the rows of the ratio table. It claims no more than the intervals carry."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ...base.arms import OVERSAMPLED
+from ...evaluation.arms import Arm
+from ...evaluation.statistics.verdict import verdict_of
+from ..tables.cells import REGION_NAMES, arm_of, number
+
+
+def _interval(row: pd.Series) -> str:
+    if isinstance(row.dice_difference_low, str):
+        return "interval not measured"
+    low, high = number(row.dice_difference_low, 3, True), number(row.dice_difference_high, 3, True)
+    return f"{float(row.confidence):.0%} interval {low} to {high}"
+
+
+_WORDS = {
+    "helped": "The interval lies above zero: synthetic cases helped.",
+    "harmed": "The interval lies below zero: even the best ratio was worse than real cases alone.",
+    "unclear": "The interval holds zero: neither gain nor loss could be shown with this test set.",
+    "unconfirmed": "The interval leaves out zero, but the Wilcoxon test, corrected for the number of arms, does not confirm it.",
+    "too few": "So few test patients allow no verdict.",
+    "unmeasured": "With one test patient there is no interval, and no verdict.",
+}
+
+
+def _detectable(row: pd.Series) -> str:
+    """Where nothing was shown: what could have been."""
+    verdict = verdict_of(row)
+    if verdict == "too few":
+        return " No gain, however large, could have been shown."
+    if verdict not in ("unclear", "unconfirmed"):
+        return ""
+    return (
+        f" This test set shows a gain of {number(row.dice_detectable, 3)} with {float(row.power):.0%} power, at the level "
+        "that the correction asks for."
+    )
+
+
+def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """For each n_real a sentence on the real cases alone, and sentences on each system, about the largest region.
+
+    `table` as of ``ratio_table``, numbers as numbers. The best mix is chosen on the very cases that judge it, which
+    flatters it: the sentences say so where there was a choice.
+    """
+    groups = []
+    region = table.region.iloc[0]
+    rows = [(arm_of(row), row) for _, row in table[table.region == region].iterrows()]
+    for real_arm, real in ((arm, row) for arm, row in rows if arm.is_real_only):
+        lead = (
+            f"With {real_arm.n_real} real training patients and no synthetic case, mean Dice of the "
+            f"{REGION_NAMES.get(region, region)} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
+            f"and {int(real.n_seeds)} seed{'s' * (int(real.n_seeds) != 1)}."
+        )
+        sentences = []
+        systems = sorted({arm.system for arm, _ in rows if arm.n_real == real_arm.n_real} - {real_arm.system})
+        for system in systems:
+            own = [(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.system == system]
+            sentences += _of_system(system, own)
+        sentences += _of_controls([(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.is_control])
+        groups.append((lead, sentences))
+    return groups
+
+
+def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
+    return [
+        f"Control, {arm.label}: mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against "
+        f"real only ({_interval(row)})" + ("; this difference is chance." if arm.control == OVERSAMPLED else ".")
+        for arm, row in rows
+    ]
+
+
+def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
+    sentences = []
+    mixes = [(arm, row) for arm, row in rows if not arm.synthetic_only]
+    if mixes:
+        arm, row = max(mixes, key=lambda pair: pair[1].dice_mean)
+        lead = "the best of " + str(len(mixes)) + " ratios was" if len(mixes) > 1 else "the ratio tried was"
+        sentences.append(
+            f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
+            f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
+            + _WORDS[verdict_of(row)]
+            + _detectable(row)
+            + (" The ratio was picked on these same cases, which flatters it." if len(mixes) > 1 else "")
+        )
+    for arm, row in rows:
+        if arm.synthetic_only:
+            sentences.append(
+                f"{system}: trained on synthetic cases alone ({arm.ratio:g} for each real patient of the generator), "
+                f"mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against real only "
+                f"({_interval(row)})."
+            )
+    return sentences

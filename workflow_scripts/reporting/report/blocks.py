@@ -1,0 +1,263 @@
+"""What a section of the report is made of. All text here is text, never markup: the template escapes it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from ...base.errors import UserError
+from ...base.files import read_tsv
+from ..tables.cells import read_mixed_csv
+
+_ABSENT = object()
+_NUMBER_FIRST = re.compile(r"[<>]?\s*[-+]?\d")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the sections are made from.
+
+    table : the augmentation-ratio table, as of ``read_ratio_table``
+    files : the files of every option of ``report.FILES``, by its name; none where it was not given
+    config : the whole configuration of the run; {} where it is not known
+    simulated : whether the cohort is the embedded simulation
+    """
+
+    table: pd.DataFrame
+    files: dict[str, list[Path]] = field(default_factory=dict)
+    config: dict = field(default_factory=dict)
+    simulated: bool = False
+
+    def paths(self, name: str) -> list[Path]:
+        """The files of the option `name`; [] where it was not given."""
+        return [Path(file) for file in self.files.get(name, [])]
+
+    def csv(self, name: str) -> pd.DataFrame | None:
+        """The one CSV of the option `name`, numbers as numbers and words as text; None where it was not given."""
+        found = self.paths(name)
+        return read_mixed_csv(found[0]) if found else None
+
+    def labelled(self, name: str) -> list[tuple[str, pd.DataFrame]]:
+        """TSV tables of the option `name` with the folders that tell them apart: ("n_real~20 / slice_ldm", table)."""
+        tables = []
+        for file in self.paths(name):
+            parts = file.resolve().parts[:-1]
+            size = [part for part in parts if part.startswith("n_real~")][-1:]
+            tables.append((" / ".join([*size, parts[-1]]), read_tsv(file)))
+        return tables
+
+    def figures(self, name: str, stem: str) -> list[tuple[Path, str, str]]:
+        """(file, n_real, system) of the figures of the option `name`: of n_real~20/<stem>_slice_ldm.png 20, slice_ldm."""
+        return [
+            (path, path.parent.name.removeprefix("n_real~"), path.stem.removeprefix(f"{stem}_"))
+            for path in self.paths(name)
+        ]
+
+    def settings(self, *keys: str) -> list[tuple[str, object]]:
+        """(key, value) of dotted keys of the configuration; those that it does not hold are left out."""
+        found = []
+        for key in keys:
+            value: object = self.config
+            for part in key.split("."):
+                value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
+            if value is not _ABSENT:
+                found.append((key, value))
+        return found
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A paragraph that must not be overlooked."""
+
+    text: str
+    kind: ClassVar[str] = "caution"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below the section's title."""
+
+    text: str
+    kind: ClassVar[str] = "heading"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the numbers are: a list of sentences in small print."""
+
+    sentences: Sequence[str]
+    kind: ClassVar[str] = "notes"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text whose line breaks count."""
+
+    text: str
+    kind: ClassVar[str] = "code"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose columns readers sort.
+
+    name : what it is, for those who do not see it
+    frame : cells as they are shown
+    text_columns : so many at the left are words; of the others those with a cell that begins with a number are numbers
+    group : column whose values head groups of rows; sorting stays within a group
+    """
+
+    name: str
+    frame: pd.DataFrame
+    text_columns: int = 1
+    group: str | None = None
+    kind: ClassVar[str] = "table"
+
+    @property
+    def header(self) -> list[str]:
+        return [name for name in self.frame.columns if name != self.group]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """For each column of `header` whether it is set and sorted as numbers."""
+        return [
+            place >= self.text_columns and any(_NUMBER_FIRST.match(str(cell)) for cell in self.frame[name])
+            for place, name in enumerate(self.header)
+        ]
+
+    @property
+    def groups(self) -> list[tuple[str, list[list]]]:
+        if self.group is None:
+            return [("", self.frame.to_numpy(dtype=object).tolist())]
+        parts = self.frame.groupby(self.group, sort=False)
+        return [(str(name), part.drop(columns=self.group).to_numpy(dtype=object).tolist()) for name, part in parts]
+
+
+def tables(name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> list[Heading | Table]:
+    """Each part (heading, readable table) under its heading; `name` is what all of them are."""
+    return [block for heading, part in parts for block in (Heading(heading), Table(f"{name}: {heading}", part))]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG or SVG file, which the report takes in.
+
+    alt : what one would see
+    caption : what it shows, in a sentence or two
+    program : of ``workflow_scripts``, that drew it
+    settings : the configuration that made it: (dotted key, value)
+    """
+
+    path: Path
+    alt: str
+    caption: str
+    program: str
+    settings: Sequence[tuple[str, object]] = ()
+    kind: ClassVar[str] = "figure"
+
+    @property
+    def uri(self) -> str:
+        return data_uri(self.path)
+
+    @property
+    def command(self) -> str:
+        return _snakemake([self.path])
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """What made the numbers above: the program of ``workflow_scripts``, its settings, the files for Snakemake."""
+
+    program: str
+    settings: Sequence[tuple[str, object]] = ()
+    targets: Sequence[Path] = ()
+    kind: ClassVar[str] = "made_by"
+
+    @property
+    def command(self) -> str:
+        return _snakemake(self.targets) if self.targets else ""
+
+
+RUN_FILE = "run.yaml"
+"""What readers save the configuration of the run as; every command of the report asks for it."""
+
+
+def _snakemake(targets: Sequence[Path]) -> str:
+    """The command, typed in the folder of the project, that makes files of the run again."""
+    return f".venv/bin/snakemake --cores all --configfile {RUN_FILE} --force {shlex.join(map(str, targets))}"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """The volume viewer, at most one a report.
+
+    cases : as of ``viewer_volumes.pack``, each with a ``label``
+    modalities : the first one is shown first
+    regions : (name, colour as #rrggbb), the outermost first
+    niivue : NiiVue's JavaScript, gzip and base64
+    """
+
+    cases: Sequence[dict]
+    modalities: Sequence[str]
+    regions: Sequence[tuple[str, str]]
+    niivue: str
+    kind: ClassVar[str] = "viewer"
+
+    @property
+    def about(self) -> dict:
+        """What the page's script needs to know, apart from the volumes."""
+        return {
+            "cases": [{"label": case["label"], "voxel": case["voxel"]} for case in self.cases],
+            "regions": [{"name": name, "colour": colour} for name, colour in self.regions],
+        }
+
+
+@dataclass(frozen=True)
+class Details:
+    """Blocks that open on demand."""
+
+    summary: str
+    blocks: Sequence[object]
+    kind: ClassVar[str] = "details"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the report: `id` is its anchor (letters), `blocks` any of the classes above, in reading order."""
+
+    id: str
+    title: str
+    blocks: Sequence[object]
+
+
+def data_uri(path: str | Path) -> str:
+    """A PNG or SVG file as a data: address. Raises UserError if it is missing or another format."""
+    path = Path(path)
+    kinds = {".png": "image/png", ".svg": "image/svg+xml"}
+    if path.suffix not in kinds:
+        raise UserError(f"figure {path} is neither PNG nor SVG")
+    try:
+        payload = base64.b64encode(path.read_bytes()).decode()
+    except FileNotFoundError:
+        raise UserError(f"missing figure {path}: run the stage that makes it again") from None
+    return f"data:{kinds[path.suffix]};base64,{payload}"
+
+
+def text_uri(text: str) -> str:
+    """Text as a data: address."""
+    return f"data:text/plain;charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"

@@ -1,0 +1,87 @@
+"""The report: one HTML file that opens offline, made from the tables and figures of a run.
+
+No date and no host is written: the same numbers make the same bytes.
+
+The report is the list `SECTIONS`, in reading order. To add a section:
+
+1. Write a function ``(run: Run) -> Section | None`` in a module of ``sections/``, of the blocks in ``blocks.py``:
+   ``Section("audit", "Memorisation", [Text(...), Table("audit pairs", frame, text_columns=2), Notes([...])])``.
+   It returns None, or says "Not measured.", where its files were not given.
+2. Name it in `SECTIONS`.
+3. Name the files that it reads in `FILES`: ``make_report`` then takes them as ``--<name>``, and the section finds
+   them as ``run.paths("<name>")``, ``run.csv("<name>")`` or ``run.labelled("<name>")``.
+4. Give them to the rule ``make_report`` as the input ``<name>`` (``_`` for ``-``): it passes every input on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+
+from ..tables.cells import SIMULATED
+from .answer import answer
+from .blocks import RUN_FILE, Run, Section, text_uri
+from .headline import headline
+from .sections import cohort, control, cost, decoders, images, memorisation, provenance, segmentation, systems, viewer
+
+TEMPLATES = Path(__file__).parent / "templates"
+FILES = {
+    "table": "augmentation_ratio.csv",
+    "cases": "cases.tsv of the cohort",
+    "splits": "splits.json of the cohort",
+    "rejected": "rejected.tsv of the cohort",
+    "reference-rejected": "reference_masks.rejected.tsv, where a folder of masks is the reference",
+    "systems": "systems.csv",
+    "compute": "compute.csv",
+    "cost": "cost.csv",
+    "ratio-figure": "Dice against ratio, PNG or SVG",
+    "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
+    "viewer": "volumes for the viewer, of pack_viewer",
+    "decoders": "depth_decoder.csv, where a system decodes along depth",
+    "control": "control.csv",
+    "masks": "masks.csv",
+    "memorisation": "memorisation.csv",
+    "pairs": "synthetic cases beside their nearest training cases, of every system and n_real, PNG",
+    "sweeps": "one tumour that grows and moves, of every system and n_real, PNG",
+    "images": "images.csv",
+    "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
+    "synthetic-rejected": "draws that the gate refused, of every system and n_real",
+    "reconstruction": "reconstruction.tsv of every autoencoder",
+}
+SECTIONS: list[Callable[[Run], Section | None]] = [
+    segmentation.ratios,
+    systems.systems,
+    images.case_figures,
+    viewer.viewer,
+    images.metrics,
+    images.reconstruction,
+    decoders.decoders,
+    control.control,
+    control.masks,
+    memorisation.memorisation,
+    systems.compute,
+    cost.cost,
+    cohort.gate,
+    cohort.cohort,
+    provenance.provenance,
+]
+
+
+def render(run: Run) -> str:
+    """The HTML text. Raises UserError where a file is missing or does not hold what it should."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    sections = [section(run) for section in SECTIONS]
+    return environment.get_template("report.html.jinja").render(
+        title=f"SliceAug report: {run.config['run']}" if "run" in run.config else "SliceAug report",
+        simulated=SIMULATED if run.simulated else "",
+        headline=headline(run.table),
+        answer=answer(run.table),
+        run_file=RUN_FILE,
+        run_yaml=text_uri(provenance.run_yaml(run)) if run.config else "",
+        sections=[section for section in sections if section],
+    )

@@ -1,0 +1,62 @@
+"""Report: the cases used, those refused, and the draws that the quality gate refused."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ....base.files import read_tsv
+from ....cohort.dataset import read_splits
+from ....evaluation.statistics.ratio_table import NOT_MEASURED
+from ..blocks import Details, Heading, Notes, Run, Section, Table, Text
+
+_NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
+
+
+def gate(run: Run) -> Section:
+    """Per generator: cases made, draws refused, and how often for which reason."""
+    title = "What the quality gate refused"
+    made = {label: len(table) for label, table in run.labelled("synthetic")}
+    blocks = []
+    for label, table in run.labelled("synthetic-rejected"):
+        kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
+        kinds = kinds.str.replace(_NUMBER, "…", regex=True)
+        counts = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+        said = (
+            f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draw{'s' * (len(table) != 1)} refused"
+        )
+        blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
+        if len(table):
+            frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})
+            blocks.append(Details("Every refused draw", [Table(f"refused draws of {label}", frame)]))
+    return Section("gate", title, blocks or [Text("Not measured.")])
+
+
+def _refused(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return table[["case_id", "file", "reason"]].rename(columns={"case_id": name})
+
+
+def cohort(run: Run) -> Section:
+    """Sizes of the splits, the cases and reference masks that were refused with file and reason, and notes on those used."""
+    cases = pd.concat([read_tsv(file) for file in run.paths("cases")])
+    rejected = pd.concat([read_tsv(file) for file in run.paths("rejected")])
+    splits = read_splits(run.paths("splits")[0])
+    train = ", ".join(f"{len(case_ids)} of {n_real} patients" for n_real, case_ids in splits["train"].items())
+    blocks = [
+        Text(
+            f"{len(cases)} cases could be used{', all of them simulated' if run.simulated else ''}; {len(rejected)} "
+            f"{'was' if len(rejected) == 1 else 'were'} refused. Test: {len(splits['test'])} cases, validation: "
+            f"{len(splits['val'])}, training: {train}. The sets share no patient."
+        )
+    ]
+    if len(rejected):
+        blocks.append(Table("refused cases", _refused(rejected, "refused case"), 3))
+    for file in run.paths("reference-rejected"):
+        masks = read_tsv(file)
+        if len(masks):
+            said = f"Of the masks that serve as a reference for shapes, {len(masks)} could not be used."
+            blocks += [Text(said), Table("refused reference masks", _refused(masks, "refused mask"), 3)]
+    notes = [f"{row.case_id}: {row.note}" for row in cases.itertuples() if getattr(row, "note", "")]
+    if notes:
+        blocks.append(Details(f"Notes on {len(notes)} used cases", [Notes(notes)]))
+    return Section("cohort", "Cohort", blocks)

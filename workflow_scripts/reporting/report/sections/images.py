@@ -1,0 +1,61 @@
+"""Report: what the synthetic images look like, and how near they come to real ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ...tables.cells import REGION_NAMES, number
+from ...tables.images import image_notes, image_parts
+from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text, tables
+
+
+def case_figures(run: Run) -> Section | None:
+    """Real and synthetic cases side by side, a figure a system and n_real."""
+    blocks = []
+    keys = [f"evaluation.figures.{key}" for key in ("cases", "modality")]
+    for path, n_real, system in run.figures("case-figures", "real_and_synthetic"):
+        kind = "simulated" if run.simulated else "real"
+        blocks.append(
+            Figure(
+                path,
+                alt=f"Slices in three planes through the tumour, with its regions outlined: {kind} patients on the "
+                f"left, synthetic ones of {system} on the right, n_real = {n_real}.",
+                caption=f"{kind.capitalize()} training patients and synthetic ones of {system}, n_real = {n_real}.",
+                program="figure_cases",
+                settings=run.settings(*keys),
+            )
+        )
+    return Section("cases", "Real and synthetic cases", blocks) if blocks else None
+
+
+def metrics(run: Run) -> Section:
+    """Every image metric of every system beside what real cases reach."""
+    title = "Image quality"
+    table = run.csv("images")
+    if table is None:
+        return Section("images", title, [Text("Not measured.")])
+    made = MadeBy("make_image_tables", run.settings("evaluation.images"), run.paths("images"))
+    return Section("images", title, [*tables("image quality", image_parts(table)), Notes(image_notes(table)), made])
+
+
+def reconstruction(run: Run) -> Section:
+    """Mean over validation cases of each metric, per autoencoder, channel and plane."""
+    title = "Autoencoder: what it can show at best"
+    rows = []
+    for label, table in run.labelled("reconstruction"):
+        for (metric, channel), part in table.groupby(["metric", "channel"], sort=False):
+            means = part.groupby("plane", sort=False).value.mean()
+            digits = 1 if metric.startswith("psnr") else 3
+            row = {
+                "model": label,
+                "metric": metric,
+                "channel": REGION_NAMES.get(channel, channel),
+                "cases": part.case_id.nunique(),
+            }
+            rows.append(row | {plane: number(mean, digits) for plane, mean in means.items()})
+    if not rows:
+        return Section("reconstruction", title, [Text("Not measured.")])
+    frame = pd.DataFrame(rows).fillna("")
+    made = MadeBy("train_autoencoder", run.settings("training_seed"))  # no command: it would train for hours
+    shown = [Table("reconstruction by the autoencoders", frame, 3), Notes(["Means over the validation cases."]), made]
+    return Section("reconstruction", title, shown)

@@ -1,0 +1,71 @@
+"""Tables as files, and what their cells look like to readers."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from ...base.errors import UserError
+from ...evaluation.arms import Arm
+
+_NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
+REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
+SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The table as comma-separated text, in full."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def read_mixed_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV of ours with its numbers as numbers and its words, such as "not measured", as text. Raises UserError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"missing table {path}: run `snakemake tables`") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no table: {error}. Run `snakemake -R make_tables make_system_tables`") from None
+    for name in table.columns:
+        table[name] = pd.Series([_value(cell) for cell in table[name]], dtype=object)
+    return table
+
+
+def read_ratio_table(path: str | Path) -> pd.DataFrame:
+    """The CSV of ``make_tables``. Raises UserError."""
+    table = read_mixed_csv(path)
+    if table.empty or "dice_difference" not in table.columns:
+        raise UserError(
+            f"{path} is no augmentation-ratio table: no row, or no column dice_difference. "
+            "Run `snakemake -R make_tables`"
+        )
+    return table
+
+
+def _value(cell: str) -> object:
+    if cell in ("True", "False"):
+        return cell == "True"
+    if not _NUMBER.fullmatch(cell):
+        return cell
+    return float(cell) if any(mark in cell for mark in ".en") else int(cell)
+
+
+def number(value: object, digits: int, signed: bool = False) -> str:
+    """A cell for readers: a rounded number, or the text that it is."""
+    if isinstance(value, str):
+        return value
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def hd_stem(table: pd.DataFrame) -> str:
+    """``hd95`` of the column ``hd95_mean_mm``."""
+    return next(name for name in table.columns if name.startswith("hd") and name.endswith("_mean_mm")).split("_")[0]
+
+
+def arm_of(row: pd.Series) -> Arm:
+    """The arm that a row of the table describes."""
+    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only), str(row.control))

@@ -1,0 +1,155 @@
+"""What the run cost: hours and memory of its jobs, from Snakemake's benchmark files and from the jobs' own logs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...base.errors import UserError
+from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from .text import markdown_table
+
+JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")
+TOTAL = "all stages"
+# What `training.devices` writes into the log of every program that runs a network: `default_device`, and for several
+# GPUs `describe`.
+_NAMED = re.compile(r"^(?:\d\d:\d\d:\d\d )?device: (.+)$", re.MULTILINE)
+_COUNTED = re.compile(r"\bon (\d+) x .+, (?:bf16 autocast|fp16 autocast|fp32)$", re.MULTILINE)
+_RESUMED = re.compile(r"goes on from the checkpoint of step \d+|going on after step \d+")
+
+
+def stage_of(benchmark: Path) -> str:
+    """The rule of a benchmark file, from its path under benchmarks/: ``n_real~20/synthesize/slice_ldm/3.tsv``."""
+    parts = [part for part in benchmark.with_suffix("").parts if not part.startswith("n_real~")]
+    return parts[0]
+
+
+def device_of(log: str) -> tuple[int, str]:
+    """(GPUs, name of the device) that the log of a job names; (0, "CPU") where it names none: it ran no network."""
+    named, counted = _NAMED.findall(log), _COUNTED.findall(log)
+    if not named or named[-1] == "CPU":
+        return 0, "CPU"
+    return int(counted[-1]) if counted else 1, named[-1]
+
+
+def read_jobs(run: Path, stages: Sequence[str]) -> pd.DataFrame:
+    """`JOB_COLUMNS` of every job of `stages` with a benchmark file under `run`; what was not measured is NaN or "".
+
+    Raises UserError that names a benchmark file which cannot be read.
+    """
+    rows = []
+    for path in sorted((run / "benchmarks").rglob("*.tsv")):
+        place = path.relative_to(run / "benchmarks")
+        if stage_of(place) in stages:
+            log = (run / "logs" / place).with_suffix(".log")
+            rows.append({"stage": stage_of(place), **_measured(path), **_told(log)})
+    return pd.DataFrame(rows, columns=list(JOB_COLUMNS))
+
+
+def _measured(path: Path) -> dict[str, float]:
+    try:
+        row = pd.read_csv(path, sep="\t", na_values=["NA", "-"]).iloc[-1]
+        return {
+            "seconds": float(row["s"]),
+            "cpu_seconds": float(row["cpu_time"]),
+            "peak_memory_mib": float(row["max_rss"]),
+        }
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(
+            f"{path} is no benchmark file of Snakemake ({error}): remove it, its job is then not counted"
+        ) from None
+
+
+def _told(log: Path) -> dict[str, object]:
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {"gpus": np.nan, "device": "", "resumed": np.nan}
+    gpus, device = device_of(text)
+    return {"gpus": gpus, "device": device, "resumed": bool(_RESUMED.search(text))}
+
+
+def cost_table(jobs: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
+    """One row a stage, in the order of `stages`, and a last row for all: job counts, hours, MiB, devices.
+
+    CPU hours and memory are over the jobs that were sampled; ``unsampled_jobs`` ended before the first sample. GPU hours
+    are "not measured" where the log of a job is missing, since it alone tells whether a GPU was used.
+    """
+    parts = [(stage, jobs[jobs.stage == stage]) for stage in stages]
+    rows = [_row(stage, part) for stage, part in parts if len(part)]
+    return pd.DataFrame([*rows, _row(TOTAL, jobs)])
+
+
+def _row(stage: str, jobs: pd.DataFrame) -> dict[str, object]:
+    sampled = jobs.cpu_seconds.notna()
+    peak, gpu_seconds = jobs.peak_memory_mib.max(), (jobs.seconds * jobs.gpus).sum(skipna=False)
+    return {
+        "stage": stage,
+        "jobs": len(jobs),
+        "wall_hours": round(jobs.seconds.sum() / 3600, 6),
+        "gpu_hours": NOT_MEASURED if np.isnan(gpu_seconds) else round(gpu_seconds / 3600, 6),
+        "cpu_hours": round(jobs.cpu_seconds.sum() / 3600, 6) if sampled.any() else NOT_MEASURED,
+        "peak_memory_mib": NOT_MEASURED if np.isnan(peak) else round(peak, 2),
+        "devices": "; ".join(sorted({device for device in jobs.device if device})) or NOT_MEASURED,
+        "resumed_jobs": int((jobs.resumed == True).sum()),  # noqa: E712  (NaN where the log is missing)
+        "unsampled_jobs": int((~sampled).sum()),
+    }
+
+
+def readable_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it, all cells text: in minutes where all of it took less than two hours."""
+    unit, per_hour, digits = ("min", 60, 1) if table.wall_hours.iloc[-1] < 2 else ("h", 1, 2)
+
+    def shown(value: object, factor: float, digits: int) -> str:
+        return value if isinstance(value, str) else f"{value * factor:,.{digits}f}" if value else "0"
+
+    rows = []
+    for row in table.itertuples():
+        times = {"wall": row.wall_hours, "GPU": row.gpu_hours, "CPU": row.cpu_hours}
+        cells = {f"{name} time, {unit}": shown(hours, per_hour, digits) for name, hours in times.items()}
+        memory = shown(row.peak_memory_mib, 1, 0)
+        rows.append({"stage": row.stage, "jobs": str(row.jobs), **cells, "peak memory, MiB": memory})
+    return pd.DataFrame(rows)
+
+
+def cost_notes(table: pd.DataFrame) -> list[str]:
+    """What the numbers are, and what they leave out."""
+    total = table.iloc[-1]
+    gpus = [device for device in str(total.devices).split("; ") if device not in ("CPU", NOT_MEASURED)]
+    if isinstance(total.gpu_hours, str):
+        used = "not measured where the log of a job is missing, which alone tells whether a GPU was used."
+    elif gpus:
+        used = f"wall time of the jobs that ran on a GPU, times their GPUs ({'; '.join(gpus)})."
+    else:
+        used = "0, since no GPU was used."
+    notes = [
+        "Measured by Snakemake, job by job. Wall time: summed over jobs, from start to end of each, waiting in a queue not "
+        "counted; jobs that ran side by side add up.",
+        f"GPU time: {used}",
+        "CPU time and peak memory (of all processes of a job, the largest job of the stage) are samples, every half second "
+        "at first and every 30 s later: the last half minute of a job may be missing from them, so both are lower bounds.",
+        "Each job counts with its last attempt: what was killed or failed before is not in it.",
+    ]
+    if total.resumed_jobs:
+        notes.append(
+            f"{total.resumed_jobs} of the jobs went on from a checkpoint of an earlier attempt, whose time is missing here."
+        )
+    if total.unsampled_jobs:
+        notes.append(
+            f"{total.unsampled_jobs} of the jobs ended before the first sample: their CPU time and memory are unknown."
+        )
+    notes.append(
+        "Every job whose benchmark file lies in the run's folder is counted, those of settings that the config no longer has "
+        "included. This table and the report are not."
+    )
+    return notes
+
+
+def cost_markdown(table: pd.DataFrame) -> str:
+    """Title, notes and table."""
+    lines = ["# What the run cost", "", *(f"- {note}" for note in cost_notes(table))]
+    return "\n".join([*lines, "", *markdown_table(readable_cost(table))]) + "\n"

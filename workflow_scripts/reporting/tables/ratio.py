@@ -1,0 +1,235 @@
+"""The augmentation-ratio table in words: rounded, captioned, as Markdown to read and LaTeX to print."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ...base.arms import OVERSAMPLED, REAL_ONLY
+from ...evaluation.lesions import LESION_CONVENTION
+from ...evaluation.segmentation_scores import EMPTY_CONVENTION
+from ...evaluation.statistics.bootstrap import best_coverage
+from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
+from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...evaluation.statistics.significance import smallest_wilcoxon_p
+from .cells import REGION_NAMES, SIMULATED, hd_stem, number
+from .text import LATEX_HEAD, latex_table, markdown_table
+
+
+def _arm_cells(row: pd.Series) -> dict:
+    system = "" if row.system == REAL_ONLY else row.system
+    return {"region": REGION_NAMES.get(row.region, row.region), "system": system, "training cases": row.arm}
+
+
+def _p(value: object) -> str:
+    return "<0.001" if not isinstance(value, str) and value < 0.001 else number(value, 3)
+
+
+def _difference(row: pd.Series, name: str, unit: str, digits: int) -> str:
+    """A metric's difference to real only with its interval."""
+    value, low, high = (row[column] for column in difference_columns(name, unit))
+    if value == REFERENCE:
+        return value
+    measured = not (isinstance(low, str) or isinstance(high, str))
+    interval = f"{number(low, digits, True)}, {number(high, digits, True)}" if measured else NOT_MEASURED
+    return f"{number(value, digits, True)} [{interval}]"
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Dice and its difference to real only, as people read it: one column an idea, rounded, all cells text."""
+    rows = []
+    for _, row in table.iterrows():
+        rows.append(
+            {
+                **_arm_cells(row),
+                "Dice": number(row.dice_mean, 3),
+                "Dice sd cases": number(row.dice_sd_cases, 3),
+                "Dice sd seeds": number(row.dice_sd_seeds, 3),
+                "Dice minus real only": _difference(row, "dice", "", 3),
+                "p": _p(row.dice_wilcoxon_p),
+                "p, Holm": _p(row.dice_wilcoxon_p_holm),
+                "detectable": number(row.dice_detectable, 3),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def readable_lesions(table: pd.DataFrame) -> pd.DataFrame:
+    """Surface distances and lesion-wise scores, as people read them."""
+    stem = hd_stem(table)
+    hd = stem.upper()
+    rows = []
+    for _, row in table.iterrows():
+        sensitivity = number(row.small_lesion_sensitivity, 2)
+        rows.append(
+            {
+                **_arm_cells(row),
+                f"{hd} mm": number(row[f"{stem}_mean_mm"], 1),
+                f"{hd} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
+                "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
+                "lesion Dice": number(row.lesion_dice_mean, 3),
+                f"lesion {hd} mm": number(row[f"lesion_{stem}_mean_mm"], 1),
+                "lesions missed": f"{row.lesions_missed} of {row.lesions}",
+                "false lesions": str(row.lesions_false),
+                "small lesions hit": f"{sensitivity} ({row.small_lesions_hit} of {row.small_lesions})"
+                if row.small_lesions
+                else "there are none",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """What the other metrics than Dice change against real only, a row an arm but for real only itself."""
+    stem, rows = hd_stem(table), []
+    for _, row in table[table.holm_tests != REFERENCE].iterrows():
+        cells = _arm_cells(row)
+        for name, unit in metrics_of(stem)[1:]:
+            words = name.replace("_", " ").replace("dice", "Dice").replace(stem, stem.upper())
+            cells[words + unit.replace("_", " ")] = _difference(row, name, unit, 1 if unit else 3)
+            cells[f"{words}: p, Holm"] = _p(row[f"{name}_wilcoxon_p_holm"])
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def readable_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The readable tables, each with its heading; that of the differences where there is an arm to compare."""
+    parts = [("Dice", readable(table)), ("Surface distance and lesions", readable_lesions(table))]
+    differences = readable_differences(table)
+    return parts + [("Surface distance and lesions minus real only", differences)] * (len(differences) > 0)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _test_sentences(table: pd.DataFrame) -> list[str]:
+    """What the p-values are, and what so many patients can show at all."""
+    first = table.iloc[0]
+    n, alpha = int(first.n_patients), 1 - float(first.confidence)
+    tests = {
+        kind: max((int(count) for count in part.holm_tests if not isinstance(count, str)), default=0)
+        for kind, part in (
+            ("synthetic", table[table.system != REAL_ONLY]),
+            ("controls", table[table.system == REAL_ONLY]),
+        )
+    }
+    if not any(tests.values()):
+        return []
+    controls = f"; the {_count(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
+    levels = [
+        f"{alpha:.3g} / {count} = {alpha / count:.3g}{' (controls)' * (kind == 'controls')}"
+        for kind, count in tests.items()
+        if count
+    ]
+    sentences = [
+        'p: two-sided Wilcoxon signed-rank test on each patient\'s mean difference, zeros left out; "p, Holm": '
+        f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region and n_real, all "
+        f"ratios, mixes and systems together{controls}. Each metric is corrected for itself alone; the verdict is that of Dice.",
+        f"Detectable: the smallest true gain of Dice that this test set could have shown in spite of that correction: what "
+        f"a paired t-test on these patients finds with {float(first.power):.0%} power at a two-sided level of "
+        f"{' and '.join(levels)}, from the standard deviation of the patients' differences (noncentral t, Cohen 1988, "
+        "chapter 2); the Wilcoxon test needs a little more. A smaller gain may be there unseen.",
+    ]
+    smallest, most = smallest_wilcoxon_p(n), tests["synthetic"] or tests["controls"]
+    if n > 1 and smallest * most >= alpha:
+        corrected = f", {min(1.0, smallest * most):.3g} after the correction" if most > 1 else ""
+        sentences.append(
+            f"With {n} patients the Wilcoxon test cannot give less than p = {smallest:.3g}{corrected}: "
+            f"no gain, however large, could be significant at {alpha:.3g} (detectable: {NONE_DETECTABLE})."
+        )
+    return sentences
+
+
+def _lesion_sentences(first: pd.Series) -> list[str]:
+    dilation, small = int(first.lesion_dilation_voxels), float(first.small_lesion_ml)
+    return [
+        f"Lesion-wise scores as BraTS 2023 defines them: parts of the expert's mask that a dilation by {_count(dilation, 'voxel')} "
+        "joins are one lesion; it is matched with every connected part of the prediction that touches its dilated extent; "
+        f"lesions up to {float(first.lesion_min_mm3):g} mm3 are left out; {LESION_CONVENTION}. A case's score is the mean "
+        'over its lesions, the table\'s over cases; "lesions missed" and "false lesions" are counted over cases x seeds.',
+        f'"Small lesions hit": share of the lesions below {small:g} ml (those left out aside) that are matched with a part '
+        "of the prediction; all cases and seeds together.",
+    ]
+
+
+def _control_sentences(table: pd.DataFrame) -> list[str]:
+    """What the controls that are in the table are for."""
+    controls, sentences = set(table.control), []
+    for control, words in (("no_augmentation", "without"), ("with_augmentation", "with")):
+        if control in controls:
+            sentences.append(
+                f"Control {words} nnU-Net's augmentation: real only, all else the same; what nnU-Net's own data "
+                "augmentation is worth on these patients, beside what the synthetic cases are."
+            )
+    if OVERSAMPLED in controls:
+        sentences.append(
+            "Control with each case listed several times: real cases oversampled to the number of a mix. nnU-Net draws "
+            "the case of every patch uniformly from the list, and all arms make the same number of steps, so this is "
+            "real only with other draws: its difference is chance, and a gain of that size is none."
+        )
+    return sentences
+
+
+def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
+    """What the numbers are, in sentences: metric, split, n, seeds, interval, tests, conventions."""
+    first = table.iloc[0]
+    n, patients, seeds = int(first.n_cases), int(first.n_patients), int(first.n_seeds)
+    confidence = float(first.confidence)
+    stem = hd_stem(table).upper()
+    sentences = [SIMULATED] if simulated else []
+    resampled = f"{_count(int(first.bootstrap_samples), 'resample')} of patients, each with all their cases,"
+    resampled += " and of seeds" if seeds > 1 else " while the one seed stays: the spread over trainings is not in it"
+    sentences += [
+        f"Dice and {stem} (mm) of nnU-Net's predictions against the expert's masks, on the original grid of each case.",
+        f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} of {_count(patients, 'patient')} that "
+        f"no stage has seen; {_count(seeds, 'training seed')} an arm; means are over cases and seeds.",
+        '"2x synthetic" is two synthetic cases for each real training patient. The same real training patients train '
+        "the generator and the segmentation.",
+        'Spread: "sd cases" is the standard deviation over cases of their mean over seeds, "sd seeds" that over seeds '
+        "of their mean over cases.",
+        f"Difference: arm minus real only at the same n_real, paired over cases and seeds (better is a positive one of "
+        f"Dice and lesion-wise Dice, a negative one of {stem} and lesion-wise {stem}); in brackets its {confidence:.0%} "
+        f"bootstrap interval (expanded percentile, {resampled}). Generators are not trained again, and the interval is "
+        "not corrected for the number of arms.",
+    ]
+    if patients > 1 and best_coverage(patients) < confidence:
+        sentences.append(
+            f"With {patients} patients no bootstrap interval can cover more than {best_coverage(patients):.0%}: read the "
+            "brackets as a range, not as evidence."
+        )
+    sentences += _test_sentences(table)
+    few = [text for text, lacks in (("one test patient", patients < 2), ("one training seed", seeds < 2)) if lacks]
+    if few:
+        sentences.append(f'With {" and ".join(few)} the spread over it was not measured ("{NOT_MEASURED}").')
+    sentences += [
+        f'Convention: {EMPTY_CONVENTION}; "empty in one" counts how often the latter happened (cases x seeds).',
+        *_lesion_sentences(first),
+        *_control_sentences(table),
+        "Every arm trains the same number of iterations; at higher ratios each real case is seen less.",
+    ]
+    return sentences
+
+
+def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
+    """Title, caption, and the readable tables for each n_real."""
+    lines = ["# Segmentation by augmentation ratio", ""]
+    for sentence in caption(table, simulated):
+        lines.append(f"- **{sentence}**" if sentence == SIMULATED else f"- {sentence}")
+    for n_real, part in table.groupby("n_real", sort=True):
+        lines += ["", f"## {n_real} real training patients"]
+        for heading, shown in readable_parts(part):
+            lines += ["", f"### {heading}", "", *markdown_table(shown)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: pd.DataFrame, simulated: bool) -> str:
+    """The readable tables of each n_real, floating, the whole caption under the first; needs booktabs and graphicx."""
+    lines = [LATEX_HEAD]
+    note = " ".join(caption(table, simulated))
+    for n_real, part in table.groupby("n_real", sort=True):
+        for place, (heading, shown) in enumerate(readable_parts(part)):
+            title = f"Segmentation by augmentation ratio, {n_real} real training patients: {heading}."
+            label = f"augmentation-ratio-{n_real}" + ("", "-lesions", "-differences")[place]
+            said = note if place == 0 else "Conventions: in the caption of the Dice table."
+            lines += latex_table(shown, f"{title} {said}", label, text_columns=3, grouped=True)
+    return "\n".join(lines) + "\n"
