@@ -8,11 +8,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))
-from workflow_scripts.base.arms import REAL_ONLY, arm_folders, arm_of_folder, blocks_for, synthetic_count
 from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import check_image, use_project
 from workflow_scripts.base.provenance import code_digest
+from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
 
 # profiles/default is read beside every other profile, and wins over it: its numbers are this machine's. A profile that
 # calls cards local (set-resource-scopes) sends jobs elsewhere: there, neither number bounds what a job asks for.
@@ -32,9 +32,11 @@ except UserError as error:
 RUN = f"{config['results']}/{config['run']}"
 N = f"{RUN}/n_real~{{n_real}}"
 STATE = f"{RUN}/.state"
-ARM = f"{N}/segmentation/{{arm}}/seed~{{seed}}"
+SEGMENTER = f"{N}/segmentation/{{segmenter}}"
+ARM = f"{SEGMENTER}/{{arm}}/seed~{{seed}}"
 SYSTEMS = config["systems"]
 N_REAL = config["splits"]["n_real"]
+ARMS = arms_of_study(config["segmentation"], SYSTEMS, N_REAL)
 AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["system"].values() if system["autoencoder"]})
 DEPTH_DECODED = [name for name, system in config["system"].items() if system.get("depth_decoder")]
 SHARDS = range(config["preprocessing"]["shards"])
@@ -51,7 +53,7 @@ IMAGE_FEATURES = {
     key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")
 }
 # One job writes the three together; what uses them asks for the plans alone, since each file of each arm costs planning time.
-PLAN = {name: f"{N}/segmentation/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
+PLAN = {name: f"{SEGMENTER}/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 
 wildcard_constraints:
@@ -61,7 +63,8 @@ wildcard_constraints:
     seed=r"\d+",
     name=r"[^/]+",
     system=r"[^/]+",
-    arm=r"real(_no_augmentation|_with_augmentation|_oversampled~\d+)?|[^/]+/(ratio|synthetic_only)~[^/]+",
+    segmenter=r"[^/]+",
+    arm=ARM_PATTERN,
 
 
 # The Snakefile is parsed in every job, so this holds on a cluster too.
@@ -264,25 +267,16 @@ def rejected_of_blocks(wildcards):
     return [path.replace(".tsv", ".rejected.tsv") for path in all_synthetic_blocks(wildcards)]
 
 
-def arm_options(wildcards):
-    arm = arm_of_folder(wildcards.arm)
-    only = " --synthetic-only" if arm.synthetic_only else ""
-    parts = f"--system {shlex.quote(arm.system)} --ratio {arm.ratio:g}{only} --control {arm.control}"
-    return f"--n-real {wildcards.n_real} {parts} --seed {wildcards.seed}"
-
-
 def arm_pool(wildcards):
-    """Tables of the synthetic cases, preprocessed for nnU-Net, that an arm draws on."""
-    arm = arm_of_folder(wildcards.arm)
-    if arm.system == REAL_ONLY:
-        return []
-    return blocks_of(f"{RUN}/n_real~{wildcards.n_real}/segmentation/pool_{arm.system}", wildcards.n_real, arm.ratio)
+    """Tables of the synthetic cases, preprocessed for the segmenter, that an arm draws on."""
+    arm = Arm.of_folder(ARM.format_map(wildcards))
+    pool = f"{SEGMENTER.format_map(wildcards)}/pool_{arm.system}"
+    return [] if arm.system == REAL_ONLY else blocks_of(pool, arm.n_real, arm.ratio)
 
 
 def all_arms(file):
     """A file of every arm of the study."""
-    arms = arm_folders(config["segmentation"], SYSTEMS)
-    return expand(f"{ARM}/{file}", n_real=N_REAL, arm=arms, seed=config["segmentation"]["seeds"])
+    return [f"{RUN}/{arm.folder}/{file}" for arm in ARMS]
 
 
 def of_seeds(pattern):

@@ -9,9 +9,9 @@ rule score_segmentation:
     output:
         dice=of_seeds(f"{ARM}/dice.tsv"),
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/score_segmentation/{{arm}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/score_segmentation/{{segmenter}}/{{arm}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/score_segmentation/{{arm}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/score_segmentation/{{segmenter}}/{{arm}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1

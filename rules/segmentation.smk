@@ -7,9 +7,9 @@ rule plan_segmentation:
     output:
         **PLAN,
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/plan_segmentation.log",
+        f"{RUN}/logs/n_real~{{n_real}}/plan_segmentation/{{segmenter}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/plan_segmentation.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/plan_segmentation/{{segmenter}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 4
@@ -36,11 +36,11 @@ rule pool_real:
         **COHORT,
         plans=PLAN["plans"],
     output:
-        table=f"{N}/segmentation/pool_real.tsv",
+        table=f"{SEGMENTER}/pool_real.tsv",
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/pool_real.log",
+        f"{RUN}/logs/n_real~{{n_real}}/pool_real/{{segmenter}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_real.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_real/{{segmenter}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1
@@ -63,11 +63,11 @@ rule pool_synthetic:
         plans=PLAN["plans"],
         table=rules.synthesize.output.table,
     output:
-        table=f"{N}/segmentation/pool_{{system}}/{{block}}.tsv",
+        table=f"{SEGMENTER}/pool_{{system}}/{{block}}.tsv",
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/pool_synthetic/{{system}}/{{block}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/pool_synthetic/{{segmenter}}/{{system}}/{{block}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_synthetic/{{system}}/{{block}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_synthetic/{{segmenter}}/{{system}}/{{block}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1
@@ -95,9 +95,9 @@ rule train_segmentation:
         arm=f"{ARM}/arm.json",
         progress=f"{ARM}/progress.csv",
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/train_segmentation/{{arm}}/seed~{{seed}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/train_segmentation/{{segmenter}}/{{arm}}/seed~{{seed}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/train_segmentation/{{arm}}/seed~{{seed}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/train_segmentation/{{segmenter}}/{{arm}}/seed~{{seed}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 8
@@ -121,7 +121,6 @@ rule train_segmentation:
                 )
             }
         ),
-        arm=arm_options,
         plan=subpath(input.plans, parent=True),
         pool=subpath(input.real, parent=True),
         out=subpath(output.arm, parent=True),
@@ -129,7 +128,7 @@ rule train_segmentation:
         code=code("train_segmentation"),
     shell:
         "python -m workflow_scripts.train_segmentation --config {params.config:q} --plan {params.plan:q}"
-        " --pool {params.pool:q}/pool --real {input.real:q} --synthetic {input.synthetic:q} {params.arm}"
+        " --pool {params.pool:q}/pool --real {input.real:q} --synthetic {input.synthetic:q}"
         " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -143,9 +142,9 @@ rule predict_segmentation:
     output:
         tables=of_seeds(f"{ARM}/predictions.tsv"),
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/predict_segmentation/{{arm}}.log",
+        f"{RUN}/logs/n_real~{{n_real}}/predict_segmentation/{{segmenter}}/{{arm}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/predict_segmentation/{{arm}}.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/predict_segmentation/{{segmenter}}/{{arm}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 8

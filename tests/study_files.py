@@ -45,6 +45,7 @@ def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, r
                                 "ratio": ratio,
                                 "synthetic_only": only,
                                 "control": control,
+                                "segmenter": "nnunet",
                                 "seed": seed,
                                 "case_id": f"BraTS-GLI-{case:05d}-000",
                                 "patient_id": f"BraTS-GLI-{case // time_points:05d}",

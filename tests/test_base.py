@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workflow_scripts.base.arms import ArmSpec, arm_folders, arm_of_folder, blocks_for, synthetic_count
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
@@ -60,28 +59,6 @@ def test_draws_depend_on_the_keys_alone():
     assert len(set(draws)) == len(draws)
     assert torch_rng(3, "x").initial_seed() == torch_rng(3, "x").initial_seed()
     assert not np.isclose(numpy_rng(0).random(), numpy_rng(1).random())
-
-
-@pytest.mark.parametrize(
-    ("augmentation", "switched"), [(True, "real_no_augmentation"), (False, "real_with_augmentation")]
-)
-def test_every_arm_has_a_folder_that_names_it(augmentation, switched):
-    controls = {"switch_augmentation": True, "oversampled_ratios": [1, 2]}
-    segmentation = {"ratios": [0, 0.5, 2], "synthetic_only_ratios": [1], "controls": controls}
-    folders = arm_folders(segmentation | {"augmentation": augmentation}, ["gan"])
-    mixes = ["gan/ratio~0.5", "gan/ratio~2", "gan/synthetic_only~1"]
-    assert folders == ["real", switched, "real_oversampled~1", "real_oversampled~2", *mixes]
-    assert [arm_of_folder(folder) for folder in folders] == [
-        ArmSpec(),
-        ArmSpec(control=switched.removeprefix("real_")),
-        *(ArmSpec(ratio=1, control="oversampled"), ArmSpec(ratio=2, control="oversampled")),
-        *(ArmSpec("gan", 0.5), ArmSpec("gan", 2), ArmSpec("gan", 1, synthetic_only=True)),
-    ]
-
-
-def test_halves_round_up_and_blocks_cover_the_count():
-    assert [synthetic_count(5, ratio) for ratio in (0, 0.5, 1, 2)] == [0, 3, 5, 10]
-    assert [len(blocks_for(count, 10)) for count in (0, 1, 10, 11)] == [0, 1, 1, 2]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess:

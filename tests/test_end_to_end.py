@@ -226,7 +226,7 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     for model in ("autoencoder/slice_vae", "generator/slice_ldm", *depth):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
     assert set(pd.read_csv(study / "conditions.tsv", sep="\t")["case_id"]) == train
-    pool = pd.read_csv(study / "segmentation/pool_real.tsv", sep="\t")
+    pool = pd.read_csv(study / "segmentation/nnunet/pool_real.tsv", sep="\t")
     assert set(pool.loc[pool["split"] == "train", "case_id"]) == train
     assert set(pool["case_id"]) == train | set(splits["val"])
     files = sorted((study / "segmentation").glob("**/arm.json"))
@@ -261,7 +261,7 @@ def test_copies_of_training_cases_are_kept_out_of_the_arms(project, tmp_path):
     reference.description["real"] = compare_within(reference)
     save_reference(study / "memorisation", reference)
 
-    arms = study / "segmentation/slice_ldm/ratio~1/seed~0/model.safetensors"
+    arms = study / "segmentation/nnunet/slice_ldm/ratio~1/seed~0/model.safetensors"
     before = arms.read_bytes()
     kept, copies_before = draws(study)
     done = snakemake(copy, *TINY, "--rerun-triggers", "mtime", "--", str(arms.relative_to(copy)))

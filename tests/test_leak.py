@@ -116,7 +116,7 @@ def test_an_arm_with_synthetic_cases_reads_those_of_its_system_and_subset(jobs):
     for rule, inputs, outputs in jobs:
         if rule == "train_segmentation":
             pools = [path for path in inputs if "/pool_" in path and not path.endswith("pool_real.tsv")]
-            assert bool(pools) == ("/segmentation/real" not in outputs[0])
+            assert bool(pools) == ("/segmentation/nnunet/real" not in outputs[0])
 
 
 def test_only_prediction_and_evaluation_ask_for_the_test_split():

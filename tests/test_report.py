@@ -15,9 +15,9 @@ from report_parts import add_the_rest, demo_config
 from workflow import copy_project, planned
 
 from workflow_scripts import make_report
-from workflow_scripts.base.arms import NO_CONTROL
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.reporting.report.headline import headline
+from workflow_scripts.study.arms import NO_CONTROL
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -88,7 +88,7 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
     """Rows of a ratio table: real only at Dice 0.8, and mixes, the last of them the best."""
     common = {"n_real": n_real, "region": "whole_tumor", "n_cases": cases, "n_seeds": 1, "confidence": 0.95}
     common |= {"synthetic_only": False, "control": NO_CONTROL, "n_patients": cases, "holm_tests": len(mixes)}
-    common |= {"dice_wilcoxon_p_holm": 0.02}
+    common |= {"dice_wilcoxon_p_holm": 0.02, "segmenter": "nnunet"}
     real = {"system": "none", "ratio": 0.0, "dice_mean": 0.8, "dice_difference": "reference"}
     found = [{**common, **real, "dice_difference_low": "reference", "dice_difference_high": "reference"}]
     for ratio in mixes:

@@ -10,12 +10,14 @@ import torch
 from scipy import stats
 from tiny_segmentation import TEST, TRAIN, VAL, Study
 
+from workflow_scripts import train_segmentation
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.segmentation.arms import choose_arm, link_view
+from workflow_scripts.segmentation.arms import choose_cases, link_view
 from workflow_scripts.segmentation.batches import seed_everything
 from workflow_scripts.segmentation.nnunet import load_plan, nnunet_home, quiet
 from workflow_scripts.segmentation.settings import SegmentationSettings
 from workflow_scripts.segmentation.trainer import build_trainer
+from workflow_scripts.study.arms import Arm
 
 ONE_STEP = {"epochs": 1, "iterations_per_epoch": 1, "val_iterations_per_epoch": 0}
 
@@ -30,18 +32,16 @@ def study(tmp_path_factory):
     return study
 
 
-def arm(study, name, *more):
-    return json.loads((study.train(name, *more, **ONE_STEP) / "arm.json").read_text())
+def arm(study, mix="real", *more):
+    return json.loads((study.train("one step", mix, *more, **ONE_STEP) / "arm.json").read_text())
 
 
-def mix(study, ratio, *more):
-    return arm(
-        study, f"mix{ratio}{len(more)}", "--system", "sys", "--ratio", ratio, *more, "--synthetic", *study.tables
-    )
+def mix(study, ratio, kind="ratio"):
+    return arm(study, f"sys/{kind}~{ratio}", "--synthetic", *study.tables)
 
 
 def test_a_real_only_arm_has_the_train_subset_and_no_system(study):
-    real = arm(study, "real", "--system", "sys")
+    real = arm(study)
     assert (real["real_ids"], real["synthetic_ids"], real["val_ids"]) == (TRAIN, [], VAL)
     assert (real["system"], real["ratio"], real["synthetic_only"]) == ("none", 0.0, False)
 
@@ -55,28 +55,28 @@ def test_a_smaller_ratios_cases_are_the_first_of_a_larger_ones(study):
 
 
 def test_arms_make_the_same_steps_and_say_how_often_a_case_is_seen(study):
-    real, twice = arm(study, "real"), mix(study, "2")
+    real, twice = arm(study), mix(study, "2")
     assert real["patches_seen"] == twice["patches_seen"] == 2
     assert real["mean_patches_per_real_case"] == pytest.approx(2 / 3)
     assert twice["mean_patches_per_real_case"] == pytest.approx(2 / 9)
 
 
 def test_a_synthetic_only_arm_trains_on_no_real_case(study):
-    only = mix(study, "1", "--synthetic-only")
+    only = mix(study, "1", "synthetic_only")
     assert (only["real_ids"], len(only["synthetic_ids"]), only["val_ids"]) == ([], 3, VAL)
     assert only["mean_patches_per_real_case"] == 0
 
 
 def test_no_arm_trains_on_a_validation_or_test_case(study):
-    for described in (arm(study, "real"), mix(study, "2"), mix(study, "1", "--synthetic-only")):
+    for described in (arm(study), mix(study, "2"), mix(study, "1", "synthetic_only")):
         trained = {*described["real_ids"], *described["synthetic_ids"]}
         assert not trained & {*VAL, *TEST}
 
 
 def test_the_control_of_augmentation_is_real_only_with_nnunets_augmentation_the_other_way(study):
     real = study.train("own", **ONE_STEP)
-    off = study.train("off", "--control", "no_augmentation", **ONE_STEP)
-    on = study.train("on", "--control", "with_augmentation", **ONE_STEP, augmentation=False)
+    off = study.train("off", "real_no_augmentation", **ONE_STEP)
+    on = study.train("on", "real_with_augmentation", **ONE_STEP, augmentation=False)
     real_arm, off_arm, on_arm = (json.loads((folder / "arm.json").read_text()) for folder in (real, off, on))
     assert [arm["training"]["augmentation"] for arm in (real_arm, off_arm, on_arm)] == [True, False, True]
     assert [arm["prediction"]["mirror_axes"] for arm in (off_arm, on_arm)] == [None, [0, 1, 2]]
@@ -87,10 +87,10 @@ def test_the_control_of_augmentation_is_real_only_with_nnunets_augmentation_the_
 
 
 def test_the_oversampled_control_lists_each_real_case_as_often_as_its_mix_is_long(study):
-    twice = arm(study, "twice listed", "--control", "oversampled", "--ratio", "1")
+    twice = arm(study, "real_oversampled~1")
     assert (twice["real_ids"], twice["synthetic_ids"], twice["copies_of_real_cases"]) == (TRAIN, [], 2)
     assert (twice["system"], twice["ratio"], twice["control"]) == ("none", 1.0, "oversampled")
-    assert twice["mean_patches_per_real_case"] == arm(study, "real")["mean_patches_per_real_case"]
+    assert twice["mean_patches_per_real_case"] == arm(study)["mean_patches_per_real_case"]
 
 
 def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_draws(study, tmp_path):
@@ -99,10 +99,8 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
     with nnunet_home() as home, quiet():
         for copies in (1, 3):
             settings = SegmentationSettings.from_config(ONE_STEP)
-            listed = choose_arm(plan, pd.read_csv(study.real, sep="\t"), [], "none", 0.0, False, 0)
-            if copies > 1:
-                control = ("none", copies - 1.0, False, 0, "oversampled")
-                listed = choose_arm(plan, pd.read_csv(study.real, sep="\t"), [], *control)
+            listed = Arm(3) if copies == 1 else Arm(3, ratio=copies - 1.0, control="oversampled")
+            listed = choose_cases(listed, plan, pd.read_csv(study.real, sep="\t"), [])
             view = home / f"view{copies}"
             link_view(listed, study.pool, view)
             trainer = build_trainer(plan, view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
@@ -117,32 +115,16 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
     assert orders[0] != orders[1]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--control", "oversampled", "--ratio", "0"], "no whole number from 1"),
-        (["--control", "oversampled", "--ratio", "1.5"], "no whole number from 1"),
-        (["--control", "oversampled", "--ratio", "1", "--system", "sys"], "an arm of real cases alone"),
-        (["--control", "no_augmentation", "--ratio", "1"], "its ratio is 0, not 1"),
-    ],
-)
-def test_impossible_controls_are_refused(study, options, message):
-    with pytest.raises(UserError, match=message):
-        arm(study, "impossible", *options)
-
-
 def test_too_few_synthetic_cases_are_an_error_that_counts_them(study):
     with pytest.raises(UserError, match="ratio 4 of 3 real cases asks for 12 synthetic cases, but sys has 6"):
         mix(study, "4")
 
 
 def test_impossible_mixes_are_refused(study):
-    with pytest.raises(UserError, match="below 0"):
-        mix(study, "-1")
     with pytest.raises(UserError, match="no synthetic case at all"):
-        mix(study, "0", "--synthetic-only")
+        mix(study, "0", "synthetic_only")
     with pytest.raises(UserError, match="twice"):
-        arm(study, "twice", "--system", "sys", "--ratio", "1", "--synthetic", study.tables[0], study.tables[0])
+        arm(study, "sys/ratio~1", "--synthetic", study.tables[0], study.tables[0])
 
 
 def test_cases_other_than_the_plans_are_refused(study, tmp_path):
@@ -150,11 +132,11 @@ def test_cases_other_than_the_plans_are_refused(study, tmp_path):
     swapped = tmp_path / "real.tsv"
     table.replace({"case_id": {"a1": TEST[0]}}).to_csv(swapped, sep="\t", index=False)
     with pytest.raises(UserError, match="not those the plan was made from"):
-        study.train("swapped", "--real", str(swapped), **ONE_STEP)
+        study.train("swapped", "real", "--real", str(swapped), **ONE_STEP)
     leaking = tmp_path / "leak.tsv"
     table.replace({"case_id": {"b1": "a1"}}).to_csv(leaking, sep="\t", index=False)
     with pytest.raises(UserError, match="a1 is both a training and a validation case"):
-        study.train("leaking", "--real", str(leaking), **ONE_STEP)
+        study.train("leaking", "real", "--real", str(leaking), **ONE_STEP)
 
 
 def test_a_missing_pool_file_is_named_with_its_stage(study):
@@ -185,4 +167,4 @@ def test_wrong_settings_are_named(study, settings, message):
 
 def test_a_plan_for_another_train_size_is_refused(study):
     with pytest.raises(UserError, match="made for n_real 3, not 20"):
-        study.train("other", "--n-real", "20", **ONE_STEP)
+        train_segmentation.main(study.train_arguments(study.folder / Arm(20, seed=0).folder, **ONE_STEP))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,8 +56,9 @@ def same(one, other):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path, how):
     length = {"epochs": 2, "iterations_per_epoch": 15}
-    whole = study.train("whole", "--state", str(tmp_path / "a"), **length)
-    stopped = tmp_path / "stopped"
+    whole = study.train("whole", "real", "--state", str(tmp_path / "a"), **length)
+    stopped = study.arm("stopped")
+    shutil.rmtree(stopped, ignore_errors=True)
     process = start(study, stopped, tmp_path / "b", **length)
     wait_for_step(process, tmp_path / "b", 18)  # in the second epoch
     process.send_signal(how)
@@ -68,14 +70,16 @@ def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study,
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(study, tmp_path):
-    alone = study.train("alone", "--state", str(tmp_path / "a"), workers=0)
-    helped = study.train("helped", "--state", str(tmp_path / "b"), workers=2)
+    alone = study.train("alone", "real", "--state", str(tmp_path / "a"), workers=0)
+    helped = study.train("helped", "real", "--state", str(tmp_path / "b"), workers=2)
     assert (alone / "model.safetensors").read_bytes() == (helped / "model.safetensors").read_bytes()
     assert (alone / "progress.csv").read_bytes() == (helped / "progress.csv").read_bytes()
 
 
 def test_bfloat16_is_repeatable_and_said_in_the_arm(study, tmp_path):
-    one, again = (study.train(name, "--state", str(tmp_path / name), precision="bf16") for name in ("one", "again"))
+    one, again = (
+        study.train(name, "real", "--state", str(tmp_path / name), precision="bf16") for name in ("one", "again")
+    )
     assert same(one, again)
     assert json.loads((one / "arm.json").read_text())["training"]["precision"] == "bf16"
     exact = study.train("exact", precision="32")
@@ -83,7 +87,7 @@ def test_bfloat16_is_repeatable_and_said_in_the_arm(study, tmp_path):
 
 
 def test_another_seed_gives_other_weights(study):
-    one, other = study.train("seed0", "--seed", "0"), study.train("seed1", "--seed", "1")
+    one, other = study.train("seeds", seed=0), study.train("seeds", seed=1)
     assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
 
 
@@ -109,18 +113,18 @@ def test_a_diverging_training_says_what_to_set(study):
 
 
 def test_an_arm_on_a_full_disk_goes_on_without_checkpoints_and_needs_room_for_the_last_alone(study, caplog, tmp_path):
-    whole = study.train("roomy", "--state", str(tmp_path / "roomy"), epochs=3)
+    whole = study.train("roomy", "real", "--state", str(tmp_path / "roomy"), epochs=3)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # a disk that takes no checkpoint
     try:
         with pytest.raises(OSError, match="too large"):
-            study.train("full", "--state", str(tmp_path / "full"), epochs=3)
+            study.train("full", "real", "--state", str(tmp_path / "full"), epochs=3)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     refused = "the checkpoint of step {} could not be written"
     assert all(refused.format(step) in caplog.text for step in (3, 6)), "one an epoch"
     assert "there is no earlier checkpoint. Free space there" in caplog.text
-    assert same(whole, study.train("full", "--state", str(tmp_path / "full"), epochs=3))
+    assert same(whole, study.train("full", "real", "--state", str(tmp_path / "full"), epochs=3))
 
 
 def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):

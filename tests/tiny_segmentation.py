@@ -13,6 +13,7 @@ from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.study.arms import Arm
 
 SIZE = (24, 32, 32)
 SPACING_MM = 3.0
@@ -101,11 +102,15 @@ class Study:
 
     def train_arguments(self, out: Path, *more: str, **settings) -> list[str]:
         places = ["--plan", self.plan, "--pool", self.pool, "--real", self.real, "--out", out]
-        places += ["--state", self.folder / "state", "--n-real", "3", "--threads", "1"]
+        places += ["--state", self.folder / "state", "--threads", "1"]
         return [*map(str, places), "--config", json.dumps(FAST | settings), *more]
 
-    def train(self, name: str, *more: str, **settings) -> Path:
-        out = self.folder / name
+    def arm(self, name: str, mix: str = "real", seed: int = 0) -> Path:
+        """The folder of an arm; `name` tells trainings of the same arm apart."""
+        return self.folder / name / Arm.of_folder(f"n_real~3/segmentation/nnunet/{mix}/seed~{seed}").folder
+
+    def train(self, name: str, mix: str = "real", *more: str, seed: int = 0, **settings) -> Path:
+        out = self.arm(name, mix, seed)
         train_segmentation.main(self.train_arguments(out, *more, **settings))
         return out
 

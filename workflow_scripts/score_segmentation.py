@@ -18,9 +18,10 @@ from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.lesions import LesionSettings
 from workflow_scripts.evaluation.masks import read_pair
+from workflow_scripts.study.arms import ARM_COLUMNS
 from workflow_scripts.training.devices import use_threads
 
-ARM_KEYS = ("n_real", "system", "ratio", "synthetic_only", "control", "seed")
+ARM_KEYS = [*ARM_COLUMNS, "seed"]
 
 
 def score_arm(
@@ -31,7 +32,7 @@ def score_arm(
     percentile: float,
     lesions: LesionSettings,
 ) -> pd.DataFrame:
-    """A row for each test case and region of one trained arm.
+    """One row per test case and region of one trained arm.
 
     Raises UserError if the arm is incomplete, or if there are no predictions, or some of unknown cases.
     """

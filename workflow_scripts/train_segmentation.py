@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from workflow_scripts.base.arms import AUGMENTATION_OF, CONTROLS, NO_CONTROL
 from workflow_scripts.base.cli import log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, read_tsv, write_json
 from workflow_scripts.base.provenance import code_digest
+from workflow_scripts.study.arms import ARM_COLUMNS, AUGMENTATION_OF, Arm
 
 MODULE = "workflow_scripts.train_segmentation"
 NOT_TRAINING = ("mirroring", "workers")  # settings that leave the weights as they are
@@ -26,37 +25,32 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pool", type=Path, required=True, help="folder of preprocessed cases")
     parser.add_argument("--real", type=Path, required=True, help="table of pool_real")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="tables of pool_synthetic")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, in patients")
-    parser.add_argument("--system", default="none", help="who made the synthetic cases; none for real only")
-    parser.add_argument("--ratio", type=float, default=0.0, help="synthetic cases for each real one")
-    parser.add_argument("--synthetic-only", action="store_true", help="train on no real case")
-    parser.add_argument("--control", choices=CONTROLS, default=NO_CONTROL, help="real cases alone, otherwise trained")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batches and augmentation")
-    parser.add_argument("--out", type=Path, required=True, help="the arm's folder")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the arm's folder, which says what it is: .../n_real~20/segmentation/nnunet/slice_ldm/ratio~1/seed~0",
+    )
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints to resume from")
     args = parser.parse_args(argv)
 
-    from workflow_scripts.segmentation.arms import choose_arm
+    from workflow_scripts.segmentation.arms import choose_cases
     from workflow_scripts.segmentation.nnunet import load_plan
     from workflow_scripts.segmentation.settings import SegmentationSettings
     from workflow_scripts.training.state import StateFolder, run_digest
 
     settings, plan = SegmentationSettings.from_config(args.config), load_plan(args.plan)
-    if plan.n_real != args.n_real:
-        raise UserError(
-            f"{args.plan} was made for n_real {plan.n_real}, not {args.n_real}: give that train size's plan"
-        )
     tables = [read_tsv(table) for table in args.synthetic]
-    mix = (args.system, args.ratio, args.synthetic_only, args.seed, args.control)
-    arm = choose_arm(plan, read_tsv(args.real), tables, *mix)
+    arm = Arm.of_folder(args.out)
+    cases = choose_cases(arm, plan, read_tsv(args.real), tables)
     settings = replace(settings, augmentation=AUGMENTATION_OF.get(arm.control, settings.augmentation))
     what = {"settings": {key: value for key, value in asdict(settings).items() if key not in NOT_TRAINING}}
-    what |= {"arm": asdict(arm), "plans": plan.plans, "labels": plan.dataset["labels"]}
+    what |= {"cases": asdict(cases), "plans": plan.plans, "labels": plan.dataset["labels"]}
     with StateFolder(args.state, "train_segmentation", run_digest(what, MODULE)) as state:
-        _train(args, plan, arm, settings, state.folder)
+        _train(args, plan, cases, settings, state.folder)
 
 
-def _train(args, plan, arm, settings, folder: Path) -> None:
+def _train(args, plan, cases, settings, folder: Path) -> None:
     import pandas as pd
     from safetensors.torch import save_file
 
@@ -67,37 +61,36 @@ def _train(args, plan, arm, settings, folder: Path) -> None:
     from workflow_scripts.training.devices import default_device, describe, use_threads
 
     use_threads(args.threads)
+    arm, train_ids, val_ids = cases.arm, cases.train_ids, list(cases.val_ids)
     with nnunet_home() as home, quiet():
-        link_view(arm, args.pool, home / "view")
-        trainer = build_trainer(
-            plan, home / "view", arm.train_ids, list(arm.val_ids), settings, arm.seed, default_device()
-        )
+        link_view(cases, args.pool, home / "view")
+        trainer = build_trainer(plan, home / "view", train_ids, val_ids, settings, arm.seed, default_device())
         fit = Fit(trainer, settings, arm.seed, folder, arm.title)
-        log.info("%s: %d cases, on %s", arm.title, len(arm.train_ids), describe(trainer.device, fit.precision))
+        log.info("%s: %d cases, on %s", arm.title, len(train_ids), describe(trainer.device, fit.precision))
         fit.run()
     with atomic(args.out / "model.safetensors") as temporary:
         save_file(fit.weights(), temporary)
     with atomic(args.out / "progress.csv") as temporary:
         pd.DataFrame(fit.history).to_csv(temporary, index=False, lineterminator="\n")
-    write_json(args.out / "arm.json", _describe(plan, arm, settings, fit))
+    write_json(args.out / "arm.json", _describe(plan, cases, settings, fit))
 
 
-def _describe(plan, arm, settings, fit) -> dict:
+def _describe(plan, cases, settings, fit) -> dict:
     from importlib.metadata import version
 
-    trainer, chosen = fit.trainer, plan.configuration
+    arm, trainer, chosen = cases.arm, fit.trainer, plan.configuration
     patches = trainer.num_epochs * trainer.num_iterations_per_epoch * trainer.batch_size
     mirror_axes = trainer.inference_allowed_mirroring_axes
     return {
-        **{key: getattr(arm, key) for key in ("n_real", "system", "ratio", "synthetic_only", "control", "seed")},
-        **{key: list(getattr(arm, key)) for key in ("real_ids", "synthetic_ids", "val_ids")},
+        **{key: getattr(arm, key) for key in (*ARM_COLUMNS, "seed")},
+        **{key: list(getattr(cases, key)) for key in ("real_ids", "synthetic_ids", "val_ids")},
         "modalities": plan.modalities,
         "regions": plan.regions,
         # every arm makes the same number of steps: with more cases, each is seen less often
         "patches_seen": patches,
         "copies_of_real_cases": arm.copies,
-        "mean_patches_per_real_case": arm.copies * patches / len(arm.train_ids) if arm.real_ids else 0.0,
-        "mean_patches_per_synthetic_case": patches / len(arm.train_ids) if arm.synthetic_ids else 0.0,
+        "mean_patches_per_real_case": arm.copies * patches / len(cases.train_ids) if cases.real_ids else 0.0,
+        "mean_patches_per_synthetic_case": patches / len(cases.train_ids) if cases.synthetic_ids else 0.0,
         "plan": {
             **{key: chosen[key] for key in ("patch_size", "batch_size", "spacing", "batch_dice")},
             "features_per_stage": chosen["architecture"]["arch_kwargs"]["features_per_stage"],

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from .arms import synthetic_count
+from ..study.arms import synthetic_count
+from ..study.segmenters import SEGMENTERS
 from .schema import CONFIG, check_schema, fail, merge, read_yaml
 from .systems import check_weights, load_systems
 
@@ -20,6 +21,9 @@ def _check_sense(config: dict) -> None:
     root = config["data_root"]
     if root is not None and not Path(root).is_dir():
         fail(["data_root"], "/data/BraTS2023", f"data_root {root!r} is no folder that can be read")
+    if unknown := [name for name in config["segmentation"]["segmenters"] if name not in SEGMENTERS]:
+        what = f"segmentation.segmenters: {unknown[0]!r} is none of {', '.join(SEGMENTERS)}"
+        fail(["segmentation", "segmenters"], [*SEGMENTERS], what)
     ratios = config["segmentation"]["ratios"]
     if 0 not in ratios:
         what = "segmentation.ratios must hold 0, the real-only arm that all others are compared with"

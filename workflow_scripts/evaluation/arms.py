@@ -1,4 +1,4 @@
-"""Scores of all arms as one checked table. An arm is (n_real, system, ratio, synthetic_only, control) over its seeds.
+"""Scores of all arms as one checked table: one row per arm, seed, test case and region.
 
 `dice.tsv` of one arm and seed has a row a test case and region. A mean over arms that saw different cases or seeds
 compares nothing, so a gap in the grid is an error that names the arm.
@@ -10,60 +10,19 @@ import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..base.arms import NO_CONTROL, OVERSAMPLED, REAL_ONLY
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from ..cohort.regions import REGIONS
+from ..study.arms import ARM_COLUMNS, NO_CONTROL, REAL_ONLY, Arm
 
-AUGMENTATION_WORDS = {
-    "no_augmentation": "without nnU-Net's augmentation",
-    "with_augmentation": "with nnU-Net's augmentation",
-}
-ARM = ["n_real", "system", "ratio", "synthetic_only", "control"]
-KEYS = [*ARM, "seed", "case_id", "region"]
+KEYS = [*ARM_COLUMNS, "seed", "case_id", "region"]
 COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
 LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
 COLUMNS = [*KEYS, "patient_id", "dice", "reference_ml", "predicted_ml", "lesion_dice", *COUNTS, *LESION_SETTINGS]
-
-
-class Arm(NamedTuple):
-    """One column of the study; `label` is how tables and figures write it."""
-
-    n_real: int
-    system: str
-    ratio: float
-    synthetic_only: bool
-    control: str = NO_CONTROL
-
-    @property
-    def is_control(self) -> bool:
-        return self.control != NO_CONTROL
-
-    @property
-    def is_real_only(self) -> bool:
-        """Whether this is the arm that all others are compared with."""
-        return self.system == REAL_ONLY and not self.is_control
-
-    @property
-    def label(self) -> str:
-        if self.is_real_only:
-            return "real only"
-        if self.control == OVERSAMPLED:
-            return f"real only, each case listed {1 + self.ratio:g}x"
-        if self.is_control:
-            return f"real only, {AUGMENTATION_WORDS[self.control]}"
-        return f"{self.ratio:g}x synthetic only" if self.synthetic_only else f"real + {self.ratio:g}x synthetic"
-
-    @property
-    def name(self) -> str:
-        """The arm in the words of the config, for error messages."""
-        kind = ", synthetic only" if self.synthetic_only else f", control {self.control}" if self.is_control else ""
-        return f"n_real={self.n_real}, system={self.system}, ratio={self.ratio:g}{kind}"
 
 
 def distance_column(table: pd.DataFrame) -> str:
@@ -104,8 +63,8 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
         raise UserError("the dice tables have different columns: score all arms again with one version")
     twice = scores.duplicated(KEYS)
     if twice.any():
-        arm = Arm(*scores.loc[twice, ARM].iloc[0])
-        raise UserError(f"arm {arm.name}, seed={scores.seed[twice].iloc[0]} is given twice")
+        row = scores[twice].iloc[0]
+        raise UserError(f"arm {Arm.of_row(row, row.seed).name} is given twice")
     nothing_added = scores[(scores.system == REAL_ONLY) & (scores.ratio > 0) & (scores.control == NO_CONTROL)]
     if len(nothing_added):
         n_real, ratio = nothing_added.iloc[0][["n_real", "ratio"]]
@@ -124,42 +83,34 @@ def read_scores(files: Sequence[str | Path]) -> pd.DataFrame:
 
 def _check_grid(scores: pd.DataFrame) -> None:
     have = {
-        (Arm(*arm), seed): set(zip(group.case_id, group.region, strict=True))
-        for (*arm, seed), group in scores.groupby([*ARM, "seed"], sort=True)
+        Arm.of_row(dict(zip(KEYS, key, strict=False)), key[-1]): set(zip(group.case_id, group.region, strict=True))
+        for key, group in scores.groupby([*ARM_COLUMNS, "seed"], sort=True)
     }
-    seeds = sorted({seed for _, seed in have})
-    sizes = sorted({arm.n_real for arm, _ in have})
-    mixes = sorted({arm[1:] for arm, _ in have} | {(REAL_ONLY, 0.0, False, NO_CONTROL)})
+    sizes = sorted({arm.n_real for arm in have})
+    segmenters = sorted({arm.segmenter for arm in have})
+    seeds = sorted({arm.seed for arm in have})
+    mixes = sorted({arm.what for arm in have} | {Arm(0).what})
     everything = set.union(*have.values())
-    for n_real, mix, seed in product(sizes, mixes, seeds):
-        arm = Arm(n_real, *mix)
-        if (arm, seed) not in have:
+    for n_real, mix, segmenter, seed in product(sizes, mixes, segmenters, seeds):
+        arm = Arm(n_real, *mix, segmenter, seed)
+        if arm not in have:
             raise UserError(
-                f"no scores of the arm {arm.name}, seed={seed}, which the other arms need for comparison. "
+                f"no scores of the arm {arm.name}, which the other arms need for comparison. "
                 "Run `snakemake segmentation`, and give its dice.tsv"
             )
-        gap = sorted(everything - have[arm, seed])
+        gap = sorted(everything - have[arm])
         if gap:
             case, region = gap[0]
             raise UserError(
-                f"the arm {arm.name}, seed={seed} has no score of case {case}, region {region} ({len(gap)} missing): "
+                f"the arm {arm.name} has no score of case {case}, region {region} ({len(gap)} missing): "
                 "arms are compared on the same test cases only. Predict and score this arm again"
             )
 
 
 def arms_of(scores: pd.DataFrame) -> list[Arm]:
-    """The arms, ordered: n_real, real only and its controls first, then by system: mixes by ratio, synthetic only."""
-    found = {Arm(*row) for row in scores[ARM].drop_duplicates().to_numpy()}
-    found = {
-        Arm(int(arm.n_real), str(arm.system), float(arm.ratio), bool(arm.synthetic_only), str(arm.control))
-        for arm in found
-    }
-    return sorted(found, key=_reading_order)
-
-
-def _reading_order(arm: Arm) -> tuple:
-    with_synthetic = arm.system != REAL_ONLY
-    return (arm.n_real, with_synthetic, arm.is_control, arm.system, arm.synthetic_only, arm.control, arm.ratio)
+    """The arms over all their seeds, in the order in which they are read."""
+    found = {Arm.of_row(row) for row in scores[ARM_COLUMNS].drop_duplicates().to_dict("records")}
+    return sorted(found, key=lambda arm: arm.reading_order)
 
 
 def regions_of(scores: pd.DataFrame) -> list[str]:
@@ -170,14 +121,8 @@ def regions_of(scores: pd.DataFrame) -> list[str]:
 
 def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:
     """All rows of one arm and region."""
-    return scores[
-        (scores.n_real == arm.n_real)
-        & (scores.system == arm.system)
-        & (scores.ratio == arm.ratio)
-        & (scores.synthetic_only == arm.synthetic_only)
-        & (scores.control == arm.control)
-        & (scores.region == region)
-    ]
+    same = [scores[name] == getattr(arm, name) for name in ARM_COLUMNS]
+    return scores[np.logical_and.reduce([*same, scores.region == region])]
 
 
 def score_array(rows: pd.DataFrame, column: str) -> np.ndarray:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ...base.arms import REAL_ONLY
 from ...base.seeds import numpy_rng
-from ..arms import Arm, distance_column, patients_of, score_array
+from ...study.arms import REAL_ONLY, Arm
+from ..arms import distance_column, patients_of, score_array
 from .bootstrap import bootstrap_interval, paired_differences, patient_means
 from .significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
 
@@ -98,12 +98,13 @@ def detectable(differences: np.ndarray, alpha: float, n_tests: int, power: float
     return detectable_difference(differences, alpha / n_tests, power)
 
 
-def _family(arm: Arm) -> tuple[int, bool]:
-    """Arms whose p-values of a region and metric are corrected together: all with synthetic cases of one n_real.
+def _family(arm: Arm) -> tuple[Arm, bool]:
+    """Arms whose p-values of a region and metric are corrected together: all with synthetic cases of one n_real and
+    segmenter.
 
-    The controls of one n_real are a family of their own: they answer another question.
+    Their controls are a family of their own: they answer another question.
     """
-    return arm.n_real, arm.system != REAL_ONLY
+    return arm.reference, arm.system != REAL_ONLY
 
 
 def with_holm(table: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +112,8 @@ def with_holm(table: pd.DataFrame) -> pd.DataFrame:
     p_columns = [name for name in table.columns if name.endswith("_wilcoxon_p")]
     table = table.astype({f"{name}_holm": object for name in p_columns})  # numbers and the text "reference"
     compared = table[table.holm_tests != REFERENCE]
-    for _, family in compared.groupby([compared.n_real, compared.region, compared.system != REAL_ONLY]):
+    families = [compared.n_real, compared.segmenter, compared.region, compared.system != REAL_ONLY]
+    for _, family in compared.groupby(families):
         for name in p_columns:
             measured = family[name].notna().all()
             table.loc[family.index, f"{name}_holm"] = holm(family[name].tolist()) if measured else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ...study.arms import Arm
 from ..arms import COUNTS, LESION_SETTINGS, arms_of, distance_column, regions_of, rows_of, score_array
 from .bootstrap import summarise
 from .comparison import Comparison, reference_cells, with_holm
@@ -15,7 +16,7 @@ NOT_MEASURED = "not measured"
 def ratio_table(
     scores: pd.DataFrame, bootstrap_samples: int, confidence: float, seed: int, power: float = 0.8
 ) -> pd.DataFrame:
-    """One row a region and arm. `scores` as of `read_scores`.
+    """One row per region and arm. `scores` as of `read_scores`.
 
     Every region uses the same resamples of patients and seeds for all arms and metrics (seeded by `seed` and the
     region). Entries that were not measured are the text "not measured", so that the table holds no NaN.
@@ -29,19 +30,19 @@ def ratio_table(
     arms = arms_of(scores)
     comparison = Comparison(arms, bootstrap_samples, confidence, power, seed)
     for region in regions_of(scores):
-        baselines: dict[int, pd.DataFrame] = {}
+        baselines: dict[Arm, pd.DataFrame] = {}
         for arm in arms:
             own = rows_of(scores, arm, region)
             dice = score_array(own, "dice")
             row = {"n_real": arm.n_real, "region": region, "system": arm.system, "arm": arm.label, "ratio": arm.ratio}
-            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control}
+            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control, "segmenter": arm.segmenter}
             row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
             row |= _spread("dice", dice) | _region_scores(own)
             if arm.is_real_only:
-                baselines[arm.n_real] = own
+                baselines[arm] = own
                 row |= reference_cells(own)
             else:
-                row |= comparison.cells(arm, own, baselines[arm.n_real])
+                row |= comparison.cells(arm, own, baselines[arm.reference])
             rows.append(row | {"confidence": confidence, "bootstrap_samples": bootstrap_samples, "power": power})
     table = with_holm(pd.DataFrame(rows))
     table["order"] = np.arange(len(table))

@@ -1,4 +1,4 @@
-"""Figure: Dice against augmentation ratio, a panel a region and a row a number of real training cases."""
+"""Figure: Dice against augmentation ratio, one panel per region, one row per number of real training cases and segmenter."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
-from ...evaluation.arms import REAL_ONLY, Arm, arms_of, regions_of, rows_of, score_array
-from ..tables.cells import REGION_NAMES, arm_of
+from ...evaluation.arms import arms_of, regions_of, rows_of, score_array
+from ...study.arms import REAL_ONLY, Arm
+from ...study.segmenters import SEGMENTERS
+from ..tables.cells import REGION_NAMES
 from .style import FAINT, INK, STYLE, SYSTEM_COLOURS
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
@@ -20,24 +22,14 @@ SPREAD = 0.66  # of the systems at one ratio: they stay clear of the next
 ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
 
-def _tick(arm: Arm) -> str:
-    if arm.is_real_only:
-        return "0\nreal\nonly"
-    if arm.is_control:
-        words = {"no_augmentation": "no\naugm.", "with_augmentation": "with\naugm."}
-        return "real\n" + words.get(arm.control, f"listed\n{1 + arm.ratio:g}x")
-    return f"{arm.ratio:g}\nsynth.\nonly" if arm.synthetic_only else f"{arm.ratio:g}"
-
-
 def _position_key(arm: Arm) -> tuple:
-    """Group (real only, mixes, synthetic only, controls), then the place within it."""
-    group = 0 if arm.is_real_only else 3 if arm.is_control else 1 + arm.synthetic_only
-    return (group, arm.control, arm.ratio)
+    """Group, then the place within it."""
+    return (arm.group, arm.control, arm.ratio)
 
 
 def _row_of(table: pd.DataFrame, arm: Arm, region: str) -> pd.Series:
     for _, row in table[table.region == region].iterrows():
-        if arm_of(row) == arm:
+        if Arm.of_row(row) == arm:
             return row
     raise UserError(f"the table has no row of the arm {arm.name}, region {region}: make it from the same dice.tsv")
 
@@ -102,31 +94,34 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
     Ratios stand at equal distances; all rows of a region share one scale. Raises UserError where the table lacks an arm of the scores.
     """
     arms, regions = arms_of(scores), regions_of(scores)
-    sizes = sorted({arm.n_real for arm in arms})
+    references = [arm for arm in arms if arm.is_real_only]
+    several = len({arm.segmenter for arm in arms}) > 1
     keys = sorted({_position_key(arm) for arm in arms})
     # gaps before the arms without real cases and before the controls: the line does not reach them
     places = {key: index + 0.4 * max(key[0] - 1, 0) for index, key in enumerate(keys)}
-    ticks = {places[_position_key(arm)]: _tick(arm) for arm in arms}
+    ticks = {places[_position_key(arm)]: arm.tick for arm in arms}
     first = table.iloc[0]
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
-            *(len(sizes), len(regions)),
-            figsize=(max(5.0, 0.6 + (0.9 + 0.5 * len(keys)) * len(regions)), 1.5 + 2.6 * len(sizes)),
+            *(len(references), len(regions)),
+            figsize=(max(5.0, 0.6 + (0.9 + 0.5 * len(keys)) * len(regions)), 1.5 + 2.6 * len(references)),
             sharex=True,
             sharey="col",
             squeeze=False,
             layout="constrained",
         )
-        for row, n_real in enumerate(sizes):
+        for row, reference in enumerate(references):
+            beside = [arm for arm in arms if arm.reference == reference]
             for column, region in enumerate(regions):
                 axes = grid[row, column]
-                _draw_panel(axes, scores, table, [arm for arm in arms if arm.n_real == n_real], region, places)
+                _draw_panel(axes, scores, table, beside, region, places)
                 axes.set_xticks(list(ticks), list(ticks.values()))
                 axes.set_xlim(-0.5, max(ticks) + 0.5)
                 axes.grid(axis="y", color=FAINT, linewidth=0.4)
                 if row == 0:
                     axes.set_title(REGION_NAMES.get(region, region))
-            grid[row, 0].set_ylabel(f"mean test Dice, n_real = {n_real}")
+            by = f" of {SEGMENTERS[reference.segmenter]}" * several
+            grid[row, 0].set_ylabel(f"mean test Dice{by}, n_real = {reference.n_real}")
         for panels in grid.T:  # of one region: they share their scale
             ends = [end for axes in panels for end in axes.dataLim.intervaly]
             panels[0].set_ylim(dice_limits(min(ends), max(ends)))

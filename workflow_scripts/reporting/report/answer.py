@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...base.arms import OVERSAMPLED
-from ...evaluation.arms import Arm
 from ...evaluation.statistics.verdict import verdict_of
-from ..tables.cells import REGION_NAMES, arm_of, number
+from ...study.arms import OVERSAMPLED, Arm
+from ...study.segmenters import SEGMENTERS
+from ..tables.cells import REGION_NAMES, number
 
 
 def _interval(row: pd.Series) -> str:
@@ -48,19 +48,19 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """
     groups = []
     region = table.region.iloc[0]
-    rows = [(arm_of(row), row) for _, row in table[table.region == region].iterrows()]
+    rows = [(Arm.of_row(row), row) for _, row in table[table.region == region].iterrows()]
     for real_arm, real in ((arm, row) for arm, row in rows if arm.is_real_only):
+        by = f" by {SEGMENTERS[real_arm.segmenter]}" * (table.segmenter.nunique() > 1)
         lead = (
             f"With {real_arm.n_real} real training patients and no synthetic case, mean Dice of the "
-            f"{REGION_NAMES.get(region, region)} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
+            f"{REGION_NAMES.get(region, region)}{by} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
             f"and {int(real.n_seeds)} seed{'s' * (int(real.n_seeds) != 1)}."
         )
         sentences = []
-        systems = sorted({arm.system for arm, _ in rows if arm.n_real == real_arm.n_real} - {real_arm.system})
-        for system in systems:
-            own = [(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.system == system]
-            sentences += _of_system(system, own)
-        sentences += _of_controls([(arm, row) for arm, row in rows if arm.n_real == real_arm.n_real and arm.is_control])
+        beside = [(arm, row) for arm, row in rows if arm.reference == real_arm]
+        for system in sorted({arm.system for arm, _ in beside} - {real_arm.system}):
+            sentences += _of_system(system, [(arm, row) for arm, row in beside if arm.system == system])
+        sentences += _of_controls([(arm, row) for arm, row in beside if arm.is_control])
         groups.append((lead, sentences))
     return groups
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from ...evaluation.statistics.verdict import verdict_of
-from ..tables.cells import REGION_NAMES, arm_of, number
+from ...study.arms import Arm
+from ...study.segmenters import SEGMENTERS
+from ..tables.cells import REGION_NAMES, number
 from .answer import _interval
 
 _WORDS = {
@@ -23,25 +25,28 @@ def _count(amount: float, noun: str) -> str:
 
 
 def headline(table: pd.DataFrame) -> list[str]:
-    """Three sentences about the largest region, over all systems and every n_real.
+    """Three sentences about the largest region and the first segmenter, over all systems and every n_real.
 
     `table` as of ``ratio_table``, numbers as numbers. The best mix of each n_real is that of the highest mean Dice; it
     is chosen on the cases that judge it, and where there was a choice the last sentence says so.
     """
     region = table.region.iloc[0]
     name = REGION_NAMES.get(region, region)
-    rows = [(arm_of(row), row) for _, row in table[table.region == region].iterrows()]
+    segmenter = table.segmenter.iloc[0]
+    by = f" by {SEGMENTERS[segmenter]}" * (table.segmenter.nunique() > 1)
+    table = table[table.segmenter == segmenter]
+    rows = [(Arm.of_row(row), row) for _, row in table[table.region == region].iterrows()]
     real = {arm.n_real: row for arm, row in rows if arm.is_real_only}
     first = next(iter(real.values()))
     reached = ", ".join(f"{number(row.dice_mean, 3)} with {n_real} patients" for n_real, row in real.items())
     tested = f"{_count(int(first.n_cases), 'test case')} and {_count(int(first.n_seeds), 'training seed')}"
     sentences = [
-        f"Trained on real patients alone, the segmentation reached a mean Dice of the {name} of {reached} ({tested})."
+        f"Trained on real patients alone, the segmentation{by} reached a mean Dice of the {name} of {reached} ({tested})."
     ]
 
     mixes = {n_real: [] for n_real in real}
     for arm, row in rows:
-        if not (arm.is_real_only or arm.is_control or arm.synthetic_only):
+        if arm.kind == "mix":
             mixes[arm.n_real].append((arm, row))
     best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
     if not best:

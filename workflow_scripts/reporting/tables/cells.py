@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from ...base.errors import UserError
-from ...evaluation.arms import Arm
 
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
@@ -64,8 +63,3 @@ def number(value: object, digits: int, signed: bool = False) -> str:
 def hd_stem(table: pd.DataFrame) -> str:
     """``hd95`` of the column ``hd95_mean_mm``."""
     return next(name for name in table.columns if name.startswith("hd") and name.endswith("_mean_mm")).split("_")[0]
-
-
-def arm_of(row: pd.Series) -> Arm:
-    """The arm that a row of the table describes."""
-    return Arm(int(row.n_real), str(row.system), float(row.ratio), bool(row.synthetic_only), str(row.control))

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...base.arms import OVERSAMPLED, REAL_ONLY
 from ...evaluation.lesions import LESION_CONVENTION
 from ...evaluation.segmentation_scores import EMPTY_CONVENTION
 from ...evaluation.statistics.bootstrap import best_coverage
 from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...evaluation.statistics.significance import smallest_wilcoxon_p
+from ...study.arms import OVERSAMPLED, REAL_ONLY
+from ...study.segmenters import SEGMENTERS
 from .cells import REGION_NAMES, SIMULATED, hd_stem, number
 from .text import LATEX_HEAD, latex_table, markdown_table
 
 
-def _arm_cells(row: pd.Series) -> dict:
+def _arm_cells(table: pd.DataFrame, row: pd.Series) -> dict:
+    """What the arm is; the segmenter where the table has several."""
+    segmenter = {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
     system = "" if row.system == REAL_ONLY else row.system
-    return {"region": REGION_NAMES.get(row.region, row.region), "system": system, "training cases": row.arm}
+    return {
+        "region": REGION_NAMES.get(row.region, row.region),
+        **segmenter,
+        "system": system,
+        "training cases": row.arm,
+    }
+
+
+def _segmenters(table: pd.DataFrame) -> str:
+    """Their names, such as ``nnU-Net``."""
+    return " and ".join(SEGMENTERS[name] for name in table.segmenter.drop_duplicates())
 
 
 def _p(value: object) -> str:
@@ -40,7 +53,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     for _, row in table.iterrows():
         rows.append(
             {
-                **_arm_cells(row),
+                **_arm_cells(table, row),
                 "Dice": number(row.dice_mean, 3),
                 "Dice sd cases": number(row.dice_sd_cases, 3),
                 "Dice sd seeds": number(row.dice_sd_seeds, 3),
@@ -62,7 +75,7 @@ def readable_lesions(table: pd.DataFrame) -> pd.DataFrame:
         sensitivity = number(row.small_lesion_sensitivity, 2)
         rows.append(
             {
-                **_arm_cells(row),
+                **_arm_cells(table, row),
                 f"{hd} mm": number(row[f"{stem}_mean_mm"], 1),
                 f"{hd} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
                 "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
@@ -82,7 +95,7 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
     """What the other metrics than Dice change against real only, a row an arm but for real only itself."""
     stem, rows = hd_stem(table), []
     for _, row in table[table.holm_tests != REFERENCE].iterrows():
-        cells = _arm_cells(row)
+        cells = _arm_cells(table, row)
         for name, unit in metrics_of(stem)[1:]:
             words = name.replace("_", " ").replace("dice", "Dice").replace(stem, stem.upper())
             cells[words + unit.replace("_", " ")] = _difference(row, name, unit, 1 if unit else 3)
@@ -115,6 +128,7 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     }
     if not any(tests.values()):
         return []
+    own = ", segmenter" * (table.segmenter.nunique() > 1)
     controls = f"; the {_count(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
     levels = [
         f"{alpha:.3g} / {count} = {alpha / count:.3g}{' (controls)' * (kind == 'controls')}"
@@ -123,7 +137,7 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     ]
     sentences = [
         'p: two-sided Wilcoxon signed-rank test on each patient\'s mean difference, zeros left out; "p, Holm": '
-        f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region and n_real, all "
+        f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region{own} and n_real, all "
         f"ratios, mixes and systems together{controls}. Each metric is corrected for itself alone; the verdict is that of Dice.",
         f"Detectable: the smallest true gain of Dice that this test set could have shown in spite of that correction: what "
         f"a paired t-test on these patients finds with {float(first.power):.0%} power at a two-sided level of "
@@ -154,16 +168,16 @@ def _lesion_sentences(first: pd.Series) -> list[str]:
 
 def _control_sentences(table: pd.DataFrame) -> list[str]:
     """What the controls that are in the table are for."""
-    controls, sentences = set(table.control), []
+    controls, sentences, named = set(table.control), [], _segmenters(table)
     for control, words in (("no_augmentation", "without"), ("with_augmentation", "with")):
         if control in controls:
             sentences.append(
-                f"Control {words} nnU-Net's augmentation: real only, all else the same; what nnU-Net's own data "
+                f"Control {words} {named}'s augmentation: real only, all else the same; what {named}'s own data "
                 "augmentation is worth on these patients, beside what the synthetic cases are."
             )
     if OVERSAMPLED in controls:
         sentences.append(
-            "Control with each case listed several times: real cases oversampled to the number of a mix. nnU-Net draws "
+            f"Control with each case listed several times: real cases oversampled to the number of a mix. {named} draws "
             "the case of every patch uniformly from the list, and all arms make the same number of steps, so this is "
             "real only with other draws: its difference is chance, and a gain of that size is none."
         )
@@ -180,7 +194,7 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
     resampled = f"{_count(int(first.bootstrap_samples), 'resample')} of patients, each with all their cases,"
     resampled += " and of seeds" if seeds > 1 else " while the one seed stays: the spread over trainings is not in it"
     sentences += [
-        f"Dice and {stem} (mm) of nnU-Net's predictions against the expert's masks, on the original grid of each case.",
+        f"Dice and {stem} (mm) of {_segmenters(table)}'s predictions against the expert's masks, on the original grid of each case.",
         f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} of {_count(patients, 'patient')} that "
         f"no stage has seen; {_count(seeds, 'training seed')} an arm; means are over cases and seeds.",
         '"2x synthetic" is two synthetic cases for each real training patient. The same real training patients train '

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ...base.arms import REAL_ONLY
 from ...evaluation.compute import published_cost, system_cost
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...study.arms import REAL_ONLY
 from .cells import REGION_NAMES, SIMULATED, number
 from .text import LATEX_HEAD, latex_table, markdown_table
 
@@ -149,12 +149,13 @@ def comparison_table(
 
     Parameters
     ----------
-    ratios : as of ``read_ratio_table``
+    ratios : as of ``read_ratio_table``; the gains are those of its first segmenter
     fid : Fréchet distances of all systems, as of ``fid_rows``
     compute : of `compute_table`
     labels : system -> what it is
     ratio : synthetic cases for each real one; None: 1 where there is such an arm, else the smallest there is
     """
+    ratios = ratios[ratios.segmenter == ratios.segmenter.iloc[0]]
     mixes = ratios[(ratios.system != REAL_ONLY) & ~ratios.synthetic_only.astype(bool)]
     found = sorted(set(mixes.ratio))
     if ratio is None:
