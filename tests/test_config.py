@@ -231,6 +231,10 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
     [
         ({"sampler": None}, "'sampler' is missing: write denoiser, diffusion and sampler, or gan"),
         ({"gan": SYSTEMS["lsgan_3d"]["gan"]}, "a system with a `gan` has no denoiser"),
+        (
+            {"diffusion": SYSTEM["diffusion"] | {"parameterization": "flow"}},
+            "system one: .*`parameterization: flow` and `schedule: cosine`.*write `schedule: flow` too",
+        ),
         ({"autoencoder": "two"}, "config/systems/two.yaml does not exist"),
         ({"autoencoder": "one"}, "`autoencoder: one` names a system that has no autoencoder of its own"),
     ],

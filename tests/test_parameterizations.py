@@ -12,9 +12,15 @@ from workflow_scripts.diffusion.parameterizations import (
     to_epsilon,
     to_x0,
 )
-from workflow_scripts.diffusion.schedules import cosine
+from workflow_scripts.diffusion.schedules import Flow, cosine
 
 ALPHA_BAR = torch.tensor([0.999, 0.9, 0.5, 0.1, 0.001], dtype=torch.float64)[:, None]
+SIGMA = torch.tensor([0.001, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)[:, None]
+
+
+def level(name):
+    """alpha and sigma of five noise levels, on the schedules that go with what is predicted."""
+    return (1 - SIGMA, SIGMA) if name == "flow" else (ALPHA_BAR.sqrt(), (1 - ALPHA_BAR).sqrt())
 
 
 def draws():
@@ -25,49 +31,56 @@ def draws():
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_the_true_target_gives_back_signal_and_noise(name):
     x0, epsilon = draws()
-    x_t = add_noise(x0, epsilon, ALPHA_BAR)
-    truth = target(name, x0, epsilon, ALPHA_BAR)
-    torch.testing.assert_close(to_x0(name, truth, x_t, ALPHA_BAR), x0)
-    torch.testing.assert_close(to_epsilon(name, truth, x_t, ALPHA_BAR), epsilon)
+    x_t = add_noise(x0, epsilon, *level(name))
+    truth = target(name, x0, epsilon, *level(name))
+    torch.testing.assert_close(to_x0(name, truth, x_t, *level(name)), x0)
+    torch.testing.assert_close(to_epsilon(name, truth, x_t, *level(name)), epsilon)
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_signal_and_noise_of_any_prediction_make_up_the_noisy_latent(name):
     prediction, x_t = draws()
-    x0, epsilon = (convert(name, prediction, x_t, ALPHA_BAR) for convert in (to_x0, to_epsilon))
-    torch.testing.assert_close(add_noise(x0, epsilon, ALPHA_BAR), x_t)
+    x0, epsilon = (convert(name, prediction, x_t, *level(name)) for convert in (to_x0, to_epsilon))
+    torch.testing.assert_close(add_noise(x0, epsilon, *level(name)), x_t)
 
 
 def test_noise_keeps_the_variance_at_one():
     x0, epsilon = torch.randn(2, 1, 100_000, generator=torch.Generator().manual_seed(1))
-    noisy = add_noise(x0, epsilon, cosine(10).alpha_bar[:, None].float())
+    noisy = add_noise(x0, epsilon, *(value[:, None] for value in cosine(10).of(torch.arange(10))))
     torch.testing.assert_close(noisy.var(dim=1), torch.ones(10), atol=0.02, rtol=0)
 
 
 def test_velocity_turns_from_noise_to_signal():
     x0, epsilon = draws()
-    torch.testing.assert_close(target("v", x0, epsilon, torch.tensor(1.0)), epsilon)
-    torch.testing.assert_close(target("v", x0, epsilon, torch.tensor(0.0)), -x0)
+    torch.testing.assert_close(target("v", x0, epsilon, 1.0, 0.0), epsilon)
+    torch.testing.assert_close(target("v", x0, epsilon, 0.0, 1.0), -x0)
+
+
+def test_the_velocity_of_flow_is_that_of_its_path():
+    """d x_t / d sigma, the same all along."""
+    x0, epsilon = draws()
+    later, earlier = (add_noise(x0, epsilon, *Flow(10).at(t)) for t in (7, 2))
+    torch.testing.assert_close(target("flow", x0, epsilon, 0.3, 0.7), (later - earlier) / 0.5)
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_min_snr_weighs_the_same_error_of_the_clean_latent_the_same(name):
     """Whatever is predicted, weight x squared error is min(SNR, gamma) x squared error of the clean latent."""
-    x0, epsilon = draws()
-    x_t = add_noise(x0, epsilon, ALPHA_BAR)
-    prediction = target(name, x0, epsilon, ALPHA_BAR) + 0.1
-    error = (prediction - target(name, x0, epsilon, ALPHA_BAR)).square()
-    error_of_x0 = (to_x0(name, prediction, x_t, ALPHA_BAR) - x0).square()
-    snr = ALPHA_BAR / (1 - ALPHA_BAR)
-    torch.testing.assert_close(loss_weight(name, ALPHA_BAR, 5.0) * error, snr.clamp(max=5.0) * error_of_x0)
+    (x0, epsilon), (alpha, sigma) = draws(), level(name)
+    x_t = add_noise(x0, epsilon, alpha, sigma)
+    prediction = target(name, x0, epsilon, alpha, sigma) + 0.1
+    error_of_x0 = (to_x0(name, prediction, x_t, alpha, sigma) - x0).square()
+    snr = (alpha / sigma).square()
+    expected = (snr.clamp(max=5.0) * error_of_x0).expand(5, 7)
+    torch.testing.assert_close((loss_weight(name, alpha, sigma, 5.0) * 0.1**2).expand(5, 7), expected)
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_without_gamma_every_noise_level_weighs_one(name):
-    assert torch.equal(loss_weight(name, ALPHA_BAR, None), torch.ones_like(ALPHA_BAR))
+    assert torch.equal(loss_weight(name, *level(name), None), torch.ones_like(SIGMA))
 
 
 @pytest.mark.parametrize("function", [target, to_x0, to_epsilon])
 def test_an_unknown_name_is_refused(function):
-    with pytest.raises(UserError, match=r"'noise'.*epsilon, v, x0"):
-        function("noise", torch.zeros(1), torch.zeros(1), 0.5)
+    with pytest.raises(UserError, match=r"'noise'.*epsilon, v, x0, flow"):
+        function("noise", torch.zeros(1), torch.zeros(1), 0.5, 0.5)

@@ -6,21 +6,37 @@ import pytest
 import torch
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, to_epsilon
-from workflow_scripts.diffusion.samplers import SAMPLERS, X0Predictor, check_sampler, ddim, ddpm, dpmpp_2m, draw_noise
-from workflow_scripts.diffusion.schedules import cosine, scaled_linear
+from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, target, to_epsilon
+from workflow_scripts.diffusion.samplers import (
+    SAMPLERS,
+    X0Predictor,
+    check_sampler,
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    draw_noise,
+    network_calls,
+)
+from workflow_scripts.diffusion.schedules import Flow, cosine, scaled_linear
+from workflow_scripts.study.generators import SAMPLERS as GO_WITH_FLOW
+from workflow_scripts.study.generators import check_together
 
 MEAN, STD = 0.7, 0.3
-SCHEDULES = {"cosine": cosine(1000), "scaled_linear": scaled_linear(1000, 0.002, 0.02)}
+SCHEDULES = {"cosine": cosine(1000), "scaled_linear": scaled_linear(1000, 0.002, 0.02), "flow": Flow(1000)}
+OF_VARIANCE = ("cosine", "scaled_linear")
+
+
+def schedule_of(sampler):
+    return SCHEDULES["flow" if GO_WITH_FLOW[sampler] else "cosine"]
 
 
 def gaussian(schedule):
     """E[x0 | x_t] where x0 is normal with MEAN and STD."""
 
     def predict(x, t):
-        a = schedule.at(t)
-        gain = a**0.5 * STD**2 / (a * STD**2 + 1 - a)
-        return MEAN + gain * (x - a**0.5 * MEAN)
+        alpha, sigma = schedule.at(t)
+        gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
+        return MEAN + gain * (x - alpha * MEAN)
 
     return predict
 
@@ -29,10 +45,10 @@ def bimodal(schedule):
     """E[x0 | x_t] where x0 is -1 or +1, each blurred by 0.2: not linear in x."""
 
     def predict(x, t):
-        a = schedule.at(t)
-        variance = a * 0.04 + 1 - a
-        side = torch.tanh(a**0.5 * x / variance)
-        return side + a**0.5 * 0.04 / variance * (x - a**0.5 * side)
+        alpha, sigma = schedule.at(t)
+        variance = alpha**2 * 0.04 + sigma**2
+        side = torch.tanh(alpha * x / variance)
+        return side + alpha * 0.04 / variance * (x - alpha * side)
 
     return predict
 
@@ -45,9 +61,13 @@ def run(name, predict, schedule, steps, eta=0.0, count=20_000):
     return SAMPLERS[name](predict, noise(count), schedule, steps, torch.Generator().manual_seed(1), eta)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(
-    ("name", "eta"), [("ddpm", 1.0), ("ddim", 0.0), ("ddim", 0.5), ("ddim", 1.0), ("dpmpp_2m", 0.0)]
+    ("name", "eta", "schedule"),
+    [
+        *[(*sampler, schedule) for schedule in OF_VARIANCE for sampler in [("ddpm", 1.0), ("dpmpp_2m", 0.0)]],
+        *[("ddim", eta, schedule) for schedule in OF_VARIANCE for eta in (0.0, 0.5, 1.0)],
+        *[(name, 0.0, "flow") for name in ("euler", "heun")],
+    ],
 )
 def test_gaussian_data_come_out_with_their_mean_and_variance(name, eta, schedule):
     x = run(name, gaussian(SCHEDULES[schedule]), SCHEDULES[schedule], 1000, eta)
@@ -65,7 +85,7 @@ def test_twenty_steps_of_second_order_end_nearer_the_solution_than_twenty_of_fir
     assert of_second < 0.8 * of_first
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", OF_VARIANCE)
 @pytest.mark.parametrize("data", [gaussian, bimodal])
 def test_before_the_last_step_second_order_is_far_nearer(data, schedule):
     """The last step, to the clean latent, is the same for all samplers: without it the order of the others shows."""
@@ -93,6 +113,57 @@ def test_ddim_follows_the_exact_path_of_gaussian_data():
     torch.testing.assert_close(end, MEAN + STD * start, atol=0.02, rtol=0)
 
 
+def before_the_last_step(name, data, steps):
+    """Where a sampler of flow stands at sigma 0.1; the last step, to the clean latent, is the same for all."""
+    seen = {}
+
+    def predict(x, t):
+        seen.setdefault(t, x)
+        return data(SCHEDULES["flow"])(x, t)
+
+    run(name, predict, SCHEDULES["flow"], steps, count=500)
+    return seen[99]
+
+
+@pytest.mark.parametrize("data", [gaussian, bimodal])
+def test_halving_the_step_halves_the_error_of_euler_and_quarters_that_of_heun(data):
+    solution = before_the_last_step("heun", data, 1000)
+    error = {
+        (name, steps): (before_the_last_step(name, data, steps) - solution).abs().mean()
+        for name in ("euler", "heun")
+        for steps in (50, 100)
+    }
+    assert error["euler", 50] / error["euler", 100] == pytest.approx(2, abs=0.3)
+    assert error["heun", 50] / error["heun", 100] == pytest.approx(4, abs=0.8)
+    assert error["heun", 100] < 0.1 * error["euler", 100]
+
+
+@pytest.mark.parametrize("name", ["euler", "heun"])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_point_is_reached_from_any_noise_in_any_number_of_steps(name, steps):
+    """The path to a point is a straight line, along which both methods are exact, at both ends."""
+    x = SAMPLERS[name](lambda x, t: torch.full_like(x, 3.0), noise(20), SCHEDULES["flow"], steps, torch.Generator())
+    torch.testing.assert_close(x, torch.full_like(x, 3.0))
+
+
+@pytest.mark.parametrize("name", ["euler", "heun"])
+def test_flow_follows_the_exact_path_of_gaussian_data(name):
+    start = noise(100)
+    end = SAMPLERS[name](gaussian(SCHEDULES["flow"]), start, SCHEDULES["flow"], 1000, torch.Generator())
+    torch.testing.assert_close(end, MEAN + STD * start, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_sampler_calls_the_network_as_often_as_it_says(name, guidance):
+    sampler = {"name": name, "steps": 6, "guidance": guidance}
+    schedule, parameterization = schedule_of(name), "flow" if GO_WITH_FLOW[name] else "v"
+    network = Network(schedule, parameterization)
+    predict = X0Predictor(network, schedule, parameterization, torch.zeros(1, 1), guidance)
+    SAMPLERS[name](predict, noise(1), schedule, 6, torch.Generator().manual_seed(0), 0.0)
+    assert network.passes == network_calls(sampler)
+
+
 def test_ancestral_sampling_is_ddim_with_eta_one():
     schedule, start = SCHEDULES["cosine"], noise(50)
     predict = bimodal(schedule)
@@ -103,7 +174,7 @@ def test_ancestral_sampling_is_ddim_with_eta_one():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_both_modes_are_visited_and_nothing_between(name):
-    schedule = SCHEDULES["cosine"]
+    schedule = schedule_of(name)
     x = run(name, bimodal(schedule), schedule, 100, eta=0.3, count=2000)
     assert (x > 0).double().mean().item() == pytest.approx(0.5, abs=0.05)
     assert (x.abs() < 0.3).double().mean().item() < 0.01
@@ -111,7 +182,7 @@ def test_both_modes_are_visited_and_nothing_between(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_sampler_is_a_function_of_its_arguments(name):
-    schedule = SCHEDULES["cosine"]
+    schedule = schedule_of(name)
     start = noise(10)
     before = start.clone()
     first, second = (
@@ -123,7 +194,7 @@ def test_a_sampler_is_a_function_of_its_arguments(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_one_step_is_the_first_estimate(name):
-    schedule, start = SCHEDULES["cosine"], noise(10)
+    schedule, start = schedule_of(name), noise(10)
     predict = gaussian(schedule)
     x = SAMPLERS[name](predict, start, schedule, 1, torch.Generator(), 0.0)
     torch.testing.assert_close(x, predict(start, 999))
@@ -149,18 +220,19 @@ class Network:
         self.passes += len(x)
         mean = torch.zeros_like(x) if conditions is None else conditions
         mean = mean if keep is None else torch.where(keep[:, None], mean, 0.0)
-        a = self.schedule.at(int(time[0]))
-        x0 = mean + a**0.5 * STD**2 / (a * STD**2 + 1 - a) * (x - a**0.5 * mean)
-        epsilon = to_epsilon("x0", x0, x, a)
-        return {"x0": x0, "epsilon": epsilon, "v": a**0.5 * epsilon - (1 - a) ** 0.5 * x0}[self.parameterization]
+        alpha, sigma = level = self.schedule.at(int(time[0]))
+        x0 = mean + alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * (x - alpha * mean)
+        return target(self.parameterization, x0, to_epsilon("x0", x0, x, *level), *level)
 
 
 @pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
 def test_every_parameterization_leads_to_the_same_sample(parameterization):
-    schedule, start = SCHEDULES["scaled_linear"], noise(200)
+    name = "heun" if parameterization == "flow" else "dpmpp_2m"
+    schedule, start = SCHEDULES["flow" if parameterization == "flow" else "scaled_linear"], noise(200)
     predict = X0Predictor(Network(schedule, parameterization), schedule, parameterization, torch.full((200, 1), MEAN))
-    expected = dpmpp_2m(gaussian(schedule), start, schedule, 20, torch.Generator())
-    torch.testing.assert_close(dpmpp_2m(predict, start, schedule, 20, torch.Generator()), expected, atol=1e-6, rtol=0)
+    expected = SAMPLERS[name](gaussian(schedule), start, schedule, 20, torch.Generator())
+    made = SAMPLERS[name](predict, start, schedule, 20, torch.Generator())
+    torch.testing.assert_close(made, expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("guidance", "expected"), [(0.0, 0.0), (1.0, MEAN), (2.0, 2 * MEAN)])
@@ -203,7 +275,7 @@ def test_defaults_fill_a_sampler_block():
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"name": "euler"}, "'euler'.*ddpm, ddim, dpmpp_2m"),
+        ({"name": "rk4"}, "'rk4'.*ddpm, ddim, dpmpp_2m, euler, heun"),
         ({"steps": 0}, "steps is 0"),
         ({"steps": "20"}, "steps is '20'"),
         ({"eta": 1.5}, "eta is 1.5"),
@@ -214,3 +286,24 @@ def test_defaults_fill_a_sampler_block():
 def test_a_wrong_sampler_block_is_refused_in_a_sentence(block, message):
     with pytest.raises(UserError, match=message):
         check_sampler(block)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "sampler", "message"),
+    [
+        ({"parameterization": "flow"}, {}, "`schedule: cosine` do not go together.*write `schedule: flow` too"),
+        ({"schedule": "flow"}, {}, "`parameterization: v` and `schedule: flow`.*write `parameterization: flow` too"),
+        ({"schedule": "flow", "parameterization": "x0"}, {}, "`parameterization: x0`"),
+        ({"schedule": "flow", "parameterization": "flow"}, {"name": "ddim"}, "'ddim'.*write one of euler, heun"),
+        ({"schedule": "cosine"}, {"name": "heun"}, "'heun'.*`schedule: cosine`: write one of dpmpp_2m, ddim, ddpm"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_a_sentence(diffusion, sampler, message):
+    with pytest.raises(UserError, match=message):
+        check_together(diffusion, sampler)
+
+
+def test_what_goes_together_is_accepted():
+    check_together({"schedule": "flow", "parameterization": "flow"}, {"name": "heun"})
+    check_together({"schedule": "scaled_linear", "parameterization": "epsilon"}, {"name": "ddim"})
+    assert set(GO_WITH_FLOW) == set(SAMPLERS)

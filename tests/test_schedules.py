@@ -1,10 +1,12 @@
 """Noise schedules and the time steps that samplers visit."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.diffusion.schedules import build_schedule, cosine, scaled_linear, trailing_steps
+from workflow_scripts.diffusion.schedules import Flow, build_schedule, cosine, scaled_linear, trailing_steps
 
 
 @pytest.mark.parametrize("schedule", [scaled_linear(1000, 0.002, 0.02), cosine(1000), cosine(10)])
@@ -14,8 +16,27 @@ def test_the_signal_falls_from_almost_all_to_almost_none(schedule):
     assert (a[1:] < a[:-1]).all()
     assert a[0] < 1
     assert 0 < a[-1] < 1e-3  # stated in the module: nothing ends in pure noise, what is left is too small to see
-    assert schedule.at(-1) == 1.0
-    assert schedule.at(0) == a[0].item()
+    assert schedule.at(-1) == (1.0, 0.0)
+    assert schedule.at(0) == (a[0].item() ** 0.5, (1 - a[0].item()) ** 0.5)
+
+
+@pytest.mark.parametrize("timesteps", [2, 10, 1000])
+def test_flow_goes_straight_from_data_to_pure_noise(timesteps):
+    schedule = Flow(timesteps)
+    levels = [schedule.at(t) for t in range(-1, timesteps)]
+    assert levels[0] == (1.0, 0.0) and levels[-1] == (0.0, 1.0)
+    assert all(alpha + sigma == 1.0 for alpha, sigma in levels)
+    rises = [after[1] - before[1] for before, after in pairwise(levels)]
+    assert rises == pytest.approx([1 / timesteps] * timesteps)
+
+
+@pytest.mark.parametrize("schedule", [scaled_linear(1000, 0.002, 0.02), cosine(1000), Flow(1000)])
+def test_a_batch_of_times_has_the_levels_of_each(schedule):
+    time = torch.tensor([0, 3, 500, 999])
+    expected = torch.tensor([schedule.at(int(t)) for t in time], dtype=torch.float64).T
+    torch.testing.assert_close(torch.stack(schedule.of(time, torch.float64)), expected)
+    assert all(level.dtype == torch.float32 for level in schedule.of(time))
+    torch.testing.assert_close(torch.stack(schedule.of(time)), expected.float(), atol=1e-5, rtol=0)
 
 
 def test_scaled_linear_has_the_betas_of_the_paper():
@@ -37,12 +58,13 @@ def test_the_config_block_chooses_the_schedule():
     assert torch.equal(build_schedule(block).alpha_bar, scaled_linear(50, 0.01, 0.2).alpha_bar)
     assert torch.equal(build_schedule({"timesteps": 50, "schedule": "cosine"}).alpha_bar, cosine(50).alpha_bar)
     assert build_schedule({}).timesteps == 1000
+    assert build_schedule({"timesteps": 50, "schedule": "flow"}) == Flow(50)
 
 
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"schedule": "linear"}, "'linear'.*cosine or scaled_linear"),
+        ({"schedule": "linear"}, "'linear'.*cosine, scaled_linear or flow"),
         ({"timesteps": 1}, "timesteps is 1"),
         ({"timesteps": 10.5}, "timesteps is 10.5"),
         ({"schedule": "scaled_linear", "beta_start": 0.02, "beta_end": 0.002}, "beta_start < beta_end"),

@@ -85,9 +85,27 @@ def test_the_loss_falls(trained):
     assert np.mean(losses[-5:]) < 0.35 * np.mean(losses[:5])
 
 
-@pytest.mark.parametrize("sampler", [{"name": "dpmpp_2m", "steps": 20}, {"name": "ddpm", "steps": 100}])
-def test_two_latents_are_learned_each_under_its_own_conditions(inputs, trained, sampler):
-    generator = load_generator(trained, torch.device("cpu"))
+FLOW = {"parameterization": "flow", "schedule": "flow", "min_snr_gamma": None}
+
+
+@pytest.fixture(scope="module")
+def trained_by_flow(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flow")
+    settings = CONFIG | {"diffusion": CONFIG["diffusion"] | FLOW}
+    return tiny_generator.train(inputs, folder / "state", folder / "model", settings)
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler"),
+    [
+        ("trained", {"name": "dpmpp_2m", "steps": 20}),
+        ("trained", {"name": "ddpm", "steps": 100}),
+        ("trained_by_flow", {"name": "heun", "steps": 10}),
+        ("trained_by_flow", {"name": "euler", "steps": 20}),
+    ],
+)
+def test_two_latents_are_learned_each_under_its_own_conditions(inputs, model, sampler, request):
+    generator = load_generator(request.getfixturevalue(model), torch.device("cpu"))
     settings = SynthesisSettings.from_config({"sampler": sampler, "precision": "32"})
     latents = torch.stack([value for _, value in sorted(load_file(inputs / "latents" / "latents.safetensors").items())])
     rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
@@ -152,13 +170,15 @@ def test_time_steps_cover_the_schedule_and_conditions_are_dropped_at_the_given_r
 @pytest.mark.parametrize("loss", ["mse", "l1"])
 @pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
 def test_the_loss_is_zero_for_a_denoiser_that_knows_the_answer_and_not_for_another(parameterization, loss):
-    trained = task(parameterization=parameterization, loss=loss)
+    schedule = "flow" if parameterization == "flow" else "cosine"
+    trained = task(parameterization=parameterization, schedule=schedule, loss=loss)
     batch = trained.batch(0)
-    alpha_bar = build_schedule({"timesteps": 100}).alpha_bar[batch["time"]].float().view(-1, 1, 1, 1, 1)
+    levels = build_schedule({"timesteps": 100, "schedule": schedule}).of(batch["time"])
+    alpha, sigma = (level.view(-1, 1, 1, 1, 1) for level in levels)
 
     def oracle(x, time, conditions, keep):
-        torch.testing.assert_close(x, add_noise(batch["latents"], batch["noise"], alpha_bar))
-        return target(parameterization, batch["latents"], batch["noise"], alpha_bar)
+        torch.testing.assert_close(x, add_noise(batch["latents"], batch["noise"], alpha, sigma))
+        return target(parameterization, batch["latents"], batch["noise"], alpha, sigma)
 
     assert trained.loss("denoiser", {"denoiser": oracle}, batch, 0)[0] == 0
     assert trained.loss("denoiser", {"denoiser": lambda *args: oracle(*args) + 0.5}, batch, 0)[0] > 0
@@ -173,7 +193,8 @@ def test_the_loss_is_zero_for_a_denoiser_that_knows_the_answer_and_not_for_anoth
         ({"diffusion": {"timesteps": 10}}, r"diffusion\.training is missing"),
         ({"diffusion": {"training": TRAINING, "loss": "huber"}}, "'huber'.*mse or l1"),
         ({"diffusion": {"training": TRAINING, "losses": "l1"}}, "unknown key `losses`"),
-        ({"diffusion": {"training": TRAINING, "parameterization": "flow"}}, "'flow'.*epsilon, v, x0"),
+        ({"diffusion": {"training": TRAINING, "parameterization": "noise"}}, "'noise'.*epsilon, v, x0, flow"),
+        ({"diffusion": {"training": TRAINING, "parameterization": "flow"}}, "write `schedule: flow` too"),
         ({"diffusion": {"training": TRAINING, "condition_dropout": 1.0}}, "condition_dropout is 1.0"),
         ({"diffusion": {"training": TRAINING, "min_snr_gamma": 0}}, "min_snr_gamma is 0"),
         ({"diffusion": {"training": TRAINING | {"step": 5}}}, r"diffusion\.training: unknown key `step`"),

@@ -6,6 +6,7 @@ import copy
 import math
 from pathlib import Path
 
+from ..study.generators import check_together
 from .errors import UserError
 from .schema import CONFIG, check_schema, fail, lines_of, merge, read_yaml
 
@@ -92,6 +93,11 @@ def _load(name: str, overrides: dict) -> dict:
     if "gan" not in system and len(diffusion) < 3:
         missing = sorted({"denoiser", "diffusion", "sampler"} - diffusion)[0]
         raise UserError(f"system {name}: {missing!r} is missing: write denoiser, diffusion and sampler, or gan")
+    if "diffusion" in system:
+        try:
+            check_together(system["diffusion"], system["sampler"])
+        except UserError as error:
+            raise UserError(f"system {name}: {error}") from None
     return _scaled(system)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..base.errors import UserError
 from ..base.seeds import torch_rng
+from ..study.generators import check_together
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings
 from ..training.task import Player
@@ -58,8 +59,9 @@ class GeneratorTask:
         self._parameterization = diffusion.get("parameterization", "v")
         self._l1 = diffusion.get("loss", "mse") == "l1"
         self._dropout = diffusion.get("condition_dropout", 0.1)
-        self._alpha_bar = build_schedule(diffusion).alpha_bar  # (T,) float64
-        self._weight = loss_weight(self._parameterization, self._alpha_bar, diffusion.get("min_snr_gamma", 5.0))
+        self._schedule = build_schedule(diffusion)
+        levels = self._schedule.of(torch.arange(self._schedule.timesteps), torch.float64)  # (T,) each
+        self._weight = loss_weight(self._parameterization, *levels, diffusion.get("min_snr_gamma", 5.0))
         self._batch_size, self._seed = settings.batch_size, seed
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -75,7 +77,7 @@ class GeneratorTask:
         latents = self._latents[chosen]
         noise = torch.randn(latents.shape, generator=rng)
         u = torch.rand(1, generator=rng) + torch.arange(self._batch_size) / self._batch_size
-        time = ((u % 1.0) * len(self._alpha_bar)).long().clamp(max=len(self._alpha_bar) - 1)
+        time = ((u % 1.0) * len(self._weight)).long().clamp(max=len(self._weight) - 1)
         keep = torch.rand(self._batch_size, generator=rng) >= self._dropout
         return {"latents": latents, "noise": noise, "time": time, "conditions": self._conditions[chosen], "keep": keep}
 
@@ -85,10 +87,10 @@ class GeneratorTask:
         """Weighted distance between prediction and target, a mean over samples, and the same without weights."""
         x0, noise, time = batch["latents"], batch["noise"], batch["time"]
         place = (-1, *[1] * (x0.ndim - 1))
-        alpha_bar = self._alpha_bar.to(time.device)[time].float().view(place)  # (B, 1, 1, 1, 1)
-        noisy = add_noise(x0, noise, alpha_bar)
+        level = [value.view(place) for value in self._schedule.of(time)]  # alpha, sigma: (B, 1, 1, 1, 1)
+        noisy = add_noise(x0, noise, *level)
         prediction = modules[player](noisy, time.float(), batch["conditions"], batch["keep"])
-        error = prediction.float() - target(self._parameterization, x0, noise, alpha_bar)
+        error = prediction.float() - target(self._parameterization, x0, noise, *level)
         distance = (error.abs() if self._l1 else error.square()).flatten(1).mean(dim=1)  # (B,)
         weight = self._weight.to(time.device)[time].float()
         return (weight * distance).mean(), {"unweighted": distance.mean()}
@@ -101,6 +103,7 @@ def check_diffusion(diffusion: dict) -> None:
             raise UserError(f"diffusion: unknown key `{key}`; known keys: {', '.join(DIFFUSION_KEYS)}")
     build_schedule(diffusion)
     check_parameterization(diffusion.get("parameterization", "v"))
+    check_together(diffusion)
     if diffusion.get("loss", "mse") not in ("mse", "l1"):
         raise UserError(f"diffusion.loss is {diffusion['loss']!r}: it must be mse or l1")
     gamma, dropout = diffusion.get("min_snr_gamma", 5.0), diffusion.get("condition_dropout", 0.1)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..base.errors import UserError
 from .parameterizations import to_x0
-from .schedules import Schedule, trailing_steps
+from .schedules import Flow, Schedule, trailing_steps
 
 Predictor = Callable[[Tensor, int], Tensor]
 Rngs = torch.Generator | Sequence[torch.Generator]
@@ -50,7 +50,7 @@ class X0Predictor:
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
         prediction = self._predict(x, torch.full((x.shape[0],), float(t), device=x.device))
-        x0 = to_x0(self.parameterization, prediction, x, self.schedule.at(t))
+        x0 = to_x0(self.parameterization, prediction, x, *self.schedule.at(t))
         return x0 if self.bounds is None else x0.clamp(*self.bounds)
 
     def _predict(self, x: Tensor, time: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ def ddpm(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, rng:
     """Ancestral sampling from the posterior q(x_s | x_t, x0) (Ho et al. 2020, eq. 6 and 7); `eta` is not used."""
     x = noise
     for t, s in _visited(schedule, steps):
-        a_t, a_s = schedule.at(t), schedule.at(s)
-        kept = a_t / a_s  # alpha_bar of the way from s to t
+        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
+        kept = (alpha / alpha_s) ** 2  # alpha^2 of the way from s to t
         x0 = predict(x, t)
-        mean = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
-        deviation = ((1 - a_s) / (1 - a_t) * (1 - kept)) ** 0.5
+        mean = (alpha_s * (1 - kept) * x0 + kept**0.5 * sigma_s**2 * x) / sigma**2
+        deviation = sigma_s / sigma * (1 - kept) ** 0.5
         x = mean + deviation * draw_noise(x.shape, rng).to(x) if s >= 0 else mean
     return x
 
@@ -95,11 +95,12 @@ def ddim(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, rng:
     """DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16). eta 0: deterministic; 1: as `ddpm`."""
     x = noise
     for t, s in _visited(schedule, steps):
-        a_t, a_s = schedule.at(t), schedule.at(s)
+        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
         x0 = predict(x, t)
-        epsilon = (x - a_t**0.5 * x0) / (1 - a_t) ** 0.5
-        deviation = eta * ((1 - a_s) / (1 - a_t) * (1 - a_t / a_s)) ** 0.5
-        x = a_s**0.5 * x0 + max(1 - a_s - deviation**2, 0.0) ** 0.5 * epsilon
+        epsilon = (x - alpha * x0) / sigma
+        deviation = eta * sigma_s / sigma * (1 - (alpha / alpha_s) ** 2) ** 0.5
+        rest = sigma_s if deviation == 0 else max(sigma_s**2 - deviation**2, 0.0) ** 0.5
+        x = alpha_s * x0 + rest * epsilon
         if deviation > 0:
             x = x + deviation * draw_noise(x.shape, rng).to(x)
     return x
@@ -115,21 +116,55 @@ def dpmpp_2m(predict: Predictor, noise: Tensor, schedule: Schedule, steps: int, 
         x0 = predict(x, t)
         if s < 0:
             return x0
-        a_t, a_s = schedule.at(t), schedule.at(s)
-        h = _log_snr(a_s) - _log_snr(a_t)
+        (alpha, sigma), (alpha_s, sigma_s) = schedule.at(t), schedule.at(s)
+        h = math.log(alpha_s / sigma_s) - math.log(alpha / sigma)
         estimate = x0 if before is None else x0 + (x0 - before) * (h / (2 * h_before))
-        x = ((1 - a_s) / (1 - a_t)) ** 0.5 * x - a_s**0.5 * math.expm1(-h) * estimate
+        x = sigma_s / sigma * x - alpha_s * math.expm1(-h) * estimate
         before, h_before = x0, h
     return x
 
 
-def _log_snr(alpha_bar: float) -> float:
-    """lambda = log(alpha / sigma)."""
-    return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
+def euler(predict: Predictor, noise: Tensor, schedule: Flow, steps: int, rng: Rngs, eta: float = 0.0) -> Tensor:
+    """Euler's method along the straight path's velocity, epsilon - x0 = (x - x0) / sigma, deterministic: first order
+    (Liu et al. 2022, arXiv 2209.03003, section 2); `rng`, `eta` are not used."""
+    x = noise
+    for t, s in _visited(schedule, steps):
+        (_, sigma), (_, sigma_s) = schedule.at(t), schedule.at(s)
+        x0 = predict(x, t)
+        x = x0 if s < 0 else x + (sigma_s - sigma) * (x - x0) / sigma
+    return x
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+def heun(predict: Predictor, noise: Tensor, schedule: Flow, steps: int, rng: Rngs, eta: float = 0.0) -> Tensor:
+    """Heun's method along the same velocity, deterministic: second order, two calls a step (Karras et al. 2022, arXiv
+    2206.00364, algorithm 1). The last step is Euler's, since nothing is trained at sigma 0. `rng`, `eta` are not used.
+    """
+    x = noise
+    for t, s in _visited(schedule, steps):
+        (_, sigma), (_, sigma_s) = schedule.at(t), schedule.at(s)
+        x0 = predict(x, t)
+        if s < 0:
+            return x0
+        first = (x - x0) / sigma
+        ahead = x + (sigma_s - sigma) * first
+        second = (ahead - predict(ahead, s)) / sigma_s
+        x = x + (sigma_s - sigma) * (first + second) / 2
+    return x
+
+
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    **{"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m},
+    **{"euler": euler, "heun": heun},
+}
 """Name -> sampler(predict, noise, schedule, steps, rng, eta)."""
+
+
+def network_calls(sampler: dict) -> int:
+    """How often the network is called for one sample: once or twice a step, and twice that under guidance."""
+    steps = sampler["steps"]
+    calls = 2 * steps - 1 if sampler["name"] == "heun" else steps
+    return calls * (1 if sampler["guidance"] in (0, 1) else 2)
+
 
 SAMPLER_DEFAULTS = {"name": "dpmpp_2m", "steps": 20, "eta": 0.0, "guidance": 1.0}
 

@@ -19,6 +19,7 @@ from ..cohort.regions import channels_to_levels
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
 from ..models.build_gan import build_gan_generator
+from ..study.generators import check_together
 from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
 from ..training.model_files import CONTRACT, load_model, load_weights
@@ -196,6 +197,7 @@ def sample_latents(
             noise = draw_noise((len(conditions), generator.network.z_dim), rngs).to(device)
             z = generator.network(noise, conditions)
         else:
+            check_together(generator.contract["diffusion"], sampler)
             predict = X0Predictor(
                 generator.network,
                 generator.schedule,

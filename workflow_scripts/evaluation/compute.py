@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, register_flop_formula
 
+from ..diffusion.samplers import network_calls
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
 from ..models.build_gan import build_gan_discriminator, build_gan_generator
@@ -101,8 +102,7 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
             call = count(network, torch.empty(1, network.z_dim), features)
         else:
             network = build_denoiser(system["denoiser"], shape[0], n_conditions).eval()
-            sampler = system["sampler"]
-            calls = sampler["steps"] * (1 if sampler["guidance"] in (0, 1) else 2)
+            calls = network_calls(system["sampler"])
             call = count(network, torch.empty(1, *shape), torch.empty(1), features)
     return {
         "autoencoder_parameters": parameters(autoencoder, mixers),
