@@ -12,6 +12,7 @@ from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import check_image, use_project
 from workflow_scripts.base.provenance import code_digest
+from workflow_scripts.operations.run_events import write_events
 from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
 
 # profiles/default is read beside every other profile, and wins over it: its numbers are this machine's. A profile that
@@ -67,6 +68,7 @@ wildcard_constraints:
     arm=ARM_PATTERN,
 
 
+write_events(workflow)  # for `make status`
 # The Snakefile is parsed in every job, so this holds on a cluster too.
 use_project(bring_python=not workflow.deployment_settings.deployment_method)
 # A cluster signals all processes of a job at once: shell and log must outlive a program that saves before it stops.

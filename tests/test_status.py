@@ -130,7 +130,8 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
         assert table["train_generator"]["waiting"] == 1
         running = done.stdout.split("running:\n")[1].split("\n\n")[0]
         assert re.fullmatch(
-            r"  n_real~4/train_autoencoder/slice_vae, for \d+ s, \d+ of 200000 steps, [\d:]+ left, loss [\d.]+", running
+            r"  n_real~4/train_autoencoder/slice_vae, for \d+ s, \d+ of 200000 steps, [\d.]+ steps/s, [\d:]+ left, loss [\d.]+",
+            running,
         )
         assert "Snakemake has been at work since 20" in done.stdout
         assert "\033" not in done.stdout, "no colours in a pipe"
@@ -142,7 +143,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
     assert stages(done.stdout)["train_autoencoder"]["failed"] == stages(done.stdout)["all stages"]["failed"] == 1
     assert f"n_real~4/train_autoencoder/slice_vae  ({LOG})\n      ended by SIGKILL\n" in done.stdout
     assert "left, loss" in done.stdout, "the last that it wrote"
-    assert "Nothing is running. What is done stays: mend what failed, then start it again" in done.stdout
+    assert "Nothing is running. What is done stays: fix what failed, then start it again" in done.stdout
 
     with Run(project, *OPTIONS) as run:
         run.wait_for("goes on from the checkpoint")

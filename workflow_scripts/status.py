@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime
+import time
 from pathlib import Path
 
 from workflow_scripts.base.cli import run_program
-from workflow_scripts.reporting.job_states import look_around, study_state
-from workflow_scripts.reporting.planned_jobs import planned_jobs
-from workflow_scripts.reporting.run_log import options_of, read_run_logs
-from workflow_scripts.reporting.status_text import needs_the_user, status_text, use_colours
+from workflow_scripts.operations.plan import plan
+from workflow_scripts.operations.run_events import read_runs
+from workflow_scripts.operations.status_text import status_text, use_colours
+from workflow_scripts.operations.study_state import BROKEN, CUT_OFF, jobs_of, study_state
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError where Snakemake cannot plan the study, SystemExit(1) where jobs have failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -28,16 +27,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", nargs="+", metavar="KEY=VALUE", help="as given to Snakemake")
     args = parser.parse_args(argv)
     workdir = Path.cwd()
-    runs = read_run_logs(workdir)
+    runs = read_runs(workdir)
     files, config = args.configfile or [], args.config or []
-    last = next((run for run in runs if run.command), None)  # one that could not even plan its jobs logs no command
-    if last and args.configfile is None and args.config is None:
-        files, config = options_of(last.command)
-    folder, planned = planned_jobs(files, config)
-    machine = look_around(any(job.slurm_id for run in runs for job in run.jobs.values()))
-    study = study_state(planned, runs, machine, workdir)
-    print(status_text(folder, study, workdir, datetime.now(), use_colours(sys.stdout.isatty())))
-    if needs_the_user(study):
+    if runs and args.configfile is None and args.config is None:
+        files, config = runs[0].configfiles, runs[0].config
+    options = [*(["--configfile", *files] if files else []), *(["--config", *config] if config else [])]
+    workflow = plan(options)
+    study = study_state(jobs_of(workflow), runs, workdir)
+    folder = workflow.globals["RUN"]
+    print(status_text(folder, study, workdir, time.time(), use_colours(sys.stdout.isatty())))
+    if any(job.state in (BROKEN, CUT_OFF) for job in study.jobs):
         sys.exit(1)
 
 

@@ -1,0 +1,47 @@
+"""A study as Snakemake plans it, in this process: its rules, its jobs, and what each of them asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+
+from ..base.errors import UserError
+from ..base.provenance import ROOT
+
+
+def plan(options: Sequence[str]):
+    """The workflow with its DAG, for some of ``--profile``, ``--configfile`` and ``--config`` as given to Snakemake.
+
+    Works beside a running Snakemake and takes no lock. Raises UserError, with Snakemake's sentence, where the options or
+    the study are wrong.
+    """
+    from snakemake import cli
+    from snakemake.api import SnakemakeApi
+    from snakemake.exceptions import RuleException, WorkflowError
+    from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
+
+    logging.getLogger("snakemake").propagate = False
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            _, args = cli.parse_args([*options, "--snakefile", str(ROOT / "Snakefile")])
+            resources = ResourceSettings(
+                cores=1 if args.executor is None else args.cores,
+                resources=args.resources,
+                overwrite_threads=args.set_threads,
+                overwrite_resources=args.set_resources,
+                overwrite_resource_scopes=args.set_resource_scopes,
+                default_resources=args.default_resources,
+            )
+            config = ConfigSettings(config=cli.parse_config(args.config), configfiles=args.configfile)
+            with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
+                dag = api.workflow(resources, config, snakefile=args.snakefile).dag()
+                dag.printd3dag()  # plans, and leaves the plan in the workflow
+                return dag.workflow_api._workflow
+    except (WorkflowError, RuleException, cli.CliException, OSError, ValueError) as error:
+        raise UserError(f"Snakemake cannot plan the study: {' '.join(str(error).split())}") from None
+    except SystemExit:  # its command line, or a profile, is wrong: after the usage comes the reason
+        reason = " ".join(said.getvalue().split()).rpartition("rror: ")[2]
+        raise UserError(f"Snakemake refuses its options, {' '.join(options)}, or the profile: {reason}") from None

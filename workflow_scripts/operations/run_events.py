@@ -1,0 +1,156 @@
+"""What the runs of Snakemake in a folder did: Snakemake's own events of each job, an event a line, a file a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import re
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+EVENTS = Path(".snakemake/events")
+STARTED, FINISHED, FAILED = "started", "finished", "failed"
+_STATUS = re.compile(r"returned non-zero exit status (\d+)\.|died with <Signals\.(SIG\w+)")
+
+
+class EventFile(logging.Handler):
+    """Writes the events of the run that this process makes; a dry run leaves no file."""
+
+    def __init__(self, workflow):
+        super().__init__()
+        self.workflow, self.file = workflow, None
+        self.logs: dict[int, str] = {}  # of each job that was started, by Snakemake's number
+        self.group_log = self.ended_by = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a full disk ends no study
+            note = getattr(self, f"_{getattr(record, 'event', None)}", None)
+            if note and not self.workflow.dryrun:
+                note(record)
+
+    def _write(self, **values) -> None:
+        if self.file is None:
+            self.file = self._open()
+        self.file.write(json.dumps({"time": time.time()} | values) + "\n")
+        self.file.flush()
+
+    def _open(self):
+        """A new file, whose first line tells of the run."""
+        import psutil
+
+        EVENTS.mkdir(parents=True, exist_ok=True)
+        name = f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
+        settings = self.workflow.config_settings
+        run = {
+            "time": time.time(),
+            "host": platform.node(),
+            "process": [os.getpid(), psutil.Process().create_time()],
+            "configfiles": [str(path) for path in settings.configfiles],
+            "config": list(settings.config_args or []),
+            "retries": self.workflow.execution_settings.retries,
+        }
+        file = (EVENTS / name).open("a", encoding="utf-8")
+        file.write(json.dumps(run) + "\n")
+        return file
+
+    def _job_info(self, record) -> None:
+        if record.log:  # named targets have none
+            self.logs[record.jobid] = record.log[0]
+            self._write(state=STARTED, log=record.log[0], grouped=record.indent)
+
+    def _job_finished(self, record) -> None:
+        if record.job_id in self.logs:
+            self._write(state=FINISHED, log=self.logs[record.job_id])
+
+    def _error(self, record) -> None:
+        if found := _STATUS.search(record.getMessage()):
+            self.ended_by = found[2] or _signal_of(int(found[1]))
+
+    def _group_error(self, record) -> None:
+        self.group_log = str((record.aux_logs or [""])[-1])  # an error of each of its jobs follows
+
+    def _job_error(self, record) -> None:
+        own, *others = map(str, record.log or [""])
+        message = record.rule_msg or (f"ended by {self.ended_by}" if self.ended_by else "")
+        slurm_log = self.group_log if record.indent else others[-1] if others else ""
+        self._write(state=FAILED, log=own, grouped=record.indent, message=message, slurm_log=slurm_log)
+        self.ended_by = ""
+
+    def close(self) -> None:
+        """Called at the end of the process, unless that is killed."""
+        if self.file:
+            with contextlib.suppress(OSError):
+                self._write(ended=True)
+                self.file.close()
+            self.file = None
+        super().close()
+
+
+def _signal_of(status: int) -> str:
+    """SIGKILL of 137: what a shell returns for a program that a signal ended; "" for a program's own status."""
+    try:
+        return signal.Signals(status - 128).name
+    except ValueError:
+        return ""
+
+
+def write_events(workflow) -> None:
+    """Let the run of Snakemake that parses this workflow note its events; jobs of it, which parse it again, note none."""
+    from snakemake.logging import logger
+
+    if workflow.is_main_process:
+        logger.addHandler(EventFile(workflow))
+
+
+@dataclass
+class Noted:
+    """A job as a run left it. `slurm_log` is what Slurm wrote about it, after a failure."""
+
+    state: str
+    since: float
+    grouped: bool = False  # shares its submission with others, which are started and fail all together
+    failures: int = 0
+    message: str = ""
+    slurm_log: str = ""
+
+
+@dataclass
+class Run:
+    """A run of Snakemake, and its jobs by their log files."""
+
+    path: Path
+    begun: float = 0.0
+    host: str = ""
+    process: tuple[int, float] = (0, 0.0)  # number, and when it was started
+    configfiles: list[str] = field(default_factory=list)
+    config: list[str] = field(default_factory=list)
+    retries: int = 0
+    ended: bool = False
+    jobs: dict[str, Noted] = field(default_factory=dict)
+
+
+def read_runs(workdir: Path, newest: int = 20) -> list[Run]:
+    """The newest runs of Snakemake in `workdir`, the last first; a line that was cut is passed over."""
+    return [read_run(path) for path in sorted((workdir / EVENTS).glob("*.jsonl"), reverse=True)[:newest]]
+
+
+def read_run(path: Path) -> Run:
+    run = Run(path)
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            event = json.loads(line)
+            if "host" in event:
+                run = Run(path, event.pop("time"), **event | {"process": tuple(event["process"])})
+            elif event.get("ended"):
+                run.ended = True
+            else:
+                at, log = event.pop("time"), event.pop("log")
+                before = run.jobs.get(log, Noted("", 0.0))
+                run.jobs[log] = Noted(**{"grouped": before.grouped, "failures": before.failures} | event, since=at)
+                run.jobs[log].failures += event["state"] == FAILED
+    return run
