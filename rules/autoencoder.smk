@@ -4,7 +4,8 @@
 
 rule train_autoencoder:
     input:
-        **COHORT,
+        train=TRAIN,
+        val=VAL,
     output:
         weights=f"{N}/autoencoder/{{name}}/model.safetensors",
         contract=f"{N}/autoencoder/{{name}}/model.json",
@@ -25,18 +26,17 @@ rule train_autoencoder:
     params:
         config=autoencoder_block,
         out=subpath(output.contract, parent=True),
-        volumes=VOLUMES,
         state=STATE,
         code=code("train_autoencoder"),
     shell:
-        "{resources.launcher} python -m workflow_scripts.train_autoencoder --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
-        " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
+        "{resources.launcher} python -m workflow_scripts.train_autoencoder --config {params.config:q}"
+        " --train {input.train:q} --val {input.val:q} --out {params.out:q} --state {params.state:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule extract_latents:
     input:
-        **COHORT,
+        train=TRAIN,
         weights=rules.train_autoencoder.output.weights,
         contract=rules.train_autoencoder.output.contract,
     output:
@@ -57,18 +57,16 @@ rule extract_latents:
         config=latents_block,
         autoencoder=subpath(input.contract, parent=True),
         out=subpath(output.scale, parent=True),
-        volumes=VOLUMES,
         code=code("extract_latents"),
     shell:
-        "python -m workflow_scripts.extract_latents --config {params.config:q}"
-        " --autoencoder {params.autoencoder:q} --cases {input.cases:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {params.out:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.extract_latents --config {params.config:q} --train {input.train:q}"
+        " --autoencoder {params.autoencoder:q} --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule train_depth_decoder:
     input:
-        splits=COHORT["splits"],
+        train=TRAIN,
+        val=VAL,
         weights=rules.train_autoencoder.output.weights,
         contract=rules.train_autoencoder.output.contract,
         latents=rules.extract_latents.output.latents,
@@ -96,11 +94,10 @@ rule train_depth_decoder:
         autoencoder=subpath(input.contract, parent=True),
         latents=subpath(input.scale, parent=True),
         out=subpath(output.contract, parent=True),
-        volumes=VOLUMES,
         state=STATE,
         code=code("train_depth_decoder"),
     shell:
         "{resources.launcher} python -m workflow_scripts.train_depth_decoder --config {params.config:q}"
-        " --autoencoder {params.autoencoder:q} --latents {params.latents:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {params.out:q} --state {params.state:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --train {input.train:q} --val {input.val:q} --autoencoder {params.autoencoder:q}"
+        " --latents {params.latents:q} --out {params.out:q} --state {params.state:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -1,4 +1,4 @@
-# From raw NIfTI to checked, preprocessed volumes and to splits.
+# From raw NIfTI to checked, preprocessed volumes, and to the subsets that all later stages are handed.
 
 
 rule demo_cohort:
@@ -72,7 +72,7 @@ rule preprocess:
             **{key: value for key, value in config["preprocessing"].items() if key != "shards"},
         ),
         shards=len(SHARDS),
-        volumes=VOLUMES,
+        volumes=f"{RUN}/cohort/volumes",
         code=code("preprocess"),
     shell:
         "python -m workflow_scripts.preprocess --config {params.config:q} --found {input.found:q}"
@@ -111,6 +111,9 @@ rule split_cohort:
         cases=rules.merge_cohort.output.cases,
     output:
         splits=f"{RUN}/cohort/splits.json",
+        val=VAL,
+        test=TEST,
+        train=TRAIN_SUBSETS,
     log:
         f"{RUN}/logs/split_cohort.log",
     benchmark:
@@ -123,7 +126,9 @@ rule split_cohort:
         runtime="30m",
     params:
         config=block(**config["splits"]),
+        volumes=f"{RUN}/cohort/volumes",
         code=code("split_cohort"),
     shell:
         "python -m workflow_scripts.split_cohort --config {params.config:q} --cases {input.cases:q}"
-        " --out {output.splits:q} 2>&1 | tee {log:q}"
+        " --volumes {params.volumes:q} --out {output.splits:q} --val {output.val:q} --test {output.test:q}"
+        " --train {output.train:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -45,11 +45,10 @@ SIMULATED = config["data_root"] is None
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
 REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 SIMULATED_FLAG = "--simulated" if SIMULATED else ""
-COHORT = {
-    "cases": f"{RUN}/cohort/cases.tsv",
-    "splits": f"{RUN}/cohort/splits.json",
-}
-VOLUMES = f"{RUN}/cohort/volumes"
+# What a stage is given of the cohort: the cases of its own subset, as links and a manifest with digests.
+TRAIN = f"{N}/train/manifest.json"
+VAL, TEST = (f"{RUN}/cohort/{name}/manifest.json" for name in ("val", "test"))
+TRAIN_SUBSETS = expand(TRAIN, n_real=N_REAL)
 IMAGE_FEATURES = {
     key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")
 }
@@ -193,13 +192,18 @@ def space_of(wildcards):
 
 
 def space_files(wildcards):
-    """Latents and autoencoder that a generator is trained on; the volumes of a system in voxel space are no declared files."""
+    """Latents and autoencoder that a generator is trained on; none for a system in voxel space."""
     files = {"latents": ("latents.safetensors", "latents.json"), "autoencoder": ("model.safetensors", "model.json")}
     return [f"{folder}/{file}" for kind, folder in space_of(wildcards).items() for file in files[kind]]
 
 
+def train_of_voxel_system(wildcards):
+    """The volumes that a generator is trained on; none for a system over latents."""
+    return [] if space_of(wildcards) else [TRAIN.format(**wildcards)]
+
+
 def space_options(wildcards):
-    folders = space_of(wildcards) or {"volumes": VOLUMES}
+    folders = space_of(wildcards) or {"train": TRAIN.format(**wildcards)}
     return " ".join(f"--{kind} {shlex.quote(folder)}" for kind, folder in folders.items())
 
 

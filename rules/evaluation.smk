@@ -3,7 +3,7 @@
 
 rule score_segmentation:
     input:
-        cases=COHORT["cases"],
+        test=TEST,
         arms=of_seeds(rules.train_segmentation.output.arm),
         predictions=rules.predict_segmentation.output.tables,
     output:
@@ -22,13 +22,16 @@ rule score_segmentation:
         config=block(regions=config["regions"], **config["evaluation"]["segmentation"]),
         code=code("score_segmentation"),
     shell:
-        "python -m workflow_scripts.score_segmentation --config {params.config:q} --predictions {input.predictions:q}"
-        " --arm {input.arms:q} --cases {input.cases:q} --out {output.dice:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.score_segmentation --config {params.config:q} --test {input.test:q}"
+        " --predictions {input.predictions:q} --arm {input.arms:q} --out {output.dice:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
 
 
 rule extract_real_features:
     input:
-        **COHORT,
+        val=VAL,
+        test=TEST,
+        train=TRAIN_SUBSETS,
     output:
         cases=f"{RUN}/evaluation/image_features.tsv",
         pairs=f"{RUN}/evaluation/image_pairs.tsv",
@@ -45,18 +48,17 @@ rule extract_real_features:
         gpu=1,
     params:
         config=block(**IMAGE_FEATURES),
-        volumes=VOLUMES,
         features=f"{STATE}/image_features",
         code=code("extract_image_features"),
     shell:
-        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --features {params.features:q}"
-        " --out {output.cases:q} --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --val {input.val:q}"
+        " --test {input.test:q} --train {input.train:q} --features {params.features:q} --out {output.cases:q}"
+        " --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule extract_synthetic_features:
     input:
-        cases=COHORT["cases"],
+        val=VAL,
         tables=synthetic_blocks,
     output:
         cases=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_features.tsv",
@@ -74,20 +76,21 @@ rule extract_synthetic_features:
         gpu=1,
     params:
         config=block(**IMAGE_FEATURES),
-        volumes=VOLUMES,
         synthetic=f"{N}/synthetic/{{system}}",
         features=f"{STATE}/image_features",
         code=code("extract_image_features"),
     shell:
-        "python -m workflow_scripts.extract_image_features --config {params.config:q} --cases {input.cases:q}"
-        " --volumes {params.volumes:q} --synthetic {params.synthetic:q} --tables {input.tables:q}"
-        " --system {wildcards.system:q} --features {params.features:q} --out {output.cases:q}"
-        " --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.extract_image_features --config {params.config:q} --val {input.val:q}"
+        " --synthetic {params.synthetic:q} --tables {input.tables:q} --system {wildcards.system:q}"
+        " --features {params.features:q} --out {output.cases:q} --pairs {output.pairs:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
 
 
 rule evaluate_images:
     input:
-        splits=COHORT["splits"],
+        train=TRAIN,
+        val=VAL,
+        test=TEST,
         real=rules.extract_real_features.output.cases,
         real_pairs=rules.extract_real_features.output.pairs,
         synthetic=rules.extract_synthetic_features.output.cases,
@@ -112,16 +115,17 @@ rule evaluate_images:
         features=f"{STATE}/image_features",
         code=code("evaluate_images"),
     shell:
-        "python -m workflow_scripts.evaluate_images --config {params.config:q} --splits {input.splits:q}"
-        " --real {input.real:q} --real-pairs {input.real_pairs:q} --synthetic {input.synthetic:q}"
-        " --synthetic-pairs {input.synthetic_pairs:q} --features {params.features:q}"
-        " --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.images:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.evaluate_images --config {params.config:q} --train {input.train:q}"
+        " --val {input.val:q} --test {input.test:q} --real {input.real:q} --real-pairs {input.real_pairs:q}"
+        " --synthetic {input.synthetic:q} --synthetic-pairs {input.synthetic_pairs:q}"
+        " --features {params.features:q} --system {wildcards.system:q} --out {output.images:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
 
 
 rule measure_cost:
     input:
         attached_depth_decoder,
+        train=TRAIN,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
@@ -142,13 +146,14 @@ rule measure_cost:
         model=subpath(input.contract, parent=True),
         code=code("measure_cost"),
     shell:
-        "python -m workflow_scripts.measure_cost --config {params.config:q} --model {params.model:q}"
-        " --n-real {wildcards.n_real} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.measure_cost --config {params.config:q} --train {input.train:q}"
+        " --model {params.model:q} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule measure_held_out:
     input:
-        **COHORT,
+        val=VAL,
+        test=TEST,
     output:
         tumours=f"{RUN}/evaluation/held_out_tumours.tsv",
     log:
@@ -163,16 +168,15 @@ rule measure_held_out:
         runtime="1h",
     params:
         config=block(regions=config["regions"]),
-        volumes=VOLUMES,
         code=code("measure_held_out"),
     shell:
-        "python -m workflow_scripts.measure_held_out --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --out {output.tumours:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.measure_held_out --config {params.config:q} --val {input.val:q}"
+        " --test {input.test:q} --out {output.tumours:q} 2>&1 | tee {log:q}"
 
 
 rule measure_reference_masks:
     input:
-        splits=COHORT["splits"],
+        train=TRAIN_SUBSETS,
     output:
         tumours=f"{RUN}/evaluation/reference_masks.tsv",
         rejected=f"{RUN}/evaluation/reference_masks.rejected.tsv",
@@ -195,13 +199,14 @@ rule measure_reference_masks:
         root=REFERENCE_ROOT,
         code=code("measure_reference_masks"),
     shell:
-        "python -m workflow_scripts.measure_reference_masks --config {params.config:q} --splits {input.splits:q}"
+        "python -m workflow_scripts.measure_reference_masks --config {params.config:q} --train {input.train:q}"
         " --root {params.root:q} --out {output.tumours:q} --rejected {output.rejected:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_control:
     input:
         attached_depth_decoder,
+        train=TRAIN,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
         held_out=rules.measure_held_out.output.tumours,
@@ -223,13 +228,14 @@ rule evaluate_control:
         model=subpath(input.contract, parent=True),
         code=code("evaluate_control"),
     shell:
-        "python -m workflow_scripts.evaluate_control --config {params.config:q} --model {params.model:q}"
-        " --held-out {input.held_out:q} --n-real {wildcards.n_real} --out {output.control:q} --threads {threads}"
+        "python -m workflow_scripts.evaluate_control --config {params.config:q} --train {input.train:q}"
+        " --model {params.model:q} --held-out {input.held_out:q} --out {output.control:q} --threads {threads}"
         " 2>&1 | tee {log:q}"
 
 
 rule evaluate_masks:
     input:
+        train=TRAIN,
         held_out=rules.measure_held_out.output.tumours,
         conditions=rules.measure_tumours.output.conditions,
         tables=synthetic_blocks,
@@ -252,16 +258,18 @@ rule evaluate_masks:
         reference="--reference" if REFERENCE_ROOT else "",
         code=code("evaluate_masks"),
     shell:
-        "python -m workflow_scripts.evaluate_masks --config {params.config:q} --held-out {input.held_out:q}"
-        " --conditions {input.conditions:q} --tables {input.tables:q} --control {input.control:q}"
-        " {params.reference} {input.reference:q} --n-real {wildcards.n_real} --system {wildcards.system:q}"
+        "python -m workflow_scripts.evaluate_masks --config {params.config:q} --train {input.train:q}"
+        " --held-out {input.held_out:q} --conditions {input.conditions:q} --tables {input.tables:q}"
+        " --control {input.control:q} {params.reference} {input.reference:q} --system {wildcards.system:q}"
         " --out {output.masks:q} 2>&1 | tee {log:q}"
 
 
 rule compare_decoders:
     input:
         attached_depth_decoder,
-        splits=COHORT["splits"],
+        train=TRAIN,
+        val=VAL,
+        test=TEST,
         real=rules.extract_real_features.output.cases,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
@@ -282,11 +290,10 @@ rule compare_decoders:
     params:
         config=decoders_block,
         model=subpath(input.contract, parent=True),
-        volumes=VOLUMES,
         features=f"{STATE}/image_features",
         code=code("compare_decoders"),
     shell:
-        "python -m workflow_scripts.compare_decoders --config {params.config:q} --model {params.model:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
-        " --real {input.real:q} --features {params.features:q} --out {output.table:q} --fid {output.fid:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.compare_decoders --config {params.config:q} --train {input.train:q}"
+        " --val {input.val:q} --test {input.test:q} --model {params.model:q} --real {input.real:q}"
+        " --features {params.features:q} --out {output.table:q} --fid {output.fid:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -4,7 +4,7 @@
 
 rule measure_tumours:
     input:
-        **COHORT,
+        train=TRAIN,
     output:
         conditions=f"{N}/conditions.tsv",
     log:
@@ -19,16 +19,16 @@ rule measure_tumours:
         runtime="1h",
     params:
         config=block(regions=config["regions"]),
-        volumes=VOLUMES,
         code=code("measure_tumours"),
     shell:
-        "python -m workflow_scripts.measure_tumours --config {params.config:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --n-real {wildcards.n_real} --out {output.conditions:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.measure_tumours --config {params.config:q} --train {input.train:q}"
+        " --out {output.conditions:q} 2>&1 | tee {log:q}"
 
 
 rule train_generator:
     input:
         space_files,
+        train=train_of_voxel_system,
         conditions=rules.measure_tumours.output.conditions,
     output:
         weights=f"{N}/generator/{{system}}/model.safetensors",

@@ -3,7 +3,7 @@
 
 rule memorisation_reference:
     input:
-        **COHORT,
+        train=TRAIN,
     output:
         arrays=f"{N}/memorisation/reference.safetensors",
         description=f"{N}/memorisation/reference.json",
@@ -19,18 +19,18 @@ rule memorisation_reference:
         runtime="1h",
     params:
         config=block(**{key: config["memorisation"][key] for key in ("resolution_mm", "max_shift_mm")}),
-        volumes=VOLUMES,
         out=subpath(output.description, parent=True),
         code=code("memorisation_reference"),
     shell:
-        "python -m workflow_scripts.memorisation_reference --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        "python -m workflow_scripts.memorisation_reference --config {params.config:q} --train {input.train:q}"
         " --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule calibrate_memorisation:
     input:
-        **COHORT,
+        train=TRAIN,
+        val=VAL,
+        test=TEST,
         reference=rules.memorisation_reference.output.description,
         arrays=rules.memorisation_reference.output.arrays,
     output:
@@ -49,18 +49,17 @@ rule calibrate_memorisation:
         gpu=1,
     params:
         config=block(**AUDIT_IMAGES),
-        volumes=VOLUMES,
         reference=subpath(input.reference, parent=True),
         code=code("calibrate_memorisation"),
     shell:
-        "python -m workflow_scripts.calibrate_memorisation --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
-        " --reference {params.reference:q} --out {output.real:q} --features {output.features:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.calibrate_memorisation --config {params.config:q} --train {input.train:q}"
+        " --val {input.val:q} --test {input.test:q} --reference {params.reference:q} --out {output.real:q}"
+        " --features {output.features:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule audit_memorisation:
     input:
+        train=TRAIN,
         reference=rules.memorisation_reference.output.description,
         arrays=rules.memorisation_reference.output.arrays,
         real=rules.calibrate_memorisation.output.real,
@@ -89,16 +88,18 @@ rule audit_memorisation:
         synthetic=subpath(input.cases, parent=True),
         code=code("audit_memorisation"),
     shell:
-        "python -m workflow_scripts.audit_memorisation --config {params.config:q} --reference {params.reference:q}"
-        " --real {input.real:q} --features {input.features:q} --synthetic {params.synthetic:q}"
-        " --table {input.cases:q} --rejected {input.rejected:q} {params.control} --n-real {wildcards.n_real}"
-        " --system {wildcards.system:q} --out {output.table:q} --summary {output.summary:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.audit_memorisation --config {params.config:q} --train {input.train:q}"
+        " --reference {params.reference:q} --real {input.real:q} --features {input.features:q}"
+        " --synthetic {params.synthetic:q} --table {input.cases:q} --rejected {input.rejected:q} {params.control}"
+        " --system {wildcards.system:q} --out {output.table:q} --summary {output.summary:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"
 
 
 rule figure_memorisation:
     input:
-        cases=COHORT["cases"],
+        train=TRAIN,
+        val=VAL,
+        test=TEST,
         table=rules.audit_memorisation.output.table,
     output:
         png=report(
@@ -123,13 +124,12 @@ rule figure_memorisation:
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], modalities=config["modalities"]),
-        volumes=VOLUMES,
         synthetic=f"{N}/synthetic/{{system}}",
         simulated=SIMULATED_FLAG,
         code=code("figure_memorisation"),
     shell:
-        "python -m workflow_scripts.figure_memorisation --config {params.config:q} --table {input.table:q}"
-        " --volumes {params.volumes:q} --synthetic {params.synthetic:q} --n-real {wildcards.n_real}"
+        "python -m workflow_scripts.figure_memorisation --config {params.config:q} --train {input.train:q}"
+        " --val {input.val:q} --test {input.test:q} --table {input.table:q} --synthetic {params.synthetic:q}"
         " --system {wildcards.system:q} --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
 
 

@@ -143,7 +143,7 @@ rule make_figures:
 
 rule figure_cases:
     input:
-        **COHORT,
+        train=TRAIN,
         tables=synthetic_blocks,
     output:
         png=report(
@@ -168,20 +168,18 @@ rule figure_cases:
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
-        volumes=VOLUMES,
         synthetic=f"{N}/synthetic/{{system}}",
         simulated=SIMULATED_FLAG,
         code=code("figure_cases"),
     shell:
-        "python -m workflow_scripts.figure_cases --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --synthetic {params.synthetic:q}"
-        " --tables {input.tables:q} --n-real {wildcards.n_real} --system {wildcards.system:q} --out {output.png:q}"
-        " {params.simulated} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.figure_cases --config {params.config:q} --train {input.train:q}"
+        " --synthetic {params.synthetic:q} --tables {input.tables:q} --system {wildcards.system:q}"
+        " --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule pack_viewer:
     input:
-        **COHORT,
+        train=TRAIN,
         tables=expand(f"{N}/synthetic/{{system}}/cases.tsv", system=SYSTEMS, allow_missing=True),
     output:
         volumes=f"{RUN}/figures/n_real~{{n_real}}/viewer.json",
@@ -202,12 +200,10 @@ rule pack_viewer:
             modalities=config["modalities"],
             regions=config["regions"],
         ),
-        volumes=VOLUMES,
         simulated=SIMULATED_FLAG,
         code=code("pack_viewer"),
     shell:
-        "python -m workflow_scripts.pack_viewer --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        "python -m workflow_scripts.pack_viewer --config {params.config:q} --train {input.train:q}"
         " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
@@ -253,6 +249,7 @@ rule make_control_tables:
 rule figure_control_sweep:
     input:
         attached_depth_decoder,
+        train=TRAIN,
         weights=rules.train_generator.output.weights,
         contract=rules.train_generator.output.contract,
     output:
@@ -284,8 +281,8 @@ rule figure_control_sweep:
         simulated=SIMULATED_FLAG,
         code=code("figure_control_sweep"),
     shell:
-        "python -m workflow_scripts.figure_control_sweep --config {params.config:q} --model {params.model:q}"
-        " --n-real {wildcards.n_real} --out {output.png:q} --table {output.table:q} {params.simulated}"
+        "python -m workflow_scripts.figure_control_sweep --config {params.config:q} --train {input.train:q}"
+        " --model {params.model:q} --out {output.png:q} --table {output.table:q} {params.simulated}"
         " --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -385,8 +382,9 @@ rule make_cost_table:
 
 rule make_report:
     input:
-        **COHORT,
         **ANSWER,
+        cases=rules.merge_cohort.output.cases,
+        splits=rules.split_cohort.output.splits,
         rejected=rules.merge_cohort.output.rejected,
         reference_rejected=rules.measure_reference_masks.output.rejected if REFERENCE_ROOT else [],
         cost=f"{RUN}/tables/cost.csv",

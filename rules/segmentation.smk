@@ -3,7 +3,7 @@
 
 rule plan_segmentation:
     input:
-        **COHORT,
+        train=TRAIN,
     output:
         **PLAN,
     log:
@@ -23,17 +23,16 @@ rule plan_segmentation:
             **{key: config["segmentation"][key] for key in ("patch_size", "batch_size", "features_per_stage")},
         ),
         out=subpath(output.plans, parent=True),
-        volumes=VOLUMES,
         code=code("plan_segmentation"),
     shell:
-        "python -m workflow_scripts.plan_segmentation --config {params.config:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        "python -m workflow_scripts.plan_segmentation --config {params.config:q} --train {input.train:q}"
         " --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule pool_real:
     input:
-        **COHORT,
+        train=TRAIN,
+        val=VAL,
         plans=PLAN["plans"],
     output:
         table=f"{SEGMENTER}/pool_real.tsv",
@@ -48,13 +47,11 @@ rule pool_real:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime="4h",
     params:
-        volumes=VOLUMES,
         plan=subpath(input.plans, parent=True),
         pool=subpath(output.table, parent=True),
         code=code("pool_real"),
     shell:
-        "python -m workflow_scripts.pool_real --plan {params.plan:q} --cases {input.cases:q}"
-        " --splits {input.splits:q} --volumes {params.volumes:q} --n-real {wildcards.n_real}"
+        "python -m workflow_scripts.pool_real --plan {params.plan:q} --train {input.train:q} --val {input.val:q}"
         " --pool {params.pool:q}/pool --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -136,7 +133,7 @@ rule train_segmentation:
 # training writes its weights and then arm.json.
 rule predict_segmentation:
     input:
-        **COHORT,
+        test=TEST,
         plans=PLAN["plans"],
         arms=of_seeds(rules.train_segmentation.output.arm),
     output:
@@ -155,9 +152,8 @@ rule predict_segmentation:
     params:
         config=block(**{key: config["segmentation"][key] for key in ("mirroring", "precision")}),
         plan=subpath(input.plans, parent=True),
-        volumes=VOLUMES,
         code=code("predict_segmentation"),
     shell:
-        "python -m workflow_scripts.predict_segmentation --config {params.config:q} --arm {input.arms:q}"
-        " --plan {params.plan:q} --cases {input.cases:q} --splits {input.splits:q}"
-        " --volumes {params.volumes:q} --out {output.tables:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.predict_segmentation --config {params.config:q} --test {input.test:q}"
+        " --arm {input.arms:q} --plan {params.plan:q} --out {output.tables:q} --threads {threads}"
+        " 2>&1 | tee {log:q}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from subsets import subset_options
 
 from workflow_scripts import audit_memorisation, calibrate_memorisation, memorisation_reference
 from workflow_scripts.base.files import read_tsv, write_tsv
@@ -67,7 +68,9 @@ def volumes_of(cohort: Path, case_id: str) -> tuple[np.ndarray, np.ndarray]:
 def make_reference(cohort: Path, n_real: int, **config) -> Path:
     """Run memorisation_reference; its folder."""
     out = cohort / f"n_real~{n_real}/memorisation"
-    memorisation_reference.main([*_cohort(cohort, n_real), "--config", json.dumps(config), "--out", str(out)])
+    memorisation_reference.main(
+        [*subset_options(cohort, "train", n_real=n_real), "--config", json.dumps(config), "--out", str(out)]
+    )
     return out
 
 
@@ -77,7 +80,7 @@ def calibrate(cohort: Path, n_real: int, **config) -> pd.DataFrame:
     outputs = ["--out", str(folder / "real.tsv"), "--features", str(folder / "train_features.safetensors")]
     calibrate_memorisation.main(
         [
-            *_cohort(cohort, n_real),
+            *subset_options(cohort, "train", "val", "test", n_real=n_real),
             "--reference",
             str(reference),
             *outputs,
@@ -97,11 +100,14 @@ def audit(cohort: Path, n_real: int, synthetic: Path, **config) -> tuple[pd.Data
     inputs += ["--reference", cohort / f"n_real~{n_real}/memorisation", "--synthetic", synthetic]
     inputs += ["--table", synthetic / "cases.tsv", "--rejected", synthetic / "rejected.tsv"]
     outputs = ["--out", out / "memorisation.tsv", "--summary", out / "memorisation_summary.tsv"]
-    names = ["--n-real", str(n_real), "--system", "slice_ldm", "--config", json.dumps(config), "--threads", "1"]
+    names = [
+        *subset_options(cohort, "train", n_real=n_real),
+        "--system",
+        "slice_ldm",
+        "--config",
+        json.dumps(config),
+        "--threads",
+        "1",
+    ]
     audit_memorisation.main([*map(str, (*inputs, *outputs)), *names])
     return read_tsv(out / "memorisation.tsv"), read_tsv(out / "memorisation_summary.tsv")
-
-
-def _cohort(cohort: Path, n_real: int) -> list[str]:
-    files = ["--cases", cohort / "cases.tsv", "--splits", cohort / "splits.json", "--volumes", cohort / "volumes"]
-    return [*map(str, files), "--n-real", str(n_real)]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 from study_files import study
+from subsets import subset_options
 
 from workflow_scripts import make_figures, make_image_tables, make_report, make_tables, pack_viewer
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
@@ -122,8 +123,7 @@ def viewer_file(cohort: Path, out: Path, *options: str, **config) -> Path:
     config = {"cases": 2, "modalities": ["t1c", "t2f"]} | config
     pack_viewer.main(
         [
-            *("--config", json.dumps(config), "--cases", str(cohort / "cases.tsv")),
-            *("--splits", str(cohort / "splits.json"), "--volumes", str(cohort / "volumes"), "--n-real", "3"),
+            *("--config", json.dumps(config), *subset_options(cohort, "train")),
             *("--tables", str(cohort / "synthetic/cases.tsv"), "--out", str(out), *options),
         ]
     )

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny_systems
+from subsets import subset_paths
 from test_train_depth_decoder import CONFIG, TRAINING
 from tiny_generator import SYNTHESIS
 
@@ -24,9 +25,9 @@ def study(tmp_path_factory):
     folder = tiny_systems.make_cohort(tmp_path_factory.mktemp("decoders"), count=5)
     ids = list(read_tsv(folder / "cases.tsv").case_id)
     write_json(folder / "splits.json", {"seed": 0, "train": {"3": ids[:3]}, "val": ids[3:4], "test": ids[4:]})
-    tiny_systems.prepare(folder, "slice_vae", TRAIN, training={"steps": 150})
+    tiny_systems.prepare(folder, "slice_vae", training={"steps": 150})
     space = {"autoencoder": folder / "slice_vae/autoencoder", "latents": folder / "slice_vae/latents"}
-    cohort = {"splits": folder / "splits.json", "volumes": folder / "volumes", "n-real": TRAIN}
+    cohort = subset_paths(folder, "train", "val")
     config = CONFIG | {"training": TRAINING | {"steps": 20}}
     run(train_depth_decoder, config, **space, **cohort, out=folder / "depth_decoder", state=folder / "state")
     tiny_systems.train("slice_ldm", folder, folder, steps=100)
@@ -48,9 +49,9 @@ def extract(folder):
 
 def compare(folder, out, volumes=4, **images):
     config = {"volumes": volumes, "images": IMAGES | images, **SAMPLING}
-    places = {"splits": folder / "splits.json", "volumes": folder / "volumes", "features": folder / "features"}
+    places = {"features": folder / "features", **subset_paths(folder, "train", "val", "test")}
     tables = {"real": folder / "out.tsv", "out": out / "decoders.tsv", "fid": out / "fid.tsv"}
-    run(compare_decoders, config, model=folder / "model", **places, **tables, **{"n-real": TRAIN})
+    run(compare_decoders, config, model=folder / "model", **places, **tables)
     return read_tsv(out / "decoders.tsv"), read_tsv(out / "fid.tsv")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_generator
+from subsets import manifest_alone
 from tiny_generator import GRID, SYNTHESIS
 
 from workflow_scripts import evaluate_control, figure_control_sweep
@@ -45,9 +46,13 @@ def held_out(inputs):
     return inputs / "held_out.tsv"
 
 
+def six_patients(out):
+    return ["--train", str(manifest_alone(out.parent / "train", [f"head-{index:05d}-000" for index in range(6)]))]
+
+
 def control(model, held_out, out, **config):
     config = json.dumps(SAMPLING | config)
-    arguments = ["--model", str(model), "--held-out", str(held_out), "--n-real", "6", "--out", str(out)]
+    arguments = ["--model", str(model), "--held-out", str(held_out), *six_patients(out), "--out", str(out)]
     evaluate_control.main([*arguments, "--threads", "1", "--config", config])
     return read_tsv(out)
 
@@ -183,7 +188,7 @@ def test_a_moving_tumour_changes_its_place_alone(name):
 
 
 def figure(model, out, *options, **config):
-    arguments = ["--model", str(model), "--n-real", "6", "--out", str(out), "--table", str(out.with_suffix(".tsv"))]
+    arguments = ["--model", str(model), *six_patients(out), "--out", str(out), "--table", str(out.with_suffix(".tsv"))]
     config = SAMPLING | {"sweep_steps": 2, "modality": "t2f", "sampler": {"steps": 5}} | config
     figure_control_sweep.main([*arguments, *options, "--threads", "1", "--config", json.dumps(config)])
     return read_tsv(out.with_suffix(".tsv"))

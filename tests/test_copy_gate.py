@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tiny_generator
 from planted import make_reference, plant, shifted
+from subsets import subset_options
 from tiny_generator import GRID, MODALITIES, SYNTHESIS
 
 from workflow_scripts import audit_memorisation, calibrate_memorisation, synthesize
@@ -157,16 +158,16 @@ def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
     model = tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", short)
     ids = cohort_of(folder, model, tiny_generator.heads(8))
     reference = make_reference(folder, 6, max_shift_mm=0.0)  # moved by 6 mm some of these heads are others
-    cohort = ["--cases", folder / "cases.tsv", "--splits", folder / "splits.json", "--volumes", folder / "volumes"]
+    cohort = subset_options(folder, "train", "val", "test")
     real, features = folder / "real.tsv", folder / "features.safetensors"
     common = ["--reference", reference, "--features", features]
-    calibrate_memorisation.main([*map(str, [*cohort, "--n-real", 6, *common, "--out", real]), "--threads", "1"])
+    calibrate_memorisation.main([*map(str, [*cohort, *common, "--out", real]), "--threads", "1"])
     store = VolumeStore(folder / "volumes")
     case = np.array(store.image("other-0"), dtype=np.float32), np.array(store.levels("other-0"))
     made = plant(folder, "synthetic", [case], store.meta("other-0"))
     tables = ["--real", real, "--synthetic", made, "--table", made / "cases.tsv", "--rejected", made / "rejected.tsv"]
     outputs = ["--out", folder / "memorisation.tsv", "--summary", folder / "summary.tsv"]
-    names = ["--n-real", 6, "--system", "tiny", "--threads", 1]
+    names = [*subset_options(folder, "train"), "--system", "tiny", "--threads", 1]
     control = ["--model", model, "--latents", inputs / "latents"]
     audit_memorisation.main([str(part) for part in (*common, *tables, *outputs, *names, *control)])
     table, summary = read_tsv(folder / "memorisation.tsv"), read_tsv(folder / "summary.tsv")

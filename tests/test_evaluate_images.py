@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 from scipy import linalg, ndimage
+from subsets import subset_options
 
 from workflow_scripts import evaluate_images, extract_image_features
 from workflow_scripts.base.errors import UserError
@@ -54,8 +55,7 @@ def extract(cohort, out, name=None, **config):
     made = ["--synthetic", str(cohort / name), "--tables", str(cohort / name / "blocks/0.tsv")] if name else []
     extract_image_features.main(
         [
-            *("--cases", str(cohort / "cases.tsv"), "--volumes", str(cohort / "volumes"), "--threads", "1"),
-            *(made or ["--splits", str(cohort / "splits.json")]),
+            *("--threads", "1", *(made or subset_options(cohort, "test", "train")), *subset_options(cohort, "val")),
             *("--system", "slice_ldm", "--features", str(out / "features"), "--config", json.dumps(config)),
             *("--out", str(out / f"{kind}.tsv"), "--pairs", str(out / f"{kind}_pairs.tsv")),
         ]
@@ -66,10 +66,10 @@ def compare(cohort, out, n_real=2, **config):
     small = {"intervals": {"bootstrap_samples": 200, "confidence": 0.9, "seed": 0}}
     evaluate_images.main(
         [
-            *("--splits", str(cohort / "splits.json"), "--features", str(out / "features")),
+            *(*subset_options(cohort, "train", "val", "test", n_real=n_real), "--features", str(out / "features")),
             *("--real", str(out / "real.tsv"), "--real-pairs", str(out / "real_pairs.tsv")),
             *("--synthetic", str(out / "synthetic.tsv"), "--synthetic-pairs", str(out / "synthetic_pairs.tsv")),
-            *("--n-real", str(n_real), "--system", "slice_ldm", "--threads", "1"),
+            *("--system", "slice_ldm", "--threads", "1"),
             *("--out", str(out / "images.tsv"), "--config", json.dumps(small | config)),
         ]
     )

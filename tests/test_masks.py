@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from small_cases import make_case, rewrite
+from subsets import manifest_alone, subset_options
 
 from workflow_scripts import evaluate_masks, measure_held_out, measure_reference_masks
 from workflow_scripts.base.errors import UserError
@@ -28,10 +29,8 @@ def cohort(tmp_path_factory, preprocessed_cohort):
 
 
 def held_out(cohort, out, regions=REGIONS):
-    where = ["--cases", str(cohort / "cases.tsv"), "--splits", str(cohort / "splits.json")]
-    measure_held_out.main(
-        [*where, "--volumes", str(cohort / "volumes"), "--out", str(out), "--config", json.dumps({"regions": regions})]
-    )
+    where = subset_options(cohort, "val", "test")
+    measure_held_out.main([*where, "--out", str(out), "--config", json.dumps({"regions": regions})])
     return read_tsv(out)
 
 
@@ -76,14 +75,14 @@ def masks(tmp_path):
         files = make_case(tmp_path / "masks", f"BraTS-GLI-{index + 100:05d}-000", seed=index + 20)
         for name in ("t1n", "t1c", "t2w", "t2f"):
             files[name].unlink()
-    write_json(tmp_path / "splits.json", {"seed": 0, "test": ["A"], "val": ["B"], "train": {"2": ["C", "D"]}})
+    manifest_alone(tmp_path / "train", ["C", "D"])
     return tmp_path
 
 
 def reference(folder, spacing_mm=(8.0, 6.0, 6.0), **config):
     config = {"spacing_mm": list(spacing_mm), "regions": REGIONS, "on_bad_case": "reject"} | config
     out = ["--out", str(folder / "reference.tsv"), "--rejected", str(folder / "rejected.tsv")]
-    where = ["--root", str(folder / "masks"), "--splits", str(folder / "splits.json")]
+    where = ["--root", str(folder / "masks"), "--train", str(folder / "train/manifest.json")]
     measure_reference_masks.main([*where, *out, "--config", json.dumps(config)])
     return read_tsv(folder / "reference.tsv").set_index("case_id")
 
@@ -106,7 +105,7 @@ def test_on_another_spacing_the_volume_stays_about_the_same(masks):
 
 
 def test_training_patients_are_left_out(masks):
-    write_json(masks / "splits.json", {"seed": 0, "test": ["A"], "val": ["B"], "train": {"1": ["BraTS-GLI-00102-001"]}})
+    manifest_alone(masks / "train", ["BraTS-GLI-00102-001"])
     assert sorted(reference(masks).index) == [f"BraTS-GLI-{number:05d}-000" for number in (100, 101, 103, 104, 105)]
 
 
@@ -123,10 +122,7 @@ def test_a_bad_mask_is_listed_or_stops_the_run(masks):
 
 
 def test_a_folder_without_masks_is_named(masks):
-    write_json(
-        masks / "splits.json",
-        {"seed": 0, "test": [], "val": [], "train": {"1": [f"BraTS-GLI-{i + 100:05d}-000" for i in range(6)]}},
-    )
+    manifest_alone(masks / "train", [f"BraTS-GLI-{i + 100:05d}-000" for i in range(6)])
     with pytest.raises(UserError, match="masks of training patients alone"):
         reference(masks)
     (masks / "masks").rename(masks / "elsewhere")
@@ -136,7 +132,7 @@ def test_a_folder_without_masks_is_named(masks):
 
 def test_real_masks_are_measured_at_the_volume_of_their_files(real_cases, tmp_path):
     (tmp_path / "masks").symlink_to(real_cases / "masks_only")
-    write_json(tmp_path / "splits.json", {"seed": 0, "test": ["A"], "val": ["B"], "train": {"2": ["C", "D"]}})
+    manifest_alone(tmp_path / "train", ["C", "D"])
     table = reference(tmp_path, (3.0, 3.0, 3.0))
     assert len(table) == 42 and read_tsv(tmp_path / "rejected.tsv").empty
     for case_id in table.index[:4]:
@@ -170,8 +166,17 @@ def tables(tmp_path):
 
 def compare(folder, *options, **config):
     arguments = ["--held-out", "held_out.tsv", "--conditions", "conditions.tsv", "--control", "control.tsv"]
+    train = list(read_tsv(folder / "conditions.tsv").case_id)
     arguments = [str(folder / word) if word.endswith(".tsv") else word for word in arguments]
-    arguments += ["--tables", str(folder / "0.tsv"), "--n-real", "20", "--system", "slice_ldm", *map(str, options)]
+    arguments += [
+        "--tables",
+        str(folder / "0.tsv"),
+        "--train",
+        str(manifest_alone(folder / "train", train)),
+        "--system",
+        "slice_ldm",
+        *map(str, options),
+    ]
     config = json.dumps({"permutations": 99} | config)
     evaluate_masks.main([*arguments, "--out", str(folder / "masks.tsv"), "--config", config])
     return read_tsv(folder / "masks.tsv")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from planted import DISGUISES, audit, calibrate, make_reference, plant, volumes_of
 from small_cases import prepare
+from subsets import subset_options
 
 from workflow_scripts import demo_cohort, figure_memorisation, make_memorisation_table
 from workflow_scripts.base.errors import UserError
@@ -209,11 +210,13 @@ def test_the_table_shows_share_interval_and_warning(mixed, tmp_path):
 
 
 def test_nearest_pairs_are_drawn(mixed, cohort, tmp_path):
+    subsets = subset_options(cohort, "train", "val", "test")
+
     def draw(name, *options, **config):
         figure_memorisation.main(
             [
-                *("--table", str(cohort / "mixed/audit/memorisation.tsv"), "--volumes", str(cohort / "volumes")),
-                *("--synthetic", str(cohort / "mixed"), "--n-real", str(TRAIN), "--system", "slice_ldm"),
+                *("--table", str(cohort / "mixed/audit/memorisation.tsv"), *subsets),
+                *("--synthetic", str(cohort / "mixed"), "--system", "slice_ldm"),
                 *("--out", str(tmp_path / name), "--config", json.dumps(config), *options),
             ]
         )
@@ -239,8 +242,8 @@ def test_the_aligned_copy_leaves_no_difference(mixed, cohort, tmp_path):
         write_tsv(tmp_path / "one.tsv", table.iloc[[names.index(name)]])
         figure_memorisation.main(
             [
-                *("--table", str(tmp_path / "one.tsv"), "--volumes", str(cohort / "volumes")),
-                *("--synthetic", str(cohort / "mixed"), "--n-real", str(TRAIN), "--system", "slice_ldm"),
+                *("--table", str(tmp_path / "one.tsv"), *subset_options(cohort, "train", "val", "test")),
+                *("--synthetic", str(cohort / "mixed"), "--system", "slice_ldm"),
                 *("--out", str(tmp_path / "one.png")),
             ]
         )
@@ -276,5 +279,3 @@ def test_what_cannot_be_audited_is_refused_in_words(cohort, splits):
         audit(cohort, TRAIN, plant(cohort, "small", [small], meta))
     with pytest.raises(UserError, match="planes must be some of"):
         audit(cohort, TRAIN, cohort / "mixed", images={"planes": ["oblique"]})
-    with pytest.raises(UserError, match="no train subset of 50"):
-        make_reference(cohort, 50)

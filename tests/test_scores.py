@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_cases import lps_affine, make_case
+from subsets import manifest_alone
 
 from workflow_scripts.base.errors import BadCase, UserError
-from workflow_scripts.base.files import read_tsv, write_json, write_tsv
+from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import read_nifti, write_nifti
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.segmentation_scores import image_diagonal_mm, mask_scores
@@ -116,11 +117,21 @@ def arm(tmp_path):
     return tmp_path
 
 
+def test_manifest(folder):
+    """The test subset that holds the cases of cases.tsv, without volumes."""
+    manifest = manifest_alone(folder / "test", list(read_tsv(folder / "cases.tsv").case_id), "test")
+    write_json(manifest, read_json(manifest) | {"cases": read_tsv(folder / "cases.tsv").to_dict("records")})
+    return manifest
+
+
+test_manifest.__test__ = False
+
+
 def score(folder, **config):
     main(
         [
             *("--predictions", str(folder / "arm/predictions.tsv"), "--arm", str(folder / "arm/arm.json")),
-            *("--cases", str(folder / "cases.tsv"), "--out", str(folder / "arm/dice.tsv")),
+            *("--test", str(test_manifest(folder)), "--out", str(folder / "arm/dice.tsv")),
             *("--config", json.dumps(config), "--threads", "1"),
         ]
     )
@@ -206,12 +217,12 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
     seeds = [arm / "arm", arm / "other"]
     files = {"--predictions": "predictions.tsv", "--arm": "arm.json", "--out": "together.tsv"}
     options = [part for option, name in files.items() for part in (option, *(str(seed / name) for seed in seeds))]
-    main([*options, "--cases", str(arm / "cases.tsv"), "--config", "{}", "--threads", "1"])
+    main([*options, "--test", str(test_manifest(arm)), "--config", "{}", "--threads", "1"])
     first, second = (read_tsv(seed / "together.tsv") for seed in seeds)
     pd.testing.assert_frame_equal(first, alone)
     assert set(second.seed) == {2} and set(second.case_id) == {"BraTS-GLI-00001-000"} and second.dice.max() < 1
     with pytest.raises(UserError, match="as many files of each"):
-        main([*options[:2], *options[3:], "--cases", str(arm / "cases.tsv"), "--config", "{}", "--threads", "1"])
+        main([*options[:2], *options[3:], "--test", str(test_manifest(arm)), "--config", "{}", "--threads", "1"])
 
 
 def test_tables_that_do_not_fit_are_refused(arm):

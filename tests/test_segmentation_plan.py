@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_segmentation import MODALITIES, PLAN_CONFIG, TEST, TRAIN, VAL, Study, brain_and_tumour, save
+from tiny_segmentation import MODALITIES, TEST, TRAIN, VAL, Study, brain_and_tumour, save
 
 from workflow_scripts.base.errors import BadCase, UserError
 
@@ -84,14 +84,6 @@ def test_fewer_regions_give_fewer_outputs(study):
 def test_impossible_settings_say_what_to_write(study, override, message):
     with pytest.raises(UserError, match=message):
         study.make_plan(**override)
-
-
-def test_a_train_size_the_splits_lack_is_named(study):
-    from workflow_scripts import plan_segmentation
-
-    arguments = ["--config", json.dumps(PLAN_CONFIG), *study._cohort(), "--n-real", "7", "--out", str(study.plan)]
-    with pytest.raises(UserError, match="no train subset of 7"):
-        plan_segmentation.main(arguments)
 
 
 def test_a_case_that_does_not_fit_is_named(study):

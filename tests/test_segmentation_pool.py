@@ -86,7 +86,7 @@ def test_broken_synthetic_cases_are_named(study):
 
 def test_a_case_in_two_splits_is_refused(study):
     write_json(study.folder / "splits.json", {"test": TEST, "val": ["a1"], "train": {"3": TRAIN}})
-    with pytest.raises(UserError, match="case a1 is in both val and train"):
+    with pytest.raises(UserError, match=r"patient a1 is in both .*train.* and .*val"):
         study.pool_real()
 
 

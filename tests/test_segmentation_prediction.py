@@ -7,6 +7,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from subsets import subset_options
 from tiny_segmentation import SIZE, SPACING_MM, TEST, TRAIN, Study, affine_of, brain_and_tumour, save
 
 from workflow_scripts import predict_segmentation
@@ -115,7 +116,7 @@ def test_the_seeds_of_an_arm_are_predicted_together_each_with_its_own_network(st
     together = [prediction_bytes(arm) for arm in (study.trained, other)]
     assert together == alone and together[0] != together[1]
     arguments = ["--arm", *(str(arm / "arm.json") for arm in (study.trained, other)), "--out", str(other / "x.tsv")]
-    arguments += ["--plan", str(study.plan), *study._cohort(), "--config", "{}", "--threads", "1"]
+    arguments += ["--plan", str(study.plan), *subset_options(study.folder, "test"), "--config", "{}", "--threads", "1"]
     with pytest.raises(UserError, match="as many files of each"):
         predict_segmentation.main(arguments)
 

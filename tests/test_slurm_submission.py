@@ -45,9 +45,9 @@ def test_a_job_asks_for_what_its_rule_says_whatever_this_machine_has(notes):
     config = yaml.safe_load((ROOT / "tests" / "tiny.yaml").read_text())
     config["system_settings"]["slice_ldm"]["autoencoder"]["training"]["devices"] = 4
     (project / "study.yaml").write_text(yaml.safe_dump(config))
-    (project / "results/tiny/cohort").mkdir(parents=True)
-    for name in ("cases.tsv", "splits.json"):
-        (project / "results/tiny/cohort" / name).touch()
+    for name in ("n_real~4/train", "cohort/val"):
+        (project / "results/tiny" / name).mkdir(parents=True)
+        (project / "results/tiny" / name / "manifest.json").touch()
     options = ["--profile", "slurm", "--configfile", "study.yaml", "--retries", "0"]
     model = "results/tiny/n_real~4/autoencoder/slice_vae/model.json"
     done = snakemake(project, *options, "--allowed-rules", "train_autoencoder", "--", model)

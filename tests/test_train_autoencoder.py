@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from subsets import subset_paths
 
 from workflow_scripts import extract_latents, measure_tumours, train_autoencoder
 from workflow_scripts.base.errors import BadCase, UserError
@@ -59,14 +60,11 @@ def cohort(tmp_path_factory, preprocessed_cohort):
     return folder
 
 
-def arguments(cohort, out, changes=None, training=None, volumes=None, n_real=3) -> list[str]:
+def arguments(cohort, out, changes=None, training=None, volumes=None) -> list[str]:
     config = CONFIG | {"training": CONFIG["training"] | (training or {})} | (changes or {})
     options = {
         "config": json.dumps(config),
-        "cases": cohort / "cases.tsv",
-        "splits": cohort / "splits.json",
-        "volumes": volumes or cohort / "volumes",
-        "n-real": n_real,
+        **subset_paths(cohort, "train", "val", volumes=volumes),
         "threads": 1,
         "out": out / "autoencoder",
         "state": out / "state",
@@ -79,14 +77,11 @@ def run(cohort, out, *args, **changes):
     return out / "autoencoder"
 
 
-def encode(cohort, autoencoder, out, config="{}", n_real=3):
+def encode(cohort, autoencoder, out, config="{}"):
     options = {
         "config": config,
         "autoencoder": autoencoder,
-        "cases": cohort / "cases.tsv",
-        "splits": cohort / "splits.json",
-        "volumes": cohort / "volumes",
-        "n-real": n_real,
+        **subset_paths(cohort, "train"),
         "threads": 1,
         "out": out,
     }
@@ -125,7 +120,7 @@ def test_it_overfits_a_few_slices(cohort, tmp_path):
     shutil.copy(cohort / "cases.tsv", folder)
     write_json(folder / "splits.json", splits | {"train": {"1": [CASE(0)]}})
     training = {"steps": 250, "learning_rate": 5e-3, "log_every_steps": 50}
-    losses = curve(run(folder, tmp_path, training=training, volumes=cohort / "volumes", n_real=1))
+    losses = curve(run(folder, tmp_path, training=training, volumes=cohort / "volumes"))
     assert losses["autoencoder_l1"][-1] < 0.3 * losses["autoencoder_l1"][0]
     assert losses["autoencoder_dice"][-1] < 0.1 and losses["autoencoder_ssim"][-1] < 0.2
 
@@ -224,9 +219,8 @@ def test_latents_are_the_posterior_means_of_the_train_subset(trained, cohort, tm
         torch.testing.assert_close(value, latents[case_id], rtol=1e-4, atol=1e-4)
 
 
-def features_of(cohort, out, n_real=3, regions='["whole_tumor", "tumor_core", "enhancing_tumor"]', volumes=None):
-    options = {"config": f'{{"regions": {regions}}}', "splits": cohort / "splits.json", "n-real": n_real, "out": out}
-    options["volumes"] = volumes or cohort / "volumes"
+def features_of(cohort, out, regions='["whole_tumor", "tumor_core", "enhancing_tumor"]', volumes=None):
+    options = {"config": f'{{"regions": {regions}}}', "out": out, **subset_paths(cohort, "train", volumes=volumes)}
     measure_tumours.main([text for name, value in options.items() for text in (f"--{name}", str(value))])
     return read_tsv(out)
 
@@ -276,9 +270,9 @@ def test_wrong_settings_are_refused_before_any_training(cohort, tmp_path, change
     assert not (tmp_path / "autoencoder").exists()
 
 
-def test_unknown_subsets_missing_volumes_and_mixed_grids_are_named(cohort, trained, tmp_path):
-    with pytest.raises(UserError, match="no train subset of 7 patients, only 3"):
-        run(cohort, tmp_path, n_real=7)
+def test_other_subsets_missing_volumes_and_mixed_grids_are_named(cohort, trained, tmp_path):
+    with pytest.raises(UserError, match="is the val subset, not train"):
+        train_autoencoder.main([*arguments(cohort, tmp_path), *("--train", str(subset_paths(cohort, "val")["val"]))])
     volumes = tmp_path / "volumes"
     shutil.copytree(cohort / "volumes", volumes)
     (volumes / f"{CASE(3)}.image.npy").unlink()

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import tiny_systems
 import torch
+from subsets import subset_paths
 from tiny_generator import MODALITIES, SYNTHESIS
 
 from workflow_scripts import attach_depth_decoder, synthesize, train_depth_decoder
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_json, read_tsv, write_json
+from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.diffusion.synthesis import load_generator
@@ -43,15 +44,13 @@ def cohort(tmp_path_factory):
     return folder
 
 
-def arguments(cohort, out, changes=None, training=None, **paths) -> list[str]:
+def arguments(cohort, out, changes=None, training=None, volumes=None, splits=None, **paths) -> list[str]:
     config = CONFIG | {"training": TRAINING | (training or {})} | (changes or {})
     options = {
         "config": json.dumps(config),
         "autoencoder": cohort / "slice_vae/autoencoder",
         "latents": cohort / "slice_vae/latents",
-        "splits": cohort / "splits.json",
-        "volumes": cohort / "volumes",
-        "n-real": 2,
+        **subset_paths(cohort, "train", "val", volumes=volumes, splits=splits),
         "threads": 1,
         "out": out / "depth_decoder",
         "state": out / "state",
@@ -252,10 +251,9 @@ def test_wrong_settings_are_refused_before_any_training(cohort, tmp_path, change
 
 
 def test_another_subset_and_another_kind_are_refused(cohort, tmp_path):
-    splits = read_json(cohort / "splits.json")
-    write_json(tmp_path / "splits.json", splits | {"train": {"2": [TRAIN[0], HELD_OUT]}, "val": [TRAIN[1]]})
+    splits = {"train": {"2": [TRAIN[0], HELD_OUT]}, "val": [TRAIN[1]]}
     with pytest.raises(UserError, match="was not trained on the train subset of 2 patients"):
-        run(cohort, tmp_path, splits=tmp_path / "splits.json")
+        run(cohort, tmp_path, splits=splits)
     with pytest.raises(UserError, match="holds no trained model"):
         run(cohort, tmp_path, autoencoder=tmp_path)
 

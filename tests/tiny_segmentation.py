@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from subsets import subset_options
 
 from workflow_scripts import plan_segmentation, pool_real, pool_synthetic, predict_segmentation, train_segmentation
 from workflow_scripts.base.files import write_json, write_tsv
@@ -68,19 +69,23 @@ class Study:
         write_json(folder / "splits.json", {"seed": 0, "test": TEST, "val": VAL, "train": {"3": TRAIN}})
         write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": [*TRAIN, *VAL, *TEST]}))
 
-    def _cohort(self) -> list[str]:
-        named = {"cases": "cases.tsv", "splits": "splits.json", "volumes": "volumes"}
-        return [part for name, file in named.items() for part in (f"--{name}", str(self.folder / file))]
-
     def make_plan(self, **overrides) -> dict:
         config = json.dumps(PLAN_CONFIG | overrides)
-        arguments = ["--config", config, *self._cohort(), "--n-real", "3", "--out", str(self.plan), "--threads", "1"]
+        arguments = [
+            "--config",
+            config,
+            *subset_options(self.folder, "train"),
+            "--out",
+            str(self.plan),
+            "--threads",
+            "1",
+        ]
         plan_segmentation.main(arguments)
         return json.loads((self.plan / "plans.json").read_text())["configurations"]["3d_fullres"]
 
     def pool_real(self) -> pd.DataFrame:
         places = ["--plan", str(self.plan), "--pool", str(self.pool), "--out", str(self.real)]
-        pool_real.main([*places, *self._cohort(), "--n-real", "3", "--threads", "1"])
+        pool_real.main([*places, *subset_options(self.folder, "train", "val"), "--threads", "1"])
         return pd.read_csv(self.real, sep="\t")
 
     def synthesize(self, block: int, count: int) -> Path:
@@ -118,5 +123,5 @@ class Study:
         """Predict with each of the arms in one run; returns the predictions of the first."""
         places = ["--arm", *(arm / "arm.json" for arm in arms), "--out", *(arm / "predictions.tsv" for arm in arms)]
         places = [*map(str, places), "--plan", str(self.plan), "--threads", "1"]
-        predict_segmentation.main([*places, *self._cohort(), "--config", json.dumps(settings)])
+        predict_segmentation.main([*places, *subset_options(self.folder, "test"), "--config", json.dumps(settings)])
         return pd.read_csv(arms[0] / "predictions.tsv", sep="\t")

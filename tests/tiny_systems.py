@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from subsets import subset_paths
 from tiny_generator import GRID, MODALITIES, VOXEL_ML, heads
 
 from workflow_scripts import extract_latents, measure_tumours, train_autoencoder, train_generator
@@ -73,27 +74,25 @@ def make_cohort(folder: Path, count: int = 2) -> Path:
     return folder
 
 
-def _run(program, config: dict, cohort: Path, count: int | None, **options) -> None:
-    arguments = {"config": json.dumps(config), "threads": 1, **options}
-    if count is not None:
-        arguments |= {"splits": cohort / "splits.json", "volumes": cohort / "volumes", "n-real": count}
+def _run(program, config: dict, cohort: Path, *subsets: str, **options) -> None:
+    arguments = {"config": json.dumps(config), "threads": 1, **options, **subset_paths(cohort, *subsets)}
     program.main([text for name, value in arguments.items() for text in (f"--{name}", str(value))])
 
 
-def measure(cohort: Path, count: int = 2) -> None:
+def measure(cohort: Path) -> None:
     """Features of the tumours."""
-    _run(measure_tumours, {"regions": list(REGIONS)}, cohort, count, out=cohort / "conditions.tsv")
+    _run(measure_tumours, {"regions": list(REGIONS)}, cohort, "train", out=cohort / "conditions.tsv")
 
 
-def prepare(cohort: Path, kind: str, count: int = 2, training: dict | None = None) -> None:
+def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
     """Features of the tumours, and the autoencoder `kind` with its latents, in folders of the cohort."""
-    measure(cohort, count)
+    measure(cohort)
     block = {"slice_vae": SLICE_VAE, "vae_3d": VAE_3D}[kind]
     config = {"name": kind, "seed": 0} | block | {"training": block["training"] | (training or {})}
-    paths = {"out": cohort / kind / "autoencoder", "state": cohort / "state", "cases": cohort / "cases.tsv"}
-    _run(train_autoencoder, config, cohort, count, **paths)
-    paths = {"autoencoder": paths["out"], "out": cohort / kind / "latents", "cases": cohort / "cases.tsv"}
-    _run(extract_latents, {}, cohort, count, **paths)
+    paths = {"out": cohort / kind / "autoencoder", "state": cohort / "state"}
+    _run(train_autoencoder, config, cohort, "train", "val", **paths)
+    paths = {"autoencoder": paths["out"], "out": cohort / kind / "latents"}
+    _run(extract_latents, {}, cohort, "train", **paths)
 
 
 def train(system: str, cohort: Path, folder: Path, **training) -> Path:
@@ -101,11 +100,18 @@ def train(system: str, cohort: Path, folder: Path, **training) -> Path:
     autoencoder, blocks = SYSTEMS[system]
     family = "gan" if "gan" in blocks else "diffusion"
     blocks = blocks | {family: blocks[family] | {"training": blocks[family]["training"] | training}}
-    space = {"volumes": cohort / "volumes"}
+    space = {}
     if autoencoder:
         space = {kind: cohort / autoencoder["kind"] / kind for kind in ("autoencoder", "latents")}
     paths = {"conditions": cohort / "conditions.tsv", "out": folder / "model", "state": folder / "state"}
-    _run(train_generator, {"system": system, "seed": 3, **blocks}, cohort, None, **space, **paths)
+    _run(
+        train_generator,
+        {"system": system, "seed": 3, **blocks},
+        cohort,
+        *([] if autoencoder else ["train"]),
+        **space,
+        **paths,
+    )
     return folder / "model"
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.audit import (
     FeatureReader,
     audit_row,
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rejected", type=Path, required=True, help="rejected.tsv of the synthetic cases")
     parser.add_argument("--model", type=Path, help="folder of the trained generator, for the control")
     parser.add_argument("--latents", type=Path, help="folder of the training cases' latents, for the control")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    add_subsets(parser, "train")
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--out", type=Path, required=True, help="memorisation.tsv")
     parser.add_argument("--summary", type=Path, required=True, help="memorisation_summary.tsv")
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("give both --model and --latents, or neither")
     use_threads(args.threads)
     settings = {"action": "audit", "false_positive_rate": 0.05, "images": {}} | args.config
+    n_real = Subset.open(args.train, "train").n_patients
     reference, real = load_reference(args.reference), read_tsv(args.real)
     made = read_tsv(args.table).sort_values("number")
     if made.empty:
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     limits = limits_from(real, settings["false_positive_rate"])
     table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits)
     refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))
-    front = {"n_real": args.n_real, "system": args.system, "action": settings["action"]}
+    front = {"n_real": n_real, "system": args.system, "action": settings["action"]}
     summary = pd.DataFrame([front | row | {"draws_refused": refused} for row in summary_rows(table, limits)])
     write_tsv(args.out, table)
     write_tsv(args.summary, summary)
@@ -91,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
             )
     log.info(
         "%s, n_real=%d: %d of %d synthetic cases are copies of a training case by the thresholds of %d held-out patients",
-        *(args.system, args.n_real, len(copies), len(made), limits["held_out", "image"].similarity.n),
+        *(args.system, n_real, len(copies), len(made), limits["held_out", "image"].similarity.n),
     )
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import atomic, read_tsv, write_tsv
+from workflow_scripts.base.files import atomic, write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.audit import FeatureReader, audit_row, feature_settings
 from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.training.devices import use_threads
@@ -26,31 +25,32 @@ from workflow_scripts.training.devices import use_threads
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train", "val", "test")
     parser.add_argument("--reference", type=Path, required=True, help="folder of memorisation_reference")
     parser.add_argument("--out", type=Path, required=True, help="real.tsv")
     parser.add_argument("--features", type=Path, required=True, help="features of the training cases, .safetensors")
     args = parser.parse_args(argv)
     use_threads(args.threads)
     reference = load_reference(args.reference)
-    known, splits = set(read_tsv(args.cases).case_id), read_splits(args.splits)
-    train = [case_id for case_id in train_ids(splits, args.n_real) if case_id in known]
+    subset, *others = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))
+    train = subset.case_ids
     if train != reference.case_ids:
         raise UserError(f"{args.reference} is not of this train subset: run `snakemake -R memorisation_reference`")
-    held_out = [case_id for case_id in val_ids(splits) + test_ids(splits) if case_id in known]
+    stores = {case_id: other.store for other in (subset, *others) for case_id in other.case_ids}
+    held_out = [case_id for other in others for case_id in other.case_ids]
     if not held_out:
         raise UserError("there is no validation or test case to hold synthetic cases against")
-    store = VolumeStore(args.volumes)
     read = FeatureReader(feature_settings(args.config), reference.description)
     features, rows = [], []
     with track(len(train) + len(held_out), "nearness of real cases", "case") as bar:
         for case_id in train:
-            image = store.image(case_id)
+            image = subset.store.image(case_id)
             features.append(np.stack([read(image), read(image, mirrored=True)]))
             bar.update()
         features = np.stack(features)  # (n, 2, F)
         for group, case_ids in (("held_out", held_out), ("train", train)):
             for case_id in case_ids:
+                store = stores[case_id]
                 own = store.meta(case_id)["patient_id"]
                 image, levels = np.asarray(store.image(case_id)), np.asarray(store.levels(case_id))
                 known_features = features[train.index(case_id), 0] if group == "train" else read(image)

@@ -18,20 +18,18 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
-from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
-from workflow_scripts.cohort.layouts import first_of_each_patient
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator with a depth decoder")
-    add_cohort(parser, "splits", "volumes", "n-real")
+    add_subsets(parser, "train", "val", "test")
     parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
     parser.add_argument("--features", type=Path, required=True, help="folder in which these features are kept")
     parser.add_argument("--out", type=Path, required=True, help="decoders.tsv")
@@ -59,13 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     settings = SynthesisSettings.from_config(config)
     along_depth = load_generator(args.model, default_device(), depth_decoder=True)
     slicewise = dataclasses.replace(along_depth, decoder=along_depth.autoencoder)
-    contract, store, splits = along_depth.contract, VolumeStore(args.volumes), read_splits(args.splits)
-    real = read_tsv(args.real).set_index("case_id")
-    known = set(real.index)
-    ids = {
-        "reference": first_of_each_patient(known.intersection(val_ids(splits) + test_ids(splits))),
-        "floor": first_of_each_patient(known.intersection(train_ids(splits, args.n_real))),
-    }
+    contract, real = along_depth.contract, read_tsv(args.real).set_index("case_id")
+    train, val, test = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))
+    reference, n_real = sorted(val.first_of_each_patient + test.first_of_each_patient), train.n_patients
+    ids = {"reference": reference, "floor": train.first_of_each_patient}
     features_of = CaseFeatures(images, {"modalities": contract["modalities"], **contract["grid"]})
     check_same_settings(real.iloc[0], features_of.provenance)
     wanted = min(volumes, *map(len, ids.values()))  # cases that can be compared; the others have gradients alone
@@ -99,14 +94,18 @@ def main(argv: list[str] | None = None) -> None:
                 else:
                     log.warning("%s has a plane without a slice of enough foreground: left out of FID", case_id)
             bar.update(1)
-        for case_id in val_ids(splits):
-            image = torch.from_numpy(np.asarray(store.image(case_id), dtype=np.float32))
+        for case_id in val.case_ids:
+            image = torch.from_numpy(np.asarray(val.store.image(case_id), dtype=np.float32))
             table += [
                 {"case_id": case_id, "decoder": "real"} | row
                 for row in gradient_rows(image, (image > -1).any(dim=0), modalities)
             ]
-        distances = _distances(args, real, ids, made_ids, files, counts, features_of, groups) if made_ids else []
-    of = {"n_real": args.n_real, "system": contract["name"]}
+        distances = (
+            _distances(args.features, n_real, real, ids, made_ids, files, counts, features_of, groups)
+            if made_ids
+            else []
+        )
+    of = {"n_real": n_real, "system": contract["name"]}
     table = pd.DataFrame(table).assign(**of)
     write_tsv(args.out, table)
     provenance = {key: value for key, value in features_of.provenance.items() if key != "settings_digest"}
@@ -122,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _distances(
-    args, real, ids: dict, made_ids: list[str], files: dict, counts: dict, features_of, groups: int
+    folder: Path, n_real: int, real, ids: dict, made_ids: list[str], files: dict, counts: dict, features_of, groups: int
 ) -> list[dict]:
     """Rows of `decoder_images.decoder_distances`: as many real cases as synthetic ones, and as many slices of each."""
     from workflow_scripts.evaluation.case_features import slice_counts
@@ -131,12 +130,12 @@ def _distances(
     from workflow_scripts.evaluation.feature_sets import CaseSet, draw_cases, matched_slices
 
     planes = features_of.planes
-    rng = numpy_rng(0, "cases for the Fréchet distance", args.n_real)  # those that evaluate_images draws
+    rng = numpy_rng(0, "cases for the Fréchet distance", n_real)  # those that evaluate_images draws
     ids = {name: draw_cases(found, len(made_ids), rng) for name, found in ids.items()}
     of_sets = {name: slice_counts(real, found, planes) for name, found in ids.items()}
     for name, found in counts.items():
         of_sets[name] = {p: dict(zip(made_ids, (of[p] for of in found), strict=True)) for p in planes}
-    kept = FeatureFiles(args.features, features_of.digest, real["set"].iloc[0])
+    kept = FeatureFiles(folder, features_of.digest, real["set"].iloc[0])
     drawn = matched_slices(of_sets, seed=0)
     sets = {name: CaseSet(ids.get(name, made_ids), files.get(name, kept), drawn[name], groups) for name in of_sets}
     n_modalities = len(features_of.provenance["modalities"].split("+"))

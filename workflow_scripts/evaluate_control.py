@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
@@ -20,13 +20,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
     parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
-    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="control.tsv")
     args = parser.parse_args(argv)
 
     import pandas as pd
 
     from workflow_scripts.base.seeds import torch_rng
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.control_draws import draw
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     count, config = take_count(args.config, "requests", 100, "evaluation.control")
     settings = SynthesisSettings.from_config(config)
     generator = load_generator(args.model, default_device(), settings.depth_decoder)
+    train = Subset.open(args.train, "train")
     contract, names = generator.contract, list(generator.conditions.names)
     requests = _requests(args.held_out, names, contract, count, settings.seed)
     rows = []
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
             rows.append(_row(request, number, conditions, generator.conditions, made))
             bar.update(1)
     table = pd.DataFrame(rows)
-    table.insert(0, "n_real", args.n_real)
+    table.insert(0, "n_real", train.n_patients)
     table.insert(1, "system", contract["name"])
     write_tsv(args.out, table)
     log.info(

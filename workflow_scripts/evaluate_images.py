@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.dataset import read_splits, test_ids, train_ids, val_ids
-from workflow_scripts.cohort.layouts import first_of_each_patient
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import check_same_settings, slice_counts
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
@@ -37,7 +36,7 @@ DEFAULTS = {
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    add_cohort(parser, "splits", "n-real")
+    add_subsets(parser, "train", "val", "test")
     parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
     parser.add_argument("--real-pairs", type=Path, required=True, help="table of pairs of real cases")
     parser.add_argument("--synthetic", type=Path, required=True, help="table of the synthetic cases' features")
@@ -51,17 +50,18 @@ def main(argv: list[str] | None = None) -> None:
     about = tables["real"].iloc[0]
     if len(tables["synthetic"]):
         check_same_settings(about, tables["synthetic"].iloc[0])
-    known, splits = set(tables["real"].case_id), read_splits(args.splits)
+    train, *held_out = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))
+    n_real = train.n_patients
     ids = {
-        "reference": first_of_each_patient(known.intersection(val_ids(splits) + test_ids(splits))),
-        "floor": first_of_each_patient(known.intersection(train_ids(splits, args.n_real))),
+        "reference": sorted(case_id for subset in held_out for case_id in subset.first_of_each_patient),
+        "floor": train.first_of_each_patient,
         "synthetic": list(tables["synthetic"].case_id),
     }
     n = min(map(len, ids.values()))
     if n == 0:
         empty = next(name for name, found in ids.items() if not found)
-        raise UserError(f"there is no {empty} case to compare: no image metrics for {args.system}, n={args.n_real}")
-    rng = numpy_rng(settings["seed"], "cases for the Fréchet distance", args.n_real)
+        raise UserError(f"there is no {empty} case to compare: no image metrics for {args.system}, n={n_real}")
+    rng = numpy_rng(settings["seed"], "cases for the Fréchet distance", n_real)
     ids = {name: found[:n] if name == "synthetic" else draw_cases(found, n, rng) for name, found in ids.items()}
 
     planes = [name.removesuffix("_slices") for name in tables["real"].columns if name.endswith("_slices")]
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         **{name: about[name] for name in ("modalities", "feature_network", "feature_dimension", "slice_size")},
         weights_sha256=about.weights_sha256,
     )
-    write_tsv(args.out, pd.DataFrame({"n_real": args.n_real, "system": args.system}, index=table.index).join(table))
+    write_tsv(args.out, pd.DataFrame({"n_real": n_real, "system": args.system}, index=table.index).join(table))
     for row in table[table.metric.isin(("fid", "kid")) & (table.modality == "all")].itertuples():
         log.info("%s %s %s: %.4g (%d cases)", row.metric.upper(), row.plane, row.comparison, row.value, row.n_cases)
 

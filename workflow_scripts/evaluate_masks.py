@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 
@@ -28,14 +28,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
     parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
     parser.add_argument("--reference", type=Path, help="reference_masks.tsv, if there is a folder of masks")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
+    add_subsets(parser, "train")
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--out", type=Path, required=True, help="masks.tsv")
     args = parser.parse_args(argv)
 
     import pandas as pd
 
-    from workflow_scripts.cohort.layouts import first_of_each_patient
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.cohort.tumours import CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
 
@@ -46,9 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     held_out, train = read_tsv(args.held_out), read_tsv(args.conditions)
     if shared := sorted(set(held_out.case_id) & set(train.case_id)):
         raise UserError(f"case {shared[0]} is both held out and trained on: run `snakemake -R measure_held_out`")
-    train = train.set_index("case_id").loc[first_of_each_patient(train.case_id)]
+    subset = Subset.open(args.train, "train")
+    train, n_real = train.set_index("case_id").loc[subset.first_of_each_patient], subset.n_patients
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
-    made = made.iloc[: args.n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
+    made = made.iloc[:n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
     conditions = [name for name in CONDITIONS if name in held_out.columns]
     rows = []
     references = {"held-out": (held_out, conditions)}
@@ -59,12 +60,12 @@ def main(argv: list[str] | None = None) -> None:
         for comparison, own in (("synthetic", made), ("floor", train)):
             if missing := [name for name in names if name not in own.columns]:
                 raise UserError(f"the {comparison} tumours have no {', '.join(missing)}: they are of another model")
-            keys = (settings["seed"], "permutations", args.n_real, args.system, comparison, reference)
+            keys = (settings["seed"], "permutations", n_real, args.system, comparison, reference)
             found = shape_rows(own, real, names, permutations, keys)
             rows += [{"comparison": comparison, "reference": reference, **row} for row in found]
     ungated = validity_rows(read_tsv(args.control), held_out)
     rows += [{"comparison": "ungated", "reference": "held-out", **row} for row in ungated]
-    front = {"n_real": args.n_real, "system": args.system, "permutations": permutations}
+    front = {"n_real": n_real, "system": args.system, "permutations": permutations}
     write_tsv(args.out, pd.DataFrame([front | row for row in rows], columns=list(COLUMNS)))
     log.info(
         "%s: masks of %d synthetic cases against %d held-out patients: %s",

@@ -1,7 +1,7 @@
 """Features of the cases that the image metrics compare, computed once, and what is measured on their volumes.
 
 Two uses:
-- the real cases (--splits): validation, test and all training cases, for every system and n_real
+- the real cases (--val, --test, --train): held-out and training cases, for every system and n_real
 - the synthetic cases of one system (--synthetic, --tables)
 A case whose file of features was made from the same images, by the same network and settings, is not computed again.
 
@@ -21,15 +21,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.dataset import read_splits, test_ids, val_ids
-from workflow_scripts.cohort.layouts import first_of_each_patient
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import CaseFeatures
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim, ms_ssim_scales
@@ -44,20 +42,18 @@ class RealCases:
 
     kind = "real"
 
-    def __init__(self, store: VolumeStore, known: list[str], splits: dict, seed: int):
-        self.store = store
-        held_out = [case for case in val_ids(splits) + test_ids(splits) if case in set(known)]
-        trained = {case for ids in splits["train"].values() for case in ids}
-        first = first_of_each_patient(held_out)
+    def __init__(self, held_out: list[Subset], train: list[Subset], seed: int):
+        self.subset_of = {case_id: subset for subset in (*held_out, *train) for case_id in subset.case_ids}
+        first = sorted(case_id for subset in held_out for case_id in subset.first_of_each_patient)
         self.paired = [first[index] for index in numpy_rng(seed, "pairs of real cases").permutation(len(first))]
-        self.case_ids = [*held_out, *(case for case in known if case in trained)]
+        self.case_ids = [case_id for subset in held_out for case_id in subset.case_ids]
+        self.case_ids += sorted({case_id for subset in train for case_id in subset.case_ids})
 
     def image(self, case_id: str) -> np.ndarray:
-        return self.store.image(case_id)
+        return self.subset_of[case_id].store.image(case_id)
 
     def source(self, case_id: str) -> str:
-        self.store.image(case_id)  # a missing file is a sentence
-        return sha256_file(self.store.folder / f"{case_id}.image.npy")
+        return self.subset_of[case_id].store.digest(case_id, ".image.npy")
 
 
 class SyntheticCases:
@@ -87,8 +83,9 @@ class SyntheticCases:
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "volumes")
-    parser.add_argument("--splits", type=Path, help="splits.json: the real cases")
+    add_subsets(parser, "val")
+    parser.add_argument("--test", type=Path, help="manifest.json of the test subset: the real cases")
+    parser.add_argument("--train", type=Path, nargs="+", default=[], help="manifest.json of each train subset")
     parser.add_argument("--synthetic", type=Path, help="folder of the synthetic cases of one system")
     parser.add_argument("--tables", nargs="+", default=[], help="tables of the synthetic cases (blocks)")
     parser.add_argument("--system", default="", help="name of the generative system")
@@ -96,15 +93,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="table of the cases")
     parser.add_argument("--pairs", type=Path, required=True, help="table of the pairs of cases")
     args = parser.parse_args(argv)
-    if (args.splits is None) == (args.synthetic is None):
-        parser.error("give --splits for the real cases, or --synthetic for a system's")
+    if (args.test is None) == (args.synthetic is None):
+        parser.error("give --test and --train for the real cases, or --synthetic for a system's")
     use_threads(args.threads)
     settings = DEFAULTS | args.config
 
-    store, known = VolumeStore(args.volumes), list(read_tsv(args.cases).case_id)
-    meta = store.meta(known[0])
-    if args.splits:
-        cases = RealCases(store, known, read_splits(args.splits), settings["seed"])
+    val = Subset.open(args.val, "val")
+    meta = val.store.meta(val.case_ids[0])
+    if args.test:
+        train = [Subset.open(manifest, "train") for manifest in args.train]
+        cases = RealCases([val, Subset.open(args.test, "test")], train, settings["seed"])
     else:
         shape = (len(meta["modalities"]), *meta["size"])
         cases = SyntheticCases(args.synthetic, args.tables, args.system, meta["modalities"], shape)

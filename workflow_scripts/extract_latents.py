@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_json
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.dataset import read_splits, train_ids
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--autoencoder", type=Path, required=True, help="folder of train_autoencoder")
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="folder of the latents")
     args = parser.parse_args(argv)
 
@@ -37,16 +36,16 @@ def main(argv: list[str] | None = None) -> None:
     weights, contract = load_model(args.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
-    store, regions = VolumeStore(args.volumes), contract["regions"]
-    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
+    subset, regions = Subset.open(args.train, "train"), contract["regions"]
+    store, case_ids = subset.store, subset.case_ids
     if case_ids != sorted(contract["training_case_ids"]):
         raise UserError(
-            f"{args.autoencoder} was not trained on the train subset of {args.n_real} patients: "
+            f"{args.autoencoder} was not trained on the train subset of {subset.n_patients} patients: "
             "run `snakemake -R train_autoencoder`"
         )
     shared = common_grid(store, case_ids)
     if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
-        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.volumes} holds")
+        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.train} holds")
     module = build_autoencoder(contract["spec"], len(contract["modalities"]), len(regions), contract["grid"])
     load_weights(module, weights, args.autoencoder)
     device = default_device()
@@ -73,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
             "mean": mean.tolist(),
             "std": std.tolist(),
             "case_ids": case_ids,
-            "n_real": args.n_real,
+            "n_real": subset.n_patients,
         },
     )
     log.info("latents of %d cases are in %s", len(case_ids), args.out)

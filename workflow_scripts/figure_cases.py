@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
-from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.regions import REGIONS, check_regions
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.cases import PicturedCase, pick_real, real_and_synthetic
 from workflow_scripts.reporting.figures.style import save_figure
 
@@ -30,7 +29,7 @@ def _modality(modalities: list[str], wanted: str) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
     parser.add_argument("--system", required=True, help="name of the generative system")
@@ -40,11 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     settings = {"cases": 4, "modality": "t2f", "regions": list(REGIONS), "seed": 0} | args.config
     regions, wanted = check_regions(settings["regions"]), settings["modality"]
 
-    known = set(read_tsv(args.cases).case_id)
-    train = [case for case in train_ids(read_splits(args.splits), args.n_real) if case in known]
+    train = Subset.open(args.train, "train")
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
-    store, real, synthetic = VolumeStore(args.volumes), [], []
-    for case_id in pick_real(train, settings["cases"], settings["seed"]):
+    store, real, synthetic = train.store, [], []
+    for case_id in pick_real(train.case_ids, settings["cases"], settings["seed"]):
         meta = store.meta(case_id)
         image = store.image(case_id)[_modality(meta["modalities"], wanted)]
         real.append(PicturedCase(case_id, np.asarray(image), np.asarray(store.levels(case_id)), meta["spacing_mm"]))
@@ -52,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         image, levels = read_synthetic_case(args.synthetic / case_id, case_id, [wanted])
         synthetic.append(PicturedCase(case_id, image[0], levels, real[0].spacing_mm if real else (1, 1, 1)))
     title = (
-        f"{wanted}, slices with the most tumour. Right: system {args.system}, trained on n_real = {args.n_real} "
+        f"{wanted}, slices with the most tumour. Right: system {args.system}, trained on n_real = {train.n_patients} "
         f"patients; its first {len(synthetic)} cases by number, not picked. Left: a seeded draw from those patients."
     )
     if args.simulated:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
-    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    add_subsets(parser, "train")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     parser.add_argument("--table", type=Path, required=True, help="table of what was requested and measured")
@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.base.seeds import torch_rng
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
@@ -42,7 +43,10 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
         raise UserError(f"evaluation.control: `sweep_steps: {steps}` must be a whole number of at least 2 to draw them")
     settings = SynthesisSettings.from_config(config)
-    generator = load_generator(args.model, default_device(), settings.depth_decoder)
+    train, generator = (
+        Subset.open(args.train, "train"),
+        load_generator(args.model, default_device(), settings.depth_decoder),
+    )
     contract, conditions = generator.contract, generator.conditions
     if modality not in contract["modalities"]:
         known = ", ".join(contract["modalities"])
@@ -60,14 +64,14 @@ def main(argv: list[str] | None = None) -> None:
                 case = PicturedCase(f"{feature} {step}", made.image[channel], made.levels, spacing_mm)
                 cells[feature].append(SweepCell(case, requested, measured, bool(outside)))
                 rows.append(
-                    {"n_real": args.n_real, "system": contract["name"], "swept": feature, "step": step}
+                    {"n_real": train.n_patients, "system": contract["name"], "swept": feature, "step": step}
                     | {f"requested_{name}": requested[name] for name in conditions.names}
                     | {f"measured_{name}": measured.get(name) for name in conditions.names}
                     | {"out_of_range_note": ", ".join(outside)}
                 )
                 bar.update(1)
     title = (
-        f"{modality}; system {contract['name']}, n_real = {args.n_real}. The same noise in every picture; requested is the "
+        f"{modality}; system {contract['name']}, n_real = {train.n_patients}. The same noise in every picture; requested is the "
         "training tumour nearest the mean, of which a row takes one feature through its training range.\nThe volume "
         "grows at fixed sphericity: surface by its power 2/3, box by 1/3. No draw was refused or picked. *: a requested "
         "feature lies outside of the training range."

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.memorisation.likeness import Pose, moved
 from workflow_scripts.reporting.figures.cases import PicturedCase
 from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
@@ -26,15 +26,16 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="memorisation.tsv of the system")
-    parser.add_argument("--volumes", type=Path, required=True, help="folder of the preprocessed volumes")
+    add_subsets(parser, "train", "val", "test")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
-    parser.add_argument("--n-real", type=int, required=True, help="size of the train subset, patients")
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     args = parser.parse_args(argv)
     settings = {"cases": 4, "modality": "t2f"} | args.config
-    table, store, modality = read_tsv(args.table), VolumeStore(args.volumes), settings["modality"]
+    table, modality = read_tsv(args.table), settings["modality"]
+    subsets = [Subset.open(getattr(args, name), name) for name in ("train", "val", "test")]
+    stores = {case_id: subset.store for subset in subsets for case_id in subset.case_ids}
     order = table.sort_values(["is_copy", "similarity", "case_id"], ascending=[False, False, True], kind="stable")
     synthetic = order[order.group == "synthetic"]
     held_out = table[table.group == "held_out"].sort_values(["similarity", "case_id"], ascending=[False, True])
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         return PicturedCase(case.case_id, image - 1, levels, case.spacing_mm)
 
     def stored_case(case_id: str) -> PicturedCase:
+        store = stores[case_id]
         meta = store.meta(case_id)
         if modality not in meta["modalities"]:
             raise UserError(f"evaluation: figures: modality {modality!r} is not in the volumes: {meta['modalities']}")
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         pairs.append(Pair(stored_case(row.case_id), training_case(row), _words(row, f"{kind}, for comparison")))
     title = (
         f"{modality}: case, nearest training case (mirrored and shifted as noted), difference; axial and coronal.\n"
-        f"System {args.system}, n_real = {args.n_real}: the {min(settings['cases'], len(synthetic))} of "
+        f"System {args.system}, n_real = {subsets[0].n_patients}: the {min(settings['cases'], len(synthetic))} of "
         f"{len(synthetic)} synthetic cases nearest to a training case."
     )
     if args.simulated:

@@ -11,7 +11,7 @@ import resource
 import time
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 
 
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
-    parser.add_argument("--n-real", type=int, required=True, help="real training patients of the generator")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="cost.tsv")
     args = parser.parse_args(argv)
 
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from workflow_scripts.base.seeds import torch_rng
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = SynthesisSettings.from_config(config)
     device = default_device()
     generator = load_generator(args.model, device, settings.depth_decoder)
+    train = Subset.open(args.train, "train")
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
@@ -56,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     is_gan = generator.schedule is None
     row = {
         "system": generator.contract["name"],
-        "n_real": args.n_real,
+        "n_real": train.n_patients,
         "seconds_per_volume": float(np.median(seconds[1:])),
         "peak_memory_mib": peak / 2**20,
         "memory_of": "GPU" if on_gpu else "process",

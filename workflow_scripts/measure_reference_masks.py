@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.dataset import read_splits
 from workflow_scripts.cohort.regions import check_regions
+from workflow_scripts.cohort.subset import Subset
 
 NEEDED = ("spacing_mm", "regions", "on_bad_case")
 
@@ -21,7 +21,7 @@ NEEDED = ("spacing_mm", "regions", "on_bad_case")
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "splits")
+    parser.add_argument("--train", type=Path, nargs="+", required=True, help="manifest.json of each train subset")
     parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in a BraTS cohort")
     parser.add_argument("--out", type=Path, required=True, help="reference_masks.tsv")
     parser.add_argument("--rejected", type=Path, required=True, help="table of the refused masks: file and reason")
@@ -30,17 +30,13 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.tables import rejected_table
-    from workflow_scripts.evaluation.reference_masks import (
-        find_masks,
-        measure_mask,
-        reference_features,
-        training_patients,
-    )
+    from workflow_scripts.evaluation.reference_masks import find_masks, measure_mask, reference_features
 
     if missing := [key for key in NEEDED if key not in args.config]:
         raise UserError(f"measure_reference_masks needs {', '.join(missing)} in its config block")
     regions = check_regions(args.config["regions"])
-    masks, excluded = find_masks(args.root, training_patients(read_splits(args.splits)))
+    trained = set().union(*(Subset.open(manifest, "train").patients for manifest in args.train))
+    masks, excluded = find_masks(args.root, trained)
     rows, refused = [], []
     with track(len(masks), "reference masks", unit="mask") as bar:
         for case in masks:

@@ -1,24 +1,20 @@
-"""Measure the tumours of the train subset (the conditions under which a generator makes others) and the foreground.
-
-Only the volumes of the train subset of --n-real patients are read.
-"""
+"""Measure the tumours of the train subset (the conditions under which a generator makes others) and the foreground."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.regions import check_regions
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="conditions.tsv")
     args = parser.parse_args(argv)
 
@@ -29,9 +25,8 @@ def main(argv: list[str] | None = None) -> None:
 
     if set(args.config) - {"regions"}:
         raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
-    store, names = VolumeStore(args.volumes), condition_names(check_regions(args.config["regions"]))
-    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
-    rows = [measure_case(store, case_id, names) for case_id in case_ids]
+    train, names = Subset.open(args.train, "train"), condition_names(check_regions(args.config["regions"]))
+    rows = [measure_case(train.store, case_id, names) for case_id in train.case_ids]
     write_tsv(args.out, pd.DataFrame(rows))
     log.info("tumour conditions of %d cases are in %s", len(rows), args.out)
 

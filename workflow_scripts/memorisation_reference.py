@@ -9,32 +9,29 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="folder of reference.safetensors and reference.json")
     args = parser.parse_args(argv)
 
     import numpy as np
 
     from workflow_scripts.base.progress import track
-    from workflow_scripts.cohort.dataset import read_splits, train_ids
-    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
     from workflow_scripts.memorisation.reference import Reference, compare_within, save_reference
 
     settings = {"resolution_mm": 4.0, "max_shift_mm": 8.0} | args.config
-    known = set(read_tsv(args.cases).case_id)
-    case_ids = [case_id for case_id in train_ids(read_splits(args.splits), args.n_real) if case_id in known]
+    subset = Subset.open(args.train, "train")
+    case_ids, store = subset.case_ids, subset.store
     if not case_ids:
-        raise UserError(f"there is no training case of n_real={args.n_real} to compare with")
-    store = VolumeStore(args.volumes)
+        raise UserError(f"{args.train} lists no case to compare with")
     first = store.meta(case_ids[0])
     blocks = blocks_of(first["spacing_mm"], settings["resolution_mm"])
     edges = [edge * count for edge, count in zip(first["spacing_mm"], blocks, strict=True)]

@@ -12,19 +12,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_json
-from workflow_scripts.cohort.dataset import read_splits, train_ids
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
 from workflow_scripts.cohort.regions import REGIONS, check_regions
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.cases import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="cases.tsv beside the synthetic cases")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation")
     parser.add_argument("--out", type=Path, required=True, help="JSON with the volumes")
@@ -34,11 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     modalities, count = list(settings["modalities"]), settings["cases"]
     top = len(check_regions(settings["regions"]))
     limit_bytes = int(settings["viewer_megabytes"] * 1e6)
-    found = []
+    found, train = [], Subset.open(args.train, "train")
     if limit_bytes and (args.simulated or settings["real_volumes"]):
-        known, store = set(read_tsv(args.cases).case_id), VolumeStore(args.volumes)
-        train = [case for case in train_ids(read_splits(args.splits), args.n_real) if case in known]
-        for case_id in pick_real(train, count, settings["seed"]):
+        store = train.store
+        for case_id in pick_real(train.case_ids, count, settings["seed"]):
             meta = store.meta(case_id)
             image = store.image(case_id)
             images = {name: image[meta["modalities"].index(name)] for name in modalities}
@@ -54,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
             images = dict(zip(modalities, image, strict=True))
             found.append(viewed_case(case_id, "synthetic", table.parent.name, images, levels, affine))
     packed = pack(found, limit_bytes)
-    about = {"n_real": args.n_real, "modalities": modalities, "regions": list(settings["regions"])}
+    about = {"n_real": train.n_patients, "modalities": modalities, "regions": list(settings["regions"])}
     write_json(args.out, about | {"viewer_megabytes": settings["viewer_megabytes"]} | packed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_json
 
@@ -16,22 +16,22 @@ from workflow_scripts.base.files import write_json
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="the plan's folder")
     args = parser.parse_args(argv)
 
-    from workflow_scripts.cohort.dataset import read_splits, train_ids
-    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation import plan as planning
 
     for key in ("modalities", "regions"):
         if not args.config.get(key):
             raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
     settings = planning.read_plan_settings(args.config)
-    case_ids = sorted(train_ids(read_splits(args.splits), args.n_real))
+    train = Subset.open(args.train, "train")
+    case_ids = train.case_ids
     modalities, regions = args.config["modalities"], args.config["regions"]
-    dataset = planning.dataset_description(modalities, regions, case_ids, args.n_real)
-    measured = planning.fingerprint(VolumeStore(args.volumes), case_ids, modalities, args.threads)
+    dataset = planning.dataset_description(modalities, regions, case_ids, train.n_patients)
+    measured = planning.fingerprint(train.store, case_ids, modalities, args.threads)
     plan = planning.override_plan(planning.make_plan(measured, dataset, args.threads), **settings)
 
     plans_file, dataset_file, fingerprint_file = planning.plan_files(args.out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 
 
@@ -16,30 +16,29 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train", "val")
     parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
     args = parser.parse_args(argv)
 
     import pandas as pd
 
-    from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
-    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.cohort.subset import Subset, check_apart
     from workflow_scripts.segmentation.nnunet import load_plan
     from workflow_scripts.segmentation.plan import checked_volume
     from workflow_scripts.segmentation.pool import fill_pool
 
-    plan, splits, store = load_plan(args.plan), read_splits(args.splits), VolumeStore(args.volumes)
-    split_of = dict.fromkeys(sorted(train_ids(splits, args.n_real)), "train")
-    split_of |= dict.fromkeys(sorted(val_ids(splits)), "val")
+    plan, subsets = load_plan(args.plan), (Subset.open(args.train, "train"), Subset.open(args.val, "val"))
+    check_apart(*subsets)
+    subset_of = {case_id: subset for subset in subsets for case_id in subset.case_ids}
 
     def read(case_id: str) -> tuple:
-        image, levels, meta = checked_volume(store, case_id, plan.modalities)
+        image, levels, meta = checked_volume(subset_of[case_id].store, case_id, plan.modalities)
         return image, levels, meta["spacing_mm"]
 
-    readers = {case_id: partial(read, case_id) for case_id in split_of}
+    readers = {case_id: partial(read, case_id) for case_id in subset_of}
     digests = fill_pool(plan, args.pool, readers, args.threads, "preprocessing real cases for nnU-Net")
-    rows = [(case_id, split, digests[case_id]) for case_id, split in split_of.items()]
+    rows = [(case_id, subset.name, digests[case_id]) for case_id, subset in subset_of.items()]
     write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "split", "digest"]))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
 from workflow_scripts.base.progress import track
@@ -21,15 +21,14 @@ def main(argv: list[str] | None = None) -> None:
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the folder of train_segmentation")
     parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
-    add_cohort(parser, "cases", "splits", "volumes")
+    add_subsets(parser, "test")
     parser.add_argument("--out", **files, help="predictions.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
 
     import pandas as pd
 
-    from workflow_scripts.cohort.dataset import read_splits, test_ids
     from workflow_scripts.cohort.nifti import write_nifti
-    from workflow_scripts.cohort.volumes import VolumeStore
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.nnunet import load_plan, nnunet_home
     from workflow_scripts.segmentation.plan import checked_image
     from workflow_scripts.segmentation.predict import Predictor
@@ -39,14 +38,14 @@ def main(argv: list[str] | None = None) -> None:
     if len(args.arm) != len(args.out):
         raise UserError("--arm and --out name the same seeds: give as many files of each")
     plan, arms = load_plan(args.plan), [read_json(path) for path in args.arm]
-    case_ids = sorted(test_ids(read_splits(args.splits)))
+    test = Subset.open(args.test, "test")
+    case_ids, store = test.case_ids, test.store
     for path, arm in zip(args.arm, arms, strict=True):
         if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["val_ids"]}):
             what = f"test case {leaked[0]} was in the training or validation of {path.parent}"
             raise UserError(f"{what}: train the arm again")
     given = {key: args.config[key] for key in ("mirroring", "precision") if key in args.config}
     use_threads(args.threads)
-    store = VolumeStore(args.volumes)
     with nnunet_home(), track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
         for path, arm, out in zip(args.arm, arms, args.out, strict=True):
             own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.lesions import LesionSettings
 from workflow_scripts.evaluation.masks import read_pair
@@ -27,7 +28,7 @@ ARM_KEYS = [*ARM_COLUMNS, "seed"]
 def score_arm(
     predictions_path: Path,
     arm_path: Path,
-    cases_path: Path,
+    test: Subset,
     regions: list[str],
     percentile: float,
     lesions: LesionSettings,
@@ -39,19 +40,19 @@ def score_arm(
     arm = read_json(arm_path)
     if missing := [key for key in ARM_KEYS if key not in arm]:
         raise UserError(f"{arm_path} lacks {', '.join(missing)}: train this arm again")
-    predictions, cases = read_tsv(predictions_path), read_tsv(cases_path).set_index("case_id")
+    predictions = read_tsv(predictions_path)
     if predictions.empty:
         raise UserError(f"{predictions_path} lists no prediction: the test split is empty, or predict again")
-    if unknown := [case_id for case_id in predictions.case_id if case_id not in cases.index]:
-        raise UserError(f"{predictions_path} has case {unknown[0]}, which is not in {cases_path}: predict again")
+    if unknown := [case_id for case_id in predictions.case_id if case_id not in test.rows]:
+        raise UserError(f"{predictions_path} has case {unknown[0]}, which is not in {test.manifest}: predict again")
 
     rows = []
     with track(len(predictions), f"scoring seed {arm['seed']}", unit="case") as bar:
         for prediction in predictions.itertuples():
-            case = cases.loc[prediction.case_id]
+            case = test.rows[prediction.case_id]
             file = predictions_path.parent / prediction.file  # an absolute path stays what it is
-            truth, guess, spacing_mm = read_pair(prediction.case_id, case.seg_path, case.layout, file)
-            names = {"case_id": prediction.case_id, "patient_id": case.patient_id}
+            truth, guess, spacing_mm = read_pair(prediction.case_id, case["seg_path"], case["layout"], file)
+            names = {"case_id": prediction.case_id, "patient_id": case["patient_id"]}
             for scores in case_scores(truth, guess, spacing_mm, regions, percentile, lesions):
                 rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
             bar.update(1)
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--predictions", **files, help="predictions.tsv of each seed: case_id, file (relative to it)")
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the same order")
-    add_cohort(parser, "cases")
+    add_subsets(parser, "test")
     parser.add_argument("--out", **files, help="dice.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
     if not len(args.predictions) == len(args.arm) == len(args.out):
@@ -71,8 +72,9 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     settings = {"regions": list(REGIONS), "hd_percentile": 95} | args.config
     regions, lesions = check_regions(settings["regions"]), LesionSettings(**settings.get("lesions", {}))
+    test = Subset.open(args.test, "test")
     tables = [
-        score_arm(predictions, arm, args.cases, regions, settings["hd_percentile"], lesions)
+        score_arm(predictions, arm, test, regions, settings["hd_percentile"], lesions)
         for predictions, arm in zip(args.predictions, args.arm, strict=True)
     ]
     for out, table in zip(args.out, tables, strict=True):  # all or none

@@ -1,22 +1,29 @@
 """Split a cohort by patient into test, validation and nested train subsets, stratified by tumour volume.
 
+Each subset's folder is filled with links to its cases' volumes and a manifest: all that later stages are handed.
 Config: {"n_real": [20, 50, 100], "val": 10, "test": 50, "seed": 0}, in patients. A patient's time points share a set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.splits import split_patients
+from workflow_scripts.cohort.subset import write_subset
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--cases", required=True, help="cohort/cases.tsv")
+    parser.add_argument("--volumes", required=True, help="folder of the preprocessed volumes")
     parser.add_argument("--out", required=True, help="splits.json to write")
+    parser.add_argument("--val", type=Path, required=True, help="manifest.json to write for the validation cases")
+    parser.add_argument("--test", type=Path, required=True, help="manifest.json to write for the test cases")
+    parser.add_argument("--train", type=Path, nargs="*", required=True, help="one for each n_real, in that order")
     args = parser.parse_args(argv)
     missing = [key for key in ("n_real", "val", "test", "seed") if key not in args.config]
     if missing:
@@ -25,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
     splits = split_patients(cases, *(args.config[key] for key in ("n_real", "val", "test", "seed")))
+    subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
+    for size, manifest in zip(args.config["n_real"], args.train, strict=True):
+        subsets.append(("train", manifest, splits["train"][str(size)]))
+    for name, manifest, case_ids in subsets:
+        rows = cases[cases["case_id"].isin(case_ids)]
+        write_subset(manifest.parent, name, rows, args.volumes, args.threads)
     write_json(args.out, splits)
     counts = splits["n_patients"]
     log.info(

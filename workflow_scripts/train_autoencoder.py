@@ -1,7 +1,7 @@
 """Train the autoencoder of one train subset, and measure on the validation cases what it gives back.
 
 Writes to --out: model.safetensors (averaged weights), model.json, loss.csv, reconstruction.tsv, and reconstruction.png
-for a quick look. Only the train subset of --n-real patients is read before the weights are final.
+for a quick look. Only the train subset is read before the weights are final.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, sha256_json, write_tsv
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
-from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
 from workflow_scripts.cohort.regions import REGIONS, check_regions
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset, check_apart
 
 # The code that makes the weights; how they are measured afterwards does not change them.
 TRAINED_BY = ("workflow_scripts.training.autoencoder_task", "workflow_scripts.training.loop")
@@ -30,7 +29,7 @@ SLICES_PER_BATCH = 32  # reconstructed at once on the validation cases
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    add_cohort(parser, "cases", "splits", "volumes", "n-real")
+    add_subsets(parser, "train", "val")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained autoencoder")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
@@ -55,15 +54,14 @@ def main(argv: list[str] | None = None) -> None:
     config = _checked(args.config)
     spec, seed, regions = {key: config[key] for key in SPEC if key in config}, config["seed"], config["regions"]
     settings = TrainSettings.from_config(config["training"], "autoencoder.training")
-    splits, store = read_splits(args.splits), VolumeStore(args.volumes)
-    case_ids = sorted(train_ids(splits, args.n_real))
-    shared = common_grid(store, case_ids)
+    subset, held_out = Subset.open(args.train, "train"), Subset.open(args.val, "val")
+    check_apart(subset, held_out)
+    case_ids = subset.case_ids
+    shared = common_grid(subset.store, case_ids)
     modalities, grid = shared["modalities"], shared["grid"]
     if config.get("modalities", modalities) != modalities:
         raise UserError(f"the volumes hold {modalities}, not {config['modalities']}: run `snakemake -R preprocess`")
-    held_out = val_ids(splits)
-    for case_id in held_out:  # now, not after hours of training
-        store.meta(case_id), store.image(case_id), store.levels(case_id)
+    held_out.check_files()
 
     adversarial = config.get("discriminator")
     with torch.random.fork_rng(devices=[]):
@@ -73,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
             adversarial = check_adversarial(adversarial)
             discriminator = PatchDiscriminator(len(modalities) + len(regions), adversarial["channels"])
     title = f"autoencoder {config['name']}"
-    volumes = CaseVolumes(store, case_ids, regions, settings.devices)
+    volumes = CaseVolumes(subset.store, case_ids, regions, settings.devices)
     if isinstance(module, SliceAutoencoder):
         data = SliceData(volumes, module.positions(grid["size"][0]), seed, config.get("empty_slices_kept", 0.1))
     else:
@@ -86,9 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     loss = ReconstructionLoss(config["loss"], len(modalities))
     task = AutoencoderTask(module, data, loss, settings, seed, discriminator, adversarial)
-    files = [args.volumes / f"{name}{suffix}" for name in case_ids for suffix in (".image.npy", ".levels.npy", ".json")]
     code = sha256_json([code_digest(module) for module in TRAINED_BY])
-    digest = run_digest(config | {"code": code}, TRAINED_BY[0], *files)
+    digest = run_digest(config | {"code": code}, TRAINED_BY[0], subset.manifest)
     with StateFolder(args.state, f"autoencoder_{config['name']}", digest) as state:
         weights = train(task, settings, state, title)["autoencoder"]
         # the model too under the lock: a job that waits for it would write the same files at the same time
@@ -97,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
             shutil.copyfile(state.folder / "loss.csv", temporary)
         module.to(default_device())
         load_weights(module, weights, args.state)
-        _measure(module.eval(), store, held_out, modalities, regions, settings.precision, args.out)
+        _measure(module.eval(), held_out, modalities, regions, settings.precision, args.out)
         save_model(
             args.out,
             weights,
@@ -122,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     log.info("the autoencoder is in %s", args.out)
 
 
-def _measure(module, store, case_ids, modalities, regions, precision, out: Path) -> None:
+def _measure(module, held_out, modalities, regions, precision, out: Path) -> None:
     """reconstruction.tsv of the validation cases, and a picture of the first of them."""
     import pandas as pd
     from matplotlib.image import imsave
@@ -132,7 +129,7 @@ def _measure(module, store, case_ids, modalities, regions, precision, out: Path)
     from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device
 
-    rows, count = [], len(modalities)
+    rows, count, store, case_ids = [], len(modalities), held_out.store, held_out.case_ids
     for number, case_id in enumerate(case_ids):
         x = stack_channels(store.image(case_id), store.levels(case_id), regions)  # (M+R, D, H, W)
         with autocast(default_device(), precision):

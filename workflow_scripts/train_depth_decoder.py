@@ -3,7 +3,7 @@
 Writes to --out: model.safetensors (averaged weights of the decoder), model.json, loss.csv; reconstruction.tsv, the
 validation cases decoded slice by slice ("slice") and along depth ("depth"), from their latents as encoded and jittered;
 cost.tsv, what either decoder costs; and reconstruction.png, a coronal look: real, slice by slice, along depth, the last
-two with jitter. Only the train subset of --n-real patients is read before the weights are final.
+two with jitter. Only the train subset is read before the weights are final.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_cohort, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, sha256_json, write_tsv
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
-from workflow_scripts.cohort.dataset import read_splits, train_ids, val_ids
-from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.cohort.subset import Subset, check_apart
 
 # The code that makes the weights; how they are measured afterwards does not change them.
 TRAINED_BY = ("workflow_scripts.training.depth_decoder_task", "workflow_scripts.training.loop")
@@ -29,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument("--autoencoder", type=Path, required=True, help="folder of train_autoencoder")
     parser.add_argument("--latents", type=Path, required=True, help="folder of extract_latents")
-    add_cohort(parser, "splits", "volumes", "n-real")
+    add_subsets(parser, "train", "val")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained decoder")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
@@ -57,18 +56,18 @@ def main(argv: list[str] | None = None) -> None:
     weights, contract = load_model(args.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
-    splits, store = read_splits(args.splits), VolumeStore(args.volumes)
-    case_ids, held_out = sorted(train_ids(splits, args.n_real)), val_ids(splits)
+    subset, held_out = Subset.open(args.train, "train"), Subset.open(args.val, "val")
+    check_apart(subset, held_out)
+    case_ids = subset.case_ids
     if case_ids != sorted(contract["training_case_ids"]):
         raise UserError(
-            f"{args.autoencoder} was not trained on the train subset of {args.n_real} patients: "
+            f"{args.autoencoder} was not trained on the train subset of {subset.n_patients} patients: "
             "run `snakemake -R train_autoencoder`"
         )
-    shared = common_grid(store, case_ids)
+    shared = common_grid(subset.store, case_ids)
     if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
-        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.volumes} holds")
-    for case_id in held_out:  # now, not after hours of training
-        store.meta(case_id), store.image(case_id), store.levels(case_id)
+        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.train} holds")
+    held_out.check_files()
     latents, _, std = read_latents(args.latents, args.autoencoder, contract)
 
     channels = len(contract["modalities"]), len(contract["regions"])
@@ -79,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
         module = build_depth_decoder(config, autoencoder)
     if config["slice_layers"] == "fixed":
         module.fix_slice_layers()
-    volumes = CaseVolumes(store, case_ids, contract["regions"], settings.devices)
+    volumes = CaseVolumes(subset.store, case_ids, contract["regions"], settings.devices)
     positions = module.positions(contract["grid"]["size"][0])
     data = SlabData(volumes, latents, positions, config["slab_slices"], module.halo, seed)
     loss = ReconstructionLoss(contract["loss"] | {"kl": 0.0}, channels[0])
@@ -89,8 +88,12 @@ def main(argv: list[str] | None = None) -> None:
         "%s: %.2f M parameters, %.2f M of them along depth, %d training cases",
         *(title, _millions(module), _millions(module.mixers), len(case_ids)),
     )
-    files = [args.volumes / f"{name}{suffix}" for name in case_ids for suffix in (".image.npy", ".levels.npy", ".json")]
-    files += [args.latents / "latents.safetensors", args.latents / "latents.json", args.autoencoder / "model.json"]
+    files = [
+        subset.manifest,
+        args.latents / "latents.safetensors",
+        args.latents / "latents.json",
+        args.autoencoder / "model.json",
+    ]
     code = sha256_json([code_digest(module) for module in TRAINED_BY])
     digest = run_digest(config | {"seed": seed, "code": code}, TRAINED_BY[0], *files)
     with StateFolder(args.state, f"depth_decoder_{contract['name']}", digest) as state:
@@ -105,9 +108,9 @@ def main(argv: list[str] | None = None) -> None:
             decoder.eval().requires_grad_(False).to(default_device())
         spec = {key: config[key] for key in SPEC}
         how = {"latent_noise": config["latent_noise"], "seed": seed, "precision": settings.precision}
-        measured, cost = _measured(decoders, store, held_out, contract, std, spec, how, args.out)
+        measured, cost = _measured(decoders, held_out, contract, std, spec, how, args.out)
         for name, table in (("reconstruction", measured), ("cost", cost)):
-            write_tsv(args.out / f"{name}.tsv", table.assign(n_real=args.n_real, autoencoder=contract["name"]))
+            write_tsv(args.out / f"{name}.tsv", table.assign(n_real=subset.n_patients, autoencoder=contract["name"]))
         same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
         save_model(
             args.out,
@@ -131,7 +134,7 @@ def _millions(module) -> float:
     return sum(weight.numel() for weight in module.parameters()) / 1e6
 
 
-def _measured(decoders, store, case_ids, contract, std, spec: dict, how: dict, out: Path):
+def _measured(decoders, held_out, contract, std, spec: dict, how: dict, out: Path):
     """The tables reconstruction and cost of both decoders, on the validation cases; writes reconstruction.png.
 
     std: of the latents; how: latent_noise, seed and precision.
@@ -143,7 +146,7 @@ def _measured(decoders, store, case_ids, contract, std, spec: dict, how: dict, o
     from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device
 
-    precision = how["precision"]
+    precision, store, case_ids = how["precision"], held_out.store, held_out.case_ids
     rows, names = [], (contract["modalities"], contract["regions"])
     for number, case_id in enumerate(case_ids):
         x = stack_channels(store.image(case_id), store.levels(case_id), contract["regions"])  # (M+R, D, H, W)

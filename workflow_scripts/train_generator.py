@@ -1,7 +1,7 @@
 """Train the generator of a system on the train subset, under the conditions of its tumours.
 
 A denoiser over the latents of an autoencoder (--latents, --autoencoder), a denoiser over the volumes themselves, or a
-GAN (both --volumes). Writes a self-contained model to --out: model.safetensors (averaged weights of the network, the
+GAN (both --train). Writes a self-contained model to --out: model.safetensors (averaged weights of the network, the
 autoencoder, the table of training conditions), model.json, loss.csv.
 """
 
@@ -25,12 +25,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of measure_tumours")
     parser.add_argument("--latents", type=Path, help="folder of extract_latents")
     parser.add_argument("--autoencoder", type=Path, help="folder of train_autoencoder")
-    parser.add_argument("--volumes", type=Path, help="folder of the preprocessed volumes, of a system in voxel space")
+    parser.add_argument("--train", type=Path, help="manifest.json of the train subset, for a system in voxel space")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained generator")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
-    if (args.volumes is None) == (args.latents is None) or (args.latents is None) != (args.autoencoder is None):
-        raise UserError("give either --latents and --autoencoder, or --volumes")
+    if (args.train is None) == (args.latents is None) or (args.latents is None) != (args.autoencoder is None):
+        raise UserError("give either --latents and --autoencoder, or --train")
 
     import torch
 
@@ -88,14 +88,16 @@ def main(argv: list[str] | None = None) -> None:
 
 def _training_set(args, regions: list[str], family: str, copies: int):
     """The training set, the autoencoder's spec and weights (None and none in voxel space), and the files read."""
-    from workflow_scripts.cohort.volumes import SUFFIXES
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.training_set import latent_training_set, voxel_training_set
     from workflow_scripts.training.model_files import load_model
 
-    if args.volumes is not None:
-        data = voxel_training_set(args.volumes, regions, args.conditions, family == "diffusion", copies)
-        files = [args.volumes / f"{case_id}{suffix}" for case_id in data.case_ids for suffix in SUFFIXES]
-        return data, None, {}, files
+    if args.train is not None:
+        subset = Subset.open(args.train, "train")
+        data = voxel_training_set(
+            subset.store, subset.case_ids, regions, args.conditions, family == "diffusion", copies
+        )
+        return data, None, {}, [subset.manifest]
     weights, contract = load_model(args.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")

@@ -42,18 +42,10 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-_COHORT = {
-    "cases": {"type": Path, "help": "cases.tsv of the cohort"},
-    "splits": {"type": Path, "help": "splits.json of the cohort"},
-    "volumes": {"type": Path, "help": "folder of the preprocessed volumes"},
-    "n-real": {"type": int, "help": "size of the train subset, patients"},
-}
-
-
-def add_cohort(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add required options that name a part of the cohort: some of cases, splits, volumes (paths) and n-real (int)."""
+def add_subsets(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add required options for the manifests of some of the subsets train, val and test."""
     for name in names:
-        parser.add_argument(f"--{name}", required=True, **_COHORT[name])
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"manifest.json of the {name} subset")
 
 
 _DISK = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import UserError
-from ..base.files import atomic, read_json, write_json
+from ..base.files import atomic, read_json, sha256_file, write_json
 
 SUFFIXES = (".image.npy", ".levels.npy", ".json")
 
@@ -17,8 +17,9 @@ class VolumeStore:
     """``<case_id>.image.npy`` float16 (M, D, H, W), ``<case_id>.levels.npy`` uint8 (D, H, W), ``<case_id>.json``.
 
     The sidecar holds case_id, patient_id, modalities, size (D, H, W), spacing_mm (depth, height, width), affine
-    (voxel (w, h, d) to RAS mm, 4 x 4), source {affine, shape (X, Y, Z)}, intensity_window {modality: [low, high]}
-    and foreground_volume_ml. It is written last: a case whose sidecar is there is whole.
+    (voxel (w, h, d) to RAS mm, 4 x 4), source {affine, shape (X, Y, Z)}, intensity_window {modality: [low, high]},
+    foreground_volume_ml, and sha256 {"image", "levels"} of the arrays' files. It is written last: a case whose sidecar is
+    there is whole.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -56,14 +57,27 @@ class VolumeStore:
     def save(self, case_id: str, image: np.ndarray, levels: np.ndarray, meta: dict) -> None:
         """Write a case, each file whole or not at all; a case of that id is replaced."""
         self._path(case_id, ".json").unlink(missing_ok=True)
-        arrays = ((".image.npy", image, np.float16), (".levels.npy", levels, np.uint8))
-        for suffix, array, dtype in arrays:
-            with atomic(self._path(case_id, suffix)) as temporary, temporary.open("wb") as stream:
+        arrays = {"image": (image, np.float16), "levels": (levels, np.uint8)}
+        for name, (array, dtype) in arrays.items():
+            with atomic(self._path(case_id, f".{name}.npy")) as temporary, temporary.open("wb") as stream:
                 array = np.ascontiguousarray(array, dtype=dtype)
                 # As np.save does, but through the stream: NumPy's own writing hides that the disk is full.
                 np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
                 stream.write(array.data)
-        write_json(self._path(case_id, ".json"), meta)
+        sha256 = {name: sha256_file(self._path(case_id, f".{name}.npy")) for name in arrays}
+        write_json(self._path(case_id, ".json"), {**meta, "sha256": sha256})
+
+    def digests(self, case_id: str) -> dict[str, str]:
+        """SHA-256 of the case's files by suffix, as they were when they were saved.
+
+        Raises UserError that names a missing file.
+        """
+        saved = self.meta(case_id).get("sha256", {})
+        found = {".json": sha256_file(self._path(case_id, ".json"))}
+        for name in ("image", "levels"):
+            path = self._existing(case_id, f".{name}.npy")
+            found[f".{name}.npy"] = saved.get(name) or sha256_file(path)
+        return found
 
     def remove(self, case_id: str) -> None:
         """Delete the files of a case, if there are any: a case refused now may have been accepted before."""

@@ -129,17 +129,18 @@ class NormalisedVolumes:
 
 
 def voxel_training_set(
-    volumes: str | os.PathLike,
+    store: VolumeStore,
+    case_ids: Sequence[str],
     regions: Sequence[str],
     conditions: str | os.PathLike,
     normalised: bool,
     copies: int = 1,
 ) -> TrainingSet:
-    """The cases that `conditions` lists, as the preprocessed volumes themselves.
+    """The cases of the train subset, as the preprocessed volumes themselves.
 
     Parameters
     ----------
-    volumes : folder of the preprocessed volumes
+    store, case_ids : the volumes, and which of them
     regions : masks to generate
     conditions : conditions.tsv of measure_tumours: a row a case of the train subset
     normalised : take out mean and standard deviation of each channel; else they stay in [-1, 1]
@@ -147,7 +148,7 @@ def voxel_training_set(
 
     Raises UserError if a file is missing or if the cases differ in grid or modalities.
     """
-    store, case_ids = VolumeStore(volumes), sorted(read_tsv(conditions)["case_id"])
+    case_ids = sorted(case_ids)
     shared = common_grid(store, case_ids)
     data = CaseVolumes(store, case_ids, regions, copies)
     mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])

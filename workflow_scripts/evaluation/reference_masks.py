@@ -10,7 +10,7 @@ import numpy as np
 from ..base.errors import BadCase, UserError
 from ..cohort.checks import bounding_box
 from ..cohort.geometry import resample, spacing_of
-from ..cohort.layouts import CaseFiles, find_cases, first_of_each_patient, patient_of
+from ..cohort.layouts import CaseFiles, find_cases, first_of_each_patient
 from ..cohort.preprocess import HALF
 from ..cohort.regions import REGIONS
 from ..cohort.tumours import condition_names, measure
@@ -87,8 +87,3 @@ def _grid_around(shape: Sequence[int], affine: np.ndarray, spacing: np.ndarray) 
     target = np.diag([*steps, 1.0])
     target[:3, 3] = low + steps / 2
     return target, tuple(int(edge) for edge in size[::-1])
-
-
-def training_patients(splits: dict) -> set[str]:
-    """The patients of all training subsets."""
-    return {patient_of(case_id) for case_ids in splits["train"].values() for case_id in case_ids}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ....base.files import read_tsv
-from ....cohort.dataset import read_splits
+from ....base.files import read_json, read_tsv
 from ....evaluation.statistics.ratio_table import NOT_MEASURED
 from ..blocks import Details, Heading, Notes, Run, Section, Table, Text
 
@@ -40,7 +39,7 @@ def cohort(run: Run) -> Section:
     """Sizes of the splits, the cases and reference masks that were refused with file and reason, and notes on those used."""
     cases = pd.concat([read_tsv(file) for file in run.paths("cases")])
     rejected = pd.concat([read_tsv(file) for file in run.paths("rejected")])
-    splits = read_splits(run.paths("splits")[0])
+    splits = read_json(run.paths("splits")[0])
     train = ", ".join(f"{len(case_ids)} of {n_real} patients" for n_real, case_ids in splits["train"].items())
     blocks = [
         Text(

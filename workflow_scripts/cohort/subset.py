@@ -1,0 +1,139 @@
+"""A subset of the cohort as the stages see it: a folder of links to its cases' files, and a manifest with their digests.
+
+A stage is handed the manifest of its subset, so that it can see no case of another. Each file is compared with its digest
+before it is read for the first time: one that was deleted or changed stops the stage.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..base.errors import UserError
+from ..base.files import read_json, sha256_file, write_json
+from .volumes import SUFFIXES, VolumeStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "manifest.json"
+ROW = ("case_id", "patient_id", "layout", "seg_path")
+"""Columns of cases.tsv that stages need: whose case it is, and where its mask on the original grid is."""
+
+
+class SubsetStore(VolumeStore):
+    """The volumes of a subset alone; a file is compared with its digest before it is read for the first time."""
+
+    def __init__(self, folder: str | os.PathLike, digests: dict[str, dict[str, str]]):
+        super().__init__(folder)
+        self._digests = digests  # case id -> {suffix: SHA-256}
+        self._checked: set[tuple[str, str]] = set()
+
+    def digest(self, case_id: str, suffix: str) -> str:
+        """SHA-256 of a file of a case, as the manifest has it."""
+        return self._digests[case_id][suffix]
+
+    def _existing(self, case_id: str, suffix: str) -> Path:
+        if case_id not in self._digests:
+            raise UserError(f"case {case_id} is not in the subset {self.folder}: a stage reads its own subset alone")
+        path = super()._existing(case_id, suffix)
+        if (case_id, suffix) not in self._checked:
+            if sha256_file(path) != self._digests[case_id][suffix]:
+                what = f"volume of case {case_id} is not the one that was preprocessed: {path} has changed"
+                raise UserError(f"{what}. Make it again with `snakemake -R preprocess`")
+            self._checked.add((case_id, suffix))
+        return path
+
+
+class Subset:
+    """The cases of one subset.
+
+    Attributes
+    ----------
+    name : "train", "val" or "test"
+    patients, n_patients : set of str; their number, which of a train subset is n_real
+    case_ids : list of str, sorted; all time points of the patients
+    first_of_each_patient : those of case_ids that are no second time point, sorted
+    rows : {case id: {column: value}}, the columns `ROW`
+    store : SubsetStore
+    manifest : Path
+    """
+
+    def __init__(self, manifest: Path, content: dict):
+        self.manifest, self.name = manifest, content["subset"]
+        self.rows = {row["case_id"]: row for row in content["cases"]}
+        self.case_ids = sorted(self.rows)
+        cases = {self.rows[case_id]["patient_id"]: case_id for case_id in reversed(self.case_ids)}
+        self.first_of_each_patient, self.patients, self.n_patients = sorted(cases.values()), set(cases), len(cases)
+        self.store = SubsetStore(manifest.parent, content["sha256"])
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, name: str | None = None) -> Subset:
+        """Read a manifest, given by its path or its folder's. Raises UserError if it is missing or damaged, of another
+        subset than `name`, or if its folder holds files of a case that it does not list."""
+        manifest = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
+        content = read_json(manifest)
+        again = "run `snakemake -R split_cohort`"
+        try:
+            subset = cls(manifest, content)
+            complete = all(set(content["sha256"][case_id]) == set(SUFFIXES) for case_id in subset.case_ids)
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(f"{manifest} is no manifest of a subset: {again}") from None
+        if not complete or set(content["sha256"]) != set(subset.case_ids):
+            raise UserError(f"{manifest} has not a digest for each file of its cases: {again}")
+        if name not in (None, subset.name):
+            raise UserError(f"{manifest} is the {subset.name} subset, not {name}: give that one's manifest")
+        known = {f"{case_id}{suffix}" for case_id in subset.case_ids for suffix in SUFFIXES}
+        if foreign := sorted({file.name for file in manifest.parent.iterdir()} - known - {MANIFEST}):
+            raise UserError(f"{manifest.parent} holds {foreign[0]}, which is no file of this subset: {again}")
+        return subset
+
+    def check_files(self) -> None:
+        """Compare every file with its digest now, not after hours of work. Raises UserError for the first that differs."""
+        for case_id in self.case_ids:
+            self.store.meta(case_id), self.store.image(case_id), self.store.levels(case_id)
+
+
+def check_apart(*subsets: Subset) -> None:
+    """Raise UserError if a patient is in two of the subsets."""
+    for one, other in combinations(subsets, 2):
+        if shared := sorted(one.patients & other.patients):
+            raise UserError(
+                f"patient {shared[0]} is in both {one.manifest} and {other.manifest}: run `snakemake -R split_cohort`"
+            )
+
+
+def write_subset(
+    folder: str | os.PathLike,
+    name: str,
+    cases: pd.DataFrame,
+    volumes: str | os.PathLike,
+    threads: int = 1,
+) -> Path:
+    """Fill `folder` with relative links to the cases' files in `volumes`, and with the manifest; returns its path.
+
+    Parameters
+    ----------
+    name : "train", "val" or "test"
+    cases : rows of cases.tsv, those of the subset
+
+    What was in the folder goes. Raises UserError that names a missing file.
+    """
+    folder, store = Path(folder), VolumeStore(volumes)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest, case_ids = folder / MANIFEST, sorted(cases["case_id"])
+    manifest.unlink(missing_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    with ThreadPoolExecutor(max(1, threads)) as workers:
+        digests = dict(zip(case_ids, workers.map(store.digests, case_ids), strict=True))
+    for case_id in case_ids:
+        for suffix in SUFFIXES:
+            target = os.path.relpath(store.folder / f"{case_id}{suffix}", folder)
+            (folder / f"{case_id}{suffix}").symlink_to(target)
+    rows = cases.sort_values("case_id")[[column for column in ROW if column in cases]].to_dict("records")
+    write_json(manifest, {"subset": name, "cases": rows, "sha256": digests})
+    return manifest
