@@ -42,8 +42,8 @@ def run(program, config, **options):
 
 
 def extract(folder):
-    paths = {name: folder / f"{name}.tsv" for name in ("cases", "out", "pairs")}
-    places = {"splits": folder / "splits.json", "volumes": folder / "volumes", "features": folder / "features"}
+    paths = {name: folder / f"{name}.tsv" for name in ("out", "pairs")}
+    places = {"features": folder / "features", **subset_paths(folder, "train", "val", "test")}
     run(extract_image_features, IMAGES, **paths, **places)
 
 

@@ -278,6 +278,7 @@ def test_other_subsets_missing_volumes_and_mixed_grids_are_named(cohort, trained
     (volumes / f"{CASE(3)}.image.npy").unlink()
     with pytest.raises(UserError, match=f"missing volume of case {CASE(3)}"):
         run(cohort, tmp_path, volumes=volumes)
+    shutil.copy(cohort / f"volumes/{CASE(3)}.image.npy", volumes)
     store = VolumeStore(volumes)
     meta = store.meta(CASE(1))
     store.save(CASE(1), store.image(CASE(1))[:, :12], store.levels(CASE(1))[:12], meta | {"size": [12, 32, 32]})
