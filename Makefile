@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format install clean-demo
+.PHONY: demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
 	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
@@ -47,12 +47,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --config data_root=demo
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+
+settings: $(INSTALLED)  ## after a change of workflow_scripts/study/settings: config/schema.json and the tables of config/README.md
+	$(BIN)/python -m workflow_scripts.document_settings
 
 install: $(INSTALLED)
 

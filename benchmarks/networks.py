@@ -23,10 +23,10 @@ import torch
 from monai.networks.nets import AutoencoderKL, DiffusionModelUNet
 from torch import Tensor, nn
 
-from workflow_scripts.base.systems import load_systems
 from workflow_scripts.evaluation.compute import count, parameters
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.build_denoiser import build_denoiser
+from workflow_scripts.study.settings.systems import load_systems
 from workflow_scripts.training.devices import autocast, default_device, describe, resolve_precision, use_threads
 
 MODALITIES, REGIONS, CONDITIONS = 4, 3, 11
@@ -125,7 +125,7 @@ def main() -> None:
     use_threads(args.threads)
     torch.backends.cudnn.benchmark = True
     device = default_device()
-    system = load_systems(["slice_ldm"], {"slice_ldm": {"scale": args.scale}}, args.size)["slice_ldm"]
+    system = load_systems(["slice_ldm"], {"slice_ldm": {"scale": args.scale}}, args.size)["slice_ldm"].plain()
     spec, e = system["autoencoder"], system["autoencoder"]["latent_channels"]
     grid = {"size": args.size, "spacing_mm": [1.0, 1.0, 1.0]}
     ours = build_autoencoder(spec, MODALITIES, REGIONS, grid)

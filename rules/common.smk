@@ -8,12 +8,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(workflow.basedir))
-from workflow_scripts.base.config import resolve
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.environment import check_image, use_project
+from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.operations.run_events import write_events
 from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+from workflow_scripts.study.settings.study import check_image, read_study
 
 # profiles/default is read beside every other profile, and wins over it: its numbers are this machine's. A profile that
 # calls cards local (set-resource-scopes) sends jobs elsewhere: there, neither number bounds what a job asks for.
@@ -24,9 +24,10 @@ if workflow.resource_scopes.is_local("gpu"):
         workflow.resource_settings.cores = None
 
 try:
-    config = resolve(config)
+    STUDY = read_study(config)
+    config = STUDY.plain()
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
-        check_image(config["container"])
+        check_image(STUDY)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -41,7 +42,7 @@ ARMS = arms_of_study(config["segmentation"], SYSTEMS, N_REAL)
 AUTOENCODERS = sorted({system["autoencoder"]["name"] for system in config["system"].values() if system["autoencoder"]})
 DEPTH_DECODED = [name for name, system in config["system"].items() if system.get("depth_decoder")]
 SHARDS = range(config["preprocessing"]["shards"])
-SIMULATED = config["data_root"] is None
+SIMULATED = STUDY.simulated
 DATA_ROOT = f"{RUN}/demo_cohort" if SIMULATED else config["data_root"]
 REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 SIMULATED_FLAG = "--simulated" if SIMULATED else ""

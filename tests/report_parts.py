@@ -12,10 +12,7 @@ from control_files import control, masks
 from small_cases import SPACING_MM, anatomy
 
 from workflow_scripts import make_control_tables, make_memorisation_table, make_system_tables
-from workflow_scripts.base.config import merge, resolve
 from workflow_scripts.base.files import write_text, write_tsv
-from workflow_scripts.base.schema import CONFIG, read_yaml
-from workflow_scripts.base.systems import load_systems
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
@@ -27,6 +24,9 @@ from workflow_scripts.reporting.tables.cells import to_csv
 from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
 from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
+from workflow_scripts.study.settings.files import merge, read_yaml
+from workflow_scripts.study.settings.study import read_study
+from workflow_scripts.study.settings.systems import CONFIG, load_systems
 
 SYSTEM = "slice_ldm"
 N_REAL = 20
@@ -34,7 +34,7 @@ N_REAL = 20
 
 def demo_config() -> dict:
     """The configuration of the demo, as the workflow resolves it."""
-    return resolve(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml")))
+    return read_study(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml"))).plain()
 
 
 def add_the_rest(folder: Path) -> list[str]:
@@ -73,7 +73,7 @@ def _system_tables(folder: Path) -> None:
             "sampler": "dpmpp_2m, 20 steps"}  # fmt: skip
     write_tsv(folder / "cost.tsv", pd.DataFrame([cost]))
     size = [48, 64, 64]
-    config = {"systems": load_systems([SYSTEM], {SYSTEM: {"scale": 0.1}}, size), "size": size}
+    config = {"systems": {SYSTEM: load_systems([SYSTEM], {SYSTEM: {"scale": 0.1}}, size)[SYSTEM].plain()}, "size": size}
     config |= {"modalities": ["t1n", "t2f"], "regions": list(REGIONS), "comparison_ratio": None}
     make_system_tables.main(
         [

@@ -10,13 +10,13 @@ from study_files import study
 from workflow_scripts import make_system_tables, make_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.base.systems import load_systems, shipped_systems
 from workflow_scripts.evaluation.compute import NOTHING, count, published_cost, system_cost
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.models.blocks import Conv3d
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
+from workflow_scripts.study.settings.systems import load_systems, shipped_systems
 
-SHIPPED = shipped_systems()
+SHIPPED = {name: system.plain() for name, system in shipped_systems().items()}
 PUBLISHED = [(name, entry) for name, system in SHIPPED.items() for entry in system.get("published", [])]
 UNPUBLISHED_LAYOUTS = {("ldm_3d", "autoencoder", "parameters_m"), ("ldm_3d", "discriminator", "parameters_m")}
 """The paper's 3D autoencoder and discriminator are known by their counts alone."""
@@ -104,6 +104,7 @@ def arguments(tmp_path):
         write_tsv(costs[-1], pd.DataFrame([cost]))
     size = [48, 64, 64]
     systems = load_systems(list(NAMES), {name: {"scale": 0.1} for name in NAMES}, size)
+    systems = {name: system.plain() for name, system in systems.items()}
     config = {"systems": systems, "modalities": ["t1n", "t2f"], "regions": ["whole_tumor"], "size": size}
     config |= {"comparison_ratio": None}
     return config, ["--ratios", str(tmp_path / "augmentation_ratio.csv"), "--images", *map(str, fid), "--costs",

@@ -1,270 +1,288 @@
-"""The configuration: every file of config/ is valid, every key is documented, and every mistake is answered by a line to write."""
+"""The configuration: every file of config/ is valid, and every mistake is answered by the line to write."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import json
+import math
+import subprocess
+import sys
+import time
 
+import jsonschema
 import pytest
 import yaml
+from workflow import ROOT, copy_project, snakemake
 
-from workflow_scripts.base.config import merge, resolve
+from workflow_scripts import document_settings
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.study.settings.base import Block
+from workflow_scripts.study.settings.files import merge, read_yaml
+from workflow_scripts.study.settings.messages import blocks_of
+from workflow_scripts.study.settings.study import Study, read_study
+from workflow_scripts.study.settings.systems import System, known_systems
 
-ROOT = Path(__file__).resolve().parents[1]
-DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-SYSTEMS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config/systems").glob("*.yaml"))}
-SYSTEM = SYSTEMS["slice_ldm"]
+SHIPPED = read_yaml(ROOT / "config/config.yaml")
+DEFAULT = SHIPPED | {"data_root": "demo"}
+SYSTEMS = {name: read_yaml(ROOT / f"config/systems/{name}.yaml") for name in known_systems()}
 OVERRIDES = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
 ON_TOP_OF = {"demo_all.yaml": "demo.yaml", "brats_mini_systems.yaml": "brats_mini.yaml"}  # overrides of overrides
 
 
-def with_override(**override) -> dict:
-    return merge(DEFAULT, override)
+def read(**override) -> Study:
+    return read_study(merge(DEFAULT, override))
 
 
-def key_paths(tree: dict, prefix: str = "") -> set[str]:
-    paths = set()
-    for key, value in tree.items():
-        below = key_paths(value, f"{prefix}{key}.") if isinstance(value, dict) and value else set()
-        paths |= below or {f"{prefix}{key}"}
-    return paths
+def test_config_yaml_shows_every_key_with_its_default():
+    assert Study(data_root="demo").model_dump() == DEFAULT
 
 
-def schema_paths(schema: dict, root: dict, prefix: str = "") -> set[str]:
-    """Every key that the schema knows, whatever the kind of the block it is in."""
-    if "$ref" in schema:
-        schema = {**root["$defs"][schema["$ref"].split("/")[-1]], **schema}
-    paths = set()
-    for key, value in schema.get("properties", {}).items():
-        below = schema_paths(value, root, f"{prefix}{key}.")
-        paths |= below or {f"{prefix}{key}"}
-    for part in [*schema.get("allOf", []), *([schema["then"]] if "then" in schema else [])]:
-        paths |= schema_paths(part, root, prefix)
-    return paths
+def test_a_system_file_leaves_out_what_it_does_not_change():
+    def repeated(block: type[Block], given: dict, path: str) -> list[str]:
+        found = []
+        for name, value in given.items():
+            field, default = block.model_fields[name], document_settings.default_of(block, name)
+            inner = blocks_of(field)
+            if isinstance(value, dict) and inner:
+                kind = next((one for one in inner if default_of_kind(one) == value.get("kind")), inner[0])
+                found += repeated(kind, {key: v for key, v in value.items() if key != "kind"}, f"{path}{name}.")
+            elif value == default and name != "macs_g":
+                found.append(path + name)
+        return found
 
+    def default_of_kind(block: type[Block]) -> object:
+        return document_settings.default_of(block, "kind") if "kind" in block.model_fields else None
 
-ALL_SYSTEM_KEYS = set().union(*map(key_paths, SYSTEMS.values())) - {"autoencoder"}  # null, or the name of a system
-
-
-@pytest.mark.parametrize(("schema", "keys"), [("config", key_paths(DEFAULT)), ("system", ALL_SYSTEM_KEYS)])
-def test_schema_and_files_name_the_same_keys(schema, keys):
-    tree = yaml.safe_load((ROOT / f"config/schemas/{schema}.schema.yaml").read_text())
-    assert schema_paths(tree, tree) ^ keys == set()
-
-
-def documented_keys() -> set[str]:
-    text = (ROOT / "config/README.md").read_text()
-    return set(re.findall(r"^\| `([\w.]+)` \|", text, flags=re.MULTILINE))
-
-
-@pytest.mark.parametrize("keys", [key_paths(DEFAULT), ALL_SYSTEM_KEYS], ids=["config", "systems"])
-def test_every_key_is_documented(keys):
-    assert keys - documented_keys() == set()
-
-
-def test_no_key_is_documented_that_does_not_exist():
-    assert documented_keys() - key_paths(DEFAULT) - ALL_SYSTEM_KEYS == {"autoencoder", "depth_decoder", *SYSTEMS}
+    for name, file in SYSTEMS.items():
+        own = {key: value for key, value in file.items() if not isinstance(value, str) or key == "label"}
+        assert repeated(System, own, f"{name}.") == []
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_shipped_overrides_are_valid(name):
+def test_shipped_overrides_are_valid_and_the_schema_for_editors_accepts_them(name):
     config = DEFAULT
+    schema = json.loads((ROOT / "config/schema.json").read_text())
     for file in (*([ON_TOP_OF[name]] if name in ON_TOP_OF else []), name):
-        config = merge(config, yaml.safe_load((ROOT / "config" / file).read_text()))
-    resolve(config)
+        jsonschema.validate(read_yaml(ROOT / "config" / file), schema)
+        config = merge(config, read_yaml(ROOT / "config" / file))
+    study = read_study(config)
+    assert Study.read(study.model_dump()) == study
 
 
-def test_system_settings_override_the_system_file():
-    config = resolve(with_override(system_settings={"slice_ldm": {"sampler": {"steps": 7}}}))
-    assert config["system"]["slice_ldm"]["sampler"] == {**SYSTEM["sampler"], "steps": 7}
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_schema_for_editors_accepts_the_systems_and_refuses_what_they_may_not_hold(name):
+    schema = json.loads((ROOT / "config/schema.json").read_text())
+    of_systems = {"$ref": "#/$defs/System", "$defs": schema["$defs"]}
+    jsonschema.validate(SYSTEMS[name], of_systems)
+    for wrong in ({"scales": 1}, {"scale": 0}, {"denoiser": {"channels": [8]}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(merge(SYSTEMS[name], wrong), of_systems)
+
+
+def test_schema_and_tables_of_keys_are_in_step_with_the_models():
+    assert document_settings.SCHEMA.read_text() == document_settings.schema_text(), "run `make settings`"
+    readme = document_settings.README.read_text()
+    assert readme == document_settings.with_tables(readme), "run `make settings`"
+
+
+def test_a_key_is_added_in_one_file(tmp_path):
+    """In a copy of the project: one line in the model, and schema, tables, command line and messages know the key."""
+    copy_project(tmp_path)
+    model = tmp_path / "workflow_scripts/study/settings/memorisation.py"
+    line = '    least_cases: Annotated[int, Field(ge=2)] = key(7, "cases", "that are looked at")\n'
+    model.write_text(model.read_text() + line)
+    run = [sys.executable, "-m", "workflow_scripts.document_settings"]
+    subprocess.run(run, cwd=tmp_path, check=True)
+    row = "| `memorisation.least_cases` | `7` | cases | a whole number of at least 2 | that are looked at |"
+    assert row in (tmp_path / "config/README.md").read_text()
+    schema = json.loads((tmp_path / "config/schema.json").read_text())
+    assert schema["$defs"]["Memorisation"]["properties"]["least_cases"]["minimum"] == 2
+    answers = {}
+    for word in ("least_cases: 9", "least_cases: 1", "least_case: 9"):
+        done = snakemake(tmp_path, "cohort", "--dry-run", "--config", "data_root=demo", f"memorisation={{{word}}}")
+        answers[word] = done.stdout if done.returncode else ""
+    assert answers["least_cases: 9"] == ""
+    for word in ("memorisation.least_cases is 1", "a whole number of at least 2", "least_cases: 7"):
+        assert word in answers["least_cases: 1"]
+    assert "Did you mean 'least_cases'?" in answers["least_case: 9"]
+
+
+def test_a_configuration_is_checked_in_a_tenth_of_a_second():
+    config = merge(DEFAULT, {"systems": list(SYSTEMS)})
+    began = time.perf_counter()
+    read_study(config)
+    assert time.perf_counter() - began < 0.1
 
 
 def test_numbers_from_the_command_line_are_numbers():
     """Snakemake reads the values of nested --config mappings as text."""
-    text = {"segmentation": {"ratios": ["0", "0.5"], "epochs": "null"}, "splits": {"val": "3"}}
-    text["system_settings"] = {"slice_ldm": {"sampler": {"steps": "7"}}}
-    config = resolve(with_override(**text))
-    assert config["segmentation"]["ratios"] == [0, 0.5]
-    assert config["segmentation"]["epochs"] is None
-    assert config["splits"]["val"] == 3
-    assert config["system"]["slice_ldm"]["sampler"]["steps"] == 7
+    text = {"segmentation": {"ratios": ["0", "0.5"], "epochs": "null", "mirroring": "false"}, "splits": {"val": "3"}}
+    text["system_settings"] = {"slice_ldm": {"sampler": {"steps": "7"}, "diffusion": {"beta_start": "1e-4"}}}
+    study = read(**text)
+    assert study.segmentation.ratios == [0, 0.5] and study.segmentation.ratios[0] is not False
+    assert study.segmentation.epochs is None and study.segmentation.mirroring is False
+    assert study.splits.val == 3
+    assert study.system["slice_ldm"].sampler.steps == 7
+    assert study.system["slice_ldm"].diffusion.beta_start == 1e-4
 
 
-MISTAKES = {
-    "unknown key": (
-        {"segmentation": {"ratio": [1]}},
-        ["unknown key 'ratio' under 'segmentation'", "Did you mean 'ratios'"],
-    ),
-    "unknown key at the top": ({"dataroot": "x"}, ["unknown key 'dataroot' at the top", "Did you mean 'data_root'"]),
-    "wrong type": ({"segmentation": {"epochs": "ten"}}, ["segmentation.epochs is 'ten'", "integer", "epochs: null"]),
-    "negative ratio": ({"segmentation": {"ratios": [0, -1]}}, ["segmentation.ratios", "-1", "at least 0"]),
-    "no real-only arm": ({"segmentation": {"ratios": [1, 2]}}, ["must hold 0", "ratios: [0, 1, 2]"]),
-    "half a copy": ({"segmentation": {"controls": {"oversampled_ratios": [0.5]}}}, ["oversampled_ratios", "0.5"]),
-    "ratio of no case": (
-        {"segmentation": {"ratios": [0, 0.01, 1]}},
-        ["not one synthetic case for 20", "ratios: [0, 1]"],
-    ),
-    "missing data_root": (
-        {"data_root": "/no/such/folder"},
-        ["'/no/such/folder' is no folder", "data_root: /data/BraTS2023"],
-    ),
-    "grid and strides": ({"preprocessing": {"size": [48, 60, 64]}}, ["does not divide by 8", "size: [48, 64, 64]"]),
-    "unknown system": ({"systems": ["slice_dlm"]}, ["no system 'slice_dlm'", "slice_ldm"]),
-    "unknown key of a system": (
-        {"system_settings": {"slice_ldm": {"sampler": {"step": 3}}}},
-        ["unknown key 'step' under 'sampler'", "Did you mean 'steps'"],
-    ),
-    "settings of an absent system": ({"system_settings": {"other": {}}}, ["names 'other'", "not among systems"]),
-    "a sweep of one": (
-        {"evaluation": {"control": {"sweep_steps": 1}}},
-        ["sweep_steps is 1", "two volumes a row", "sweep_steps: 5"],
-    ),
-    "missing folder of masks": (
-        {"evaluation": {"masks": {"reference_root": "/no/such/folder"}}},
-        ["reference_root '/no/such/folder' is no folder", "reference_root: /data/masks"],
-    ),
-    "impossible demo split": ({"splits": {"test": 5000}}, ["5120 patients", "cases: 5120"]),
-    "falling n_real": ({"splits": {"n_real": [50, 20]}}, ["must rise", "n_real: [20, 50]"]),
-    "no validation": ({"splits": {"val": 0}}, ["splits.val is 0", "at least 1", "val: 20"]),
-    "regions out of order": ({"regions": ["tumor_core"]}, ["regions is ['tumor_core']", "must be one of"]),
-    "unknown modality": ({"modalities": ["flair"]}, ["modalities", "'flair'", "t2f"]),
-    "percentiles that fall": (
-        {"preprocessing": {"intensity_percentiles": [99, 1]}},
-        ["preprocessing.intensity_percentiles must rise"],
-    ),
-    "figure of an absent modality": ({"modalities": ["t1n"]}, ["'t2f' is not among modalities", "modality: t1n"]),
-    "weights that are no file": (
-        {"evaluation": {"images": {"weights": "/no/such.pth"}}},
-        ["'/no/such.pth', which is no file"],
-    ),
-    "weights without checksum": ({"evaluation": {"images": {"weights": __file__}}}, ["sha256 must hold the checksum"]),
-    "network without weights": (
-        {"evaluation": {"images": {"network": "inception_v3"}}},
-        ["inception_v3 is not packaged", "weights: /weights/inception_v3.pth"],
-    ),
-    "unknown network": (
-        {"evaluation": {"images": {"network": "vgg"}}},
-        ["evaluation.images.network is 'vgg'", "radimagenet_resnet50", "network: efficientnet_lite0"],
-    ),
-    "comparison at a ratio without arm": (
-        {"evaluation": {"comparison_ratio": 3}},
-        ["comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"],
-    ),
-    "run name with a slash": ({"run": "../x"}, ["run is '../x'", "must match"]),
-    "strides and channels": (
-        {"system_settings": {"slice_ldm": {"autoencoder": {"channels": [8, 8]}}}},
-        ["one entry for each of autoencoder.channels", "strides: [1, 2]"],
-    ),
-}
+def test_a_path_may_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    study = read(results="~/runs", data_root="~")
+    assert (study.results, study.data_root, study.simulated) == (f"{tmp_path}/runs", str(tmp_path), False)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_answered_by_what_to_write(mistake):
-    override, expected = MISTAKES[mistake]
+def line(text: str) -> dict:
+    return yaml.safe_load(text)
+
+
+MISTAKES = [
+    # an empty value never simulates
+    (line("data_root: ''"), "data_root is empty", "`data_root: /data/BraTS2023` or `data_root: demo`"),
+    (line("data_root:"), "data_root is empty", "unset shell variable", "`data_root: demo`"),
+    (line("container: ''"), "container is empty", "`container: none`"),
+    (line("container:"), "container is empty", "`container: none`"),
+    (line("evaluation: {masks: {reference_root: ''}}"), "evaluation.masks.reference_root is empty", "none"),
+    (line("evaluation: {masks: {reference_root: }}"), "evaluation.masks.reference_root is empty", "none"),
+    # unknown keys
+    (line("segmentation: {ratio: [1]}"), "unknown key 'ratio' under 'segmentation'", "Did you mean 'ratios'"),
+    (line("dataroot: x"), "unknown key 'dataroot' at the top", "Did you mean 'data_root'"),
+    (line("system: lsgan_3d"), "unknown key 'system' at the top", "Did you mean 'systems'"),
+    (line("evaluation: {tables: {seeds: 1}}"), "unknown key 'seeds' under 'evaluation.tables'", "Did you mean 'seed'"),
+    (line("synthesis: {gate: {3: 1}}"), "the key 3 under 'synthesis.gate' is no text"),
+    (line("3: 1"), "the key 3 at the top is no text"),
+    (line("system_settings: {3: {}}"), "the key 3 under 'system_settings' is no text"),
+    # types and ranges
+    (line("segmentation: {epochs: ten}"), "segmentation.epochs is 'ten'", "whole number", "or null", "epochs: null"),
+    (line("segmentation: {ratios: [0, -1]}"), "segmentation.ratios is [0, -1]", "from 0 to 1000", "ratios: [0, 0.5"),
+    (line("segmentation: {ratios: [0, 1, 1]}"), "segmentation.ratios", "none twice"),
+    (line("segmentation: {controls: {oversampled_ratios: [0.5]}}"), "oversampled_ratios is [0.5]", "whole number"),
+    (line("segmentation: 3"), "segmentation is 3, but must be a mapping"),
+    (line("segmentation: {synthetic_only_ratios: [1.0e+9]}"), "synthetic_only_ratios", "at most 1000"),
+    (line("preprocessing: {shards: 2.0}"), "preprocessing.shards is 2.0", "a whole number from 1 to 10000"),
+    (line("preprocessing: {shards: 1000000000}"), "preprocessing.shards", "to 10000"),
+    (line("preprocessing: {shards: true}"), "preprocessing.shards is True"),
+    (line("splits: {n_real: [12.0]}"), "splits.n_real is [12.0]", "each a whole number"),
+    (line("splits: {n_real: 12}"), "splits.n_real is 12", "a list"),
+    (line("splits: {val: 0}"), "splits.val is 0", "at least 1", "val: 20"),
+    (line("demo_cohort: {spacing_mm: 6}"), "demo_cohort.spacing_mm is 6", "from 0.5 to 5"),
+    (line("run: ../x"), "run is '../x'", "a name of letters, digits, - and _"),
+    (line("run: '@x'"), "run is '@x'"),
+    (line("run: 'a: b: c'"), "run is 'a: b: c'"),
+    (line("run: 2024"), "run is 2024", "run: '2024'"),
+    (line("results: 'a{b}'"), "results is 'a{b}'", "without { and }"),
+    (line("data_root: '/data/{x}'"), "data_root is '/data/{x}'", "without { and }"),
+    (line("modalities: [flair]"), "modalities is ['flair']", "t2f"),
+    (line("layout: brats"), "layout is 'brats'", "brats2021"),
+    (line("evaluation: {images: {network: vgg}}"), "network is 'vgg'", "medicalnet_resnet10", "efficientnet_lite0"),
+    (line("evaluation: {images: {sha256: abc}}"), "evaluation.images.sha256 is 'abc'", "sha256sum", "or null"),
+    (line("system_settings: [1]"), "system_settings is [1]", "a mapping"),
+    (line("system_settings: {slice_ldm: [1]}"), "system_settings is {'slice_ldm': [1]}", "a mapping"),
+    # keys that must fit each other
+    (line("segmentation: {ratios: [1, 2]}"), "segmentation.ratios must hold 0", "ratios: [0, 1, 2]"),
+    (line("segmentation: {ratios: [0, 0.01, 1]}"), "not one synthetic case for 20", "ratios: [0, 1]"),
+    (line("synthesis: {block_size: 1}\nsegmentation: {ratios: [0, 1000]}\nsplits: {n_real: [20, 90000]}\n"
+          "demo_cohort: {cases: 99999}"), "synthesis.block_size is 1", "90000000 synthetic cases", "block_size: 900"),
+    (line("evaluation: {comparison_ratio: 3}"), "comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"),
+    (line("evaluation: {control: {sweep_steps: 1}}"), "sweep_steps is 1", "two volumes a row", "sweep_steps: 5"),
+    (line("evaluation: {masks: {reference_root: /no/such}}"), "'/no/such' is no folder", "reference_root: /data/masks"),
+    (line("data_root: /no/such/folder"), "'/no/such/folder' is no folder", "data_root: /data/BraTS2023"),
+    (line("splits: {test: 5000}"), "demo_cohort.cases is 220", "5120 patients", "cases: 5120"),
+    (line("splits: {n_real: [50, 20]}"), "splits.n_real must rise", "n_real: [20, 50]"),
+    (line("regions: [tumor_core]"), "regions is ['tumor_core']", "the first, the first two, or all", "whole_tumor"),
+    (line("preprocessing: {intensity_percentiles: [99, 1]}"), "preprocessing.intensity_percentiles must rise"),
+    (line("demo_cohort: {tumour_volume_ml: [9, 3]}"), "demo_cohort.tumour_volume_ml is [9, 3]", "must rise"),
+    (line("modalities: [t1n]"), "evaluation.figures.modality 't2f' is not among modalities", "modality: t1n"),
+    (line("evaluation: {images: {weights: /no/such.pth}}"), "evaluation.images.weights names '/no/such.pth'", "no file"),
+    (line("evaluation: {images: {weights: /etc/hostname}}"), "sha256 must hold the checksum"),
+    (line("evaluation: {images: {network: inception_v3}}"), "inception_v3 is not packaged", "weights: /weights/inception_v3.pth"),
+    # systems
+    (line("systems: [slice_dlm]"), "no system 'slice_dlm'", "slice_ldm"),
+    (line("system_settings: {other: {}}"), "names 'other'", "not among systems"),
+    (line("preprocessing: {size: [48, 60, 64]}"), "does not divide by 8", "size: [48, 64, 64]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("override", "expected"), [(one, words) for one, *words in MISTAKES], ids=str)
+def test_a_mistake_is_answered_by_what_to_write(override, expected):
     with pytest.raises(UserError) as caught:
-        resolve(with_override(**override))
+        read(**override) if all(isinstance(key, str) for key in override) else read_study(merge(DEFAULT, override))
     for words in expected:
         assert words in str(caught.value)
 
 
-def test_all_shipped_systems_go_together():
-    assert set(resolve(with_override(systems=list(SYSTEMS)))["system"]) == set(SYSTEMS)
+OF_SYSTEMS = [
+    ("slice_ldm", "{sampler: {step: 3}}", "unknown key 'step' under 'sampler'", "Did you mean 'steps'"),
+    ("slice_ldm", "{autoencoder: {channels: [8, 8]}}", "autoencoder.strides must have one entry", "strides: [1, 2]"),
+    ("slice_ldm", "{depth_decoder: {levels: [1, 5]}}", "go beyond 4 levels", "levels: [1]"),
+    ("slice_ldm", "{depth_decoder: {levels: any}}", "depth_decoder.levels is 'any'", "must be all, or a list"),
+    ("slice_ldm", "{depth_decoder: {kernel_size: 4}}", "depth_decoder.kernel_size must be odd", "kernel_size: 5"),
+    ("slice_ldm", "{depth_decoder: {slab_slices: 500}}", "more than the 144 slices", "slab_slices: 144"),
+    ("slice_ldm", "{diffusion: {condition_dropout: 1}}", "condition_dropout is 1", "at least 0 and below 1"),
+    ("slice_ldm", "{sampler: {steps: 2000}}", "sampler.steps is 2000, but diffusion.timesteps is 1000", "steps: 1000"),
+    ("slice_ldm", "{diffusion: {beta_end: 0.001}}", "diffusion.beta_end is 0.001", "above beta_start, 0.002"),
+    ("slice_ldm", "{diffusion: {training: {devices: 3}}}", "batch_size is 4, which 3 devices cannot", "batch_size: 6"),
+    ("slice_ldm", "{denoiser: {attention_levels: [4, 5]}}", "attention_levels holds 5", "attention_levels: [4]"),
+    ("slice_ldm", "{autoencoder: {loss: {l1: 0, ssim: 0}}}", "autoencoder.loss.l1 is 0", "teach intensities"),
+    ("slice_ldm", "{autoencoder: {loss: {perceptual_weights: /no}}}", "names '/no', which is no file", "package"),
+    ("slice_ldm", "{autoencoder: {training: {decay: linear}}}", "training.decay is 'linear'", "cosine, constant"),
+    ("slice_ldm", "{diffusion: {parameterization: flow}}", "diffusion.schedule is cosine", "schedule: flow"),
+    ("slice_ldm", "{diffusion: {schedule: flow}}", "diffusion.parameterization is v", "parameterization: flow"),
+    ("slice_ldm", "{diffusion: {schedule: flow, parameterization: flow}}", "sampler.name is dpmpp_2m", "name: euler"),
+    ("slice_ldm", "{sampler: {name: heun}}", "sampler.name is heun", "dpmpp_2m, ddim, ddpm", "name: dpmpp_2m"),
+    ("slice_ldm", "{sampler: 3}", "sampler is 3, but must be a mapping"),
+    ("ldm_3d", "{autoencoder: {kind: vae_4d}}", "autoencoder.kind is 'vae_4d'", "slice_vae, vae_3d"),
+    ("ldm_3d", "{autoencoder: {position: mm}}", "unknown key 'position' under 'autoencoder'"),
+    (
+        "ldm_3d",
+        "{autoencoder: {discriminator: {weight: -1}}}",
+        "autoencoder.discriminator.weight is -1",
+        "weight: 0.01",
+    ),
+    ("ldm_3d", "{depth_decoder: {}}", "kind slice_vae alone", "depth_decoder: null"),
+    ("ldm_3d", "{autoencoder: {patch_size: [48, 100, 96]}}", "patch_size", "[48, 104, 96]"),
+    ("ldm_3d", "{autoencoder: {patch_size: [48, 96, 400]}}", "larger than", "[48, 96, 192]"),
+    ("ldm_3d", "{published: [{part: unet}]}", "published.size is missing", "a list of at least 2"),
+    ("slice_ldm_2d", "{depth_decoder: null}", "shares the autoencoder of slice_ldm, and so its depth_decoder"),
+    ("slice_ldm_2d", "{autoencoder: {latent_channels: 3}}", "shares the autoencoder of slice_ldm", "latent_c"),
+    ("lsgan_3d", "{gan: {z_dims: 3}}", "unknown key 'z_dims' under 'gan'", "Did you mean 'z_dim'"),
+    ("lsgan_3d", "{denoiser: {}}", "denoiser does not go with a `gan`", "denoiser: null"),
+]
 
 
-def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_there():
-    settings = {"slice_ldm": {"autoencoder": {"latent_channels": 3}, "scale": 0.5}}
-    system = resolve(with_override(systems=["slice_ldm_2d"], system_settings=settings))["system"]
-    assert set(system) == {"slice_ldm_2d"}
-    assert system["slice_ldm_2d"]["autoencoder"]["latent_channels"] == 3
-    assert system["slice_ldm_2d"]["autoencoder"]["channels"] == [64, 128, 256, 256]
-    assert system["slice_ldm_2d"]["denoiser"]["channels"] == [64, 128, 256, 512], "its own scale is 1"
-
-
-def test_a_depth_decoder_goes_with_its_autoencoder_and_null_takes_it_away_from_all():
-    both = ["slice_ldm", "slice_ldm_2d"]
-    system = resolve(with_override(systems=both))["system"]
-    assert system["slice_ldm_2d"]["depth_decoder"] == system["slice_ldm"]["depth_decoder"] == SYSTEM["depth_decoder"]
-    off = resolve(with_override(systems=both, system_settings={"slice_ldm": {"depth_decoder": None}}))["system"]
-    assert [off[name]["depth_decoder"] for name in both] == [None, None]
-
-
-def test_scale_multiplies_every_width_and_nothing_else():
-    settings = {"ldm_3d": {"scale": 0.1}, "lsgan_3d": {"scale": 0.25}}
-    system = resolve(with_override(systems=list(SYSTEMS), system_settings=settings))["system"]
-    assert system["ldm_3d"]["autoencoder"]["channels"] == [12, 24, 52, 52], "multiples of 4"
-    assert system["ldm_3d"]["autoencoder"]["discriminator"]["channels"] == [8, 12, 24, 52]
-    assert system["ldm_3d"]["denoiser"]["channels"] == [12, 24, 52, 104]
-    assert system["lsgan_3d"]["gan"]["channels"] == [128, 64, 32, 16, 8]
-    assert system["lsgan_3d"]["gan"]["z_dim"] == 2048
-    assert system["ldm_3d"]["denoiser"]["kind"] == SYSTEMS["ldm_3d"]["denoiser"]["kind"]
-
-
-@pytest.fixture
-def own_systems(tmp_path, monkeypatch):
-    """A folder of systems to write into, in the place of config/systems."""
-    import workflow_scripts.base.config as config
-    import workflow_scripts.base.schema as schema
-    import workflow_scripts.base.systems as systems
-
-    (tmp_path / "systems").mkdir()
-    (tmp_path / "schemas").symlink_to(ROOT / "config/schemas")
-    (tmp_path / "config.yaml").symlink_to(ROOT / "config/config.yaml")
-    for module in (config, schema, systems):
-        monkeypatch.setattr(module, "CONFIG", tmp_path)
-    return tmp_path / "systems"
-
-
-def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
-    for name in ("one", "two"):
-        (own_systems / f"{name}.yaml").write_text(yaml.safe_dump(SYSTEM))
-    both = with_override(systems=["one", "two"])
-    assert set(resolve(both)["system"]) == {"one", "two"}
-    with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
-        resolve(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
-    with pytest.raises(UserError, match="or its depth_decoder"):
-        resolve(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"sampler": None}, "'sampler' is missing: write denoiser, diffusion and sampler, or gan"),
-        ({"gan": SYSTEMS["lsgan_3d"]["gan"]}, "a system with a `gan` has no denoiser"),
-        (
-            {"diffusion": SYSTEM["diffusion"] | {"parameterization": "flow"}},
-            "system one: .*`parameterization: flow` and `schedule: cosine`.*write `schedule: flow` too",
-        ),
-        ({"autoencoder": "two"}, "config/systems/two.yaml does not exist"),
-        ({"autoencoder": "one"}, "`autoencoder: one` names a system that has no autoencoder of its own"),
-    ],
-)
-def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
-    system = {key: value for key, value in (SYSTEM | change).items() if value is not None}
-    (own_systems / "one.yaml").write_text(yaml.safe_dump(system))
-    with pytest.raises(UserError, match=message):
-        resolve(with_override(systems=["one"]))
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "expected"),
-    [
-        ("ldm_3d", {"autoencoder": {"kind": "vae_4d"}}, ["autoencoder.kind is 'vae_4d'", "slice_vae, vae_3d"]),
-        ("ldm_3d", {"autoencoder": {"position": "mm"}}, ["unknown key 'position' under 'autoencoder'"]),
-        ("slice_ldm_2d", {"depth_decoder": None}, ["shares the autoencoder of slice_ldm, and so its depth_decoder"]),
-        ("slice_ldm", {"depth_decoder": {"levels": [1, 5]}}, ["go beyond 4 levels", "levels: [1]"]),
-        ("slice_ldm", {"depth_decoder": {"levels": "any"}}, ["depth_decoder.levels is 'any'", "must be one of all"]),
-        ("slice_ldm", {"depth_decoder": {"kernel_size": 4}}, ["kernel_size must be odd", "kernel_size: 5"]),
-        ("slice_ldm", {"depth_decoder": {"slab_slices": 500}}, ["more than the 144 slices", "slab_slices: 144"]),
-        ("ldm_3d", {"depth_decoder": SYSTEM["depth_decoder"]}, ["kind slice_vae alone", "depth_decoder: null"]),
-        ("ldm_3d", {"autoencoder": {"patch_size": [48, 100, 96]}}, ["patch_size", "[48, 104, 96]"]),
-        ("ldm_3d", {"autoencoder": {"patch_size": [48, 96, 400]}}, ["larger than", "[48, 96, 192]"]),
-        ("slice_ldm_2d", {"autoencoder": {"latent_channels": 3}}, ["shares the autoencoder of slice_ldm", "latent_c"]),
-        ("lsgan_3d", {"gan": {"z_dims": 3}}, ["unknown key 'z_dims' under 'gan'", "Did you mean 'z_dim'"]),
-    ],
-)
+@pytest.mark.parametrize(("name", "settings", "expected"), [(n, s, words) for n, s, *words in OF_SYSTEMS])
 def test_a_mistake_in_a_system_is_answered_by_what_to_write(name, settings, expected):
     with pytest.raises(UserError) as caught:
-        resolve(with_override(systems=[name], system_settings={name: settings}))
+        read(systems=[name], system_settings={name: line(settings)})
     for words in expected:
         assert words in str(caught.value)
+
+
+def numbers(block: type[Block], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The way to every number, and every list of numbers, below a model."""
+    found = []
+    for name, field in block.model_fields.items():
+        inner = blocks_of(field)
+        if not inner and ("float" in str(field.annotation) or "int" in str(field.annotation)):
+            found.append((*path, name))
+        for one in inner if name != "published" else []:
+            found += numbers(one, (*path, name))
+    return found
+
+
+def enclosed(path: tuple[str, ...], value: object) -> dict:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
+def test_no_number_may_be_nan_or_infinite(value):
+    ways = [(model, path) for model in (Study, System) for path in numbers(model)]
+    assert len(ways) > 120
+    for model, path in ways:
+        kind = "vae_3d" if path[1:2] in (("discriminator",), ("patch_size",)) else "slice_vae"
+        needed = {"data_root": "demo"} if model is Study else {"label": "x", "autoencoder": {"kind": kind}}
+        for wrong in (value, [value], [0, value], str(value)):
+            with pytest.raises(UserError) as caught:
+                model.read(merge(needed, enclosed(path, wrong)))
+            assert ".".join(path) in str(caught.value)

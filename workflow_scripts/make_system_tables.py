@@ -10,7 +10,6 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_text
-from workflow_scripts.base.systems import shipped_systems
 from workflow_scripts.cohort.tumours import condition_names
 from workflow_scripts.reporting.tables.cells import read_ratio_table, to_csv
 from workflow_scripts.reporting.tables.images import fid_rows
@@ -25,6 +24,7 @@ from workflow_scripts.reporting.tables.systems import (
     to_latex,
     to_markdown,
 )
+from workflow_scripts.study.settings.systems import shipped_systems
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     systems = {name: config["systems"][name] for name in dict.fromkeys(fid.system)}  # in the order of the config
     compute = compute_table(
         systems,
-        shipped_systems(),
+        {name: system.plain() for name, system in shipped_systems().items()},
         (len(config["modalities"]), len(regions)),
         config["size"],
         len(condition_names(regions)),

@@ -17,9 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.base import schema
 from workflow_scripts.base.cli import log, run_program, sentence_of
-from workflow_scripts.base.config import merge, resolve
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.base.slurm import jobs, queries
@@ -30,6 +28,9 @@ from workflow_scripts.base.slurm.plan import Ask, asks_of_profile, plan, unknown
 from workflow_scripts.base.slurm.probe import packages
 from workflow_scripts.base.slurm.profile import Profile, find_profile, read_profile
 from workflow_scripts.base.slurm.shared_folder import appears, shared_folder
+from workflow_scripts.study.settings.files import merge, read_yaml
+from workflow_scripts.study.settings.study import read_study
+from workflow_scripts.study.settings.systems import CONFIG
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,7 +115,7 @@ def collected(findings: Findings) -> Iterator[None]:
 
 def _config(files: Sequence[Path], pairs: Sequence[str]) -> dict:
     """The study's configuration, as Snakemake puts it together. Raises UserError for what it would refuse."""
-    config = schema.read_yaml(schema.CONFIG / "config.yaml")
+    config = read_yaml(CONFIG / "config.yaml")
     for path in files:
         try:
             config = merge(config, dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
@@ -122,7 +123,8 @@ def _config(files: Sequence[Path], pairs: Sequence[str]) -> dict:
             raise UserError(f"--configfile {path} cannot be read: {' '.join(str(error).split())}") from None
     for name, _, value in (pair.partition("=") for pair in pairs):
         config = merge(config, {name: yaml.safe_load(value)})
-    return resolve(config)
+    study = read_study(config)
+    return study.plain() | {"data_root": None if study.simulated else study.data_root}
 
 
 def _check_lock(findings: Findings, here: dict[str, str]) -> None:

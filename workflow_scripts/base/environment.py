@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from .provenance import ROOT
-from .schema import fail
 
 
 def use_project(bring_python: bool) -> None:
@@ -39,12 +38,3 @@ def use_node_scratch() -> None:
         if folder and os.access(folder, os.W_OK | os.X_OK):
             os.environ["TMPDIR"] = folder
             return
-
-
-def check_image(image: str | None) -> None:
-    """Raise UserError unless `image`, a local file or an address with ``://``, can be the container of all rules."""
-    build = "Build one by `apptainer build sliceaug.sif envs/sliceaug.def`"
-    if image is None:
-        fail(["container"], "sliceaug.sif", f"--sdm apptainer needs an image, and `container` is null. {build}")
-    if "://" not in image and not Path(image).is_file():
-        fail(["container"], "sliceaug.sif", f"container names {image!r}, which is no file here. {build}")

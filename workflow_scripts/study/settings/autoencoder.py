@@ -1,0 +1,131 @@
+"""The autoencoders of slices and of volumes, how they are trained, and how cases are encoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import Block, Channels, Count, Digest, Fault, Name, Positive, Seed, Share, Weight, key, read_block
+from .training import TrainSettings
+
+Strides = Annotated[list[Literal[1, 2]], Field(min_length=2)]
+Patch = Annotated[list[Count], Field(min_length=3, max_length=3)]
+EvenWidth = Annotated[int, Field(ge=4, multiple_of=2)]
+
+
+class Loss(Block):
+    l1: Weight = key(1.0, "weight", "absolute error of the images")
+    ssim: Weight = key(1.0, "weight", "1 - SSIM of the images")
+    kl: Weight = key(1.0e-6, "weight", "Kullback-Leibler term")
+    dice: Weight = key(1.0, "weight", "soft Dice of the mask channels")
+    bce: Weight = key(1.0, "weight", "binary cross-entropy of the mask channels")
+    perceptual: Weight = key(0.0, "weight", "distance of network features; 0 loads no network")
+    perceptual_weights: Annotated[str, Field(min_length=1)] = key(
+        "package", "`package` or path", "of that network, EfficientNet-Lite0"
+    )
+    perceptual_sha256: Digest | None = key(None, "", "of the weights file, where one is given")
+
+    @model_validator(mode="after")
+    def _teaches_intensities(self) -> Self:
+        if not self.l1 and not self.ssim:
+            raise Fault(["l1"], 1.0, "is 0, and so is ssim: nothing would teach intensities")
+        return self
+
+
+class Discriminator(Block):
+    channels: Channels = key([64, 128, 256, 512], "channels", "of each layer of the patch discriminator")
+    weight: Weight = key(0.01, "weight", "of the adversarial term in the autoencoder's loss")
+    start_step: Seed = key(5000, "steps", "from which that term counts; the discriminator learns from the first on")
+    learning_rate: Positive = key(1.0e-4, "", "of the discriminator")
+
+
+class _Autoencoder(Block):
+    name: Name
+    channels: Channels = key([128, 256, 512, 512], "channels", "of each level")
+    strides: Strides = key(
+        [1, 2, 2, 2],
+        "",
+        "into each level; their product is the reduction of height and width, and of depth with `vae_3d`",
+    )
+    latent_channels: Count = key(6, "channels", "of the latent")
+    loss: Loss = key(Loss(), "", "weight of each term; 0 leaves it out")
+    training: TrainSettings
+
+    @model_validator(mode="after")
+    def _a_stride_a_level(self) -> Self:
+        if len(self.strides) != len(self.channels):
+            fitting = [1] + [2] * (len(self.channels) - 1)
+            raise Fault(["strides"], fitting, "must have one entry for each of channels")
+        return self
+
+
+class SliceVae(_Autoencoder):
+    """An autoencoder of slices."""
+
+    name: Name = key("slice_vae", "", "folder of the trained autoencoder")
+    kind: Literal["slice_vae"] = key("slice_vae", "", "network: of slices (`slice_vae`) or of volumes (`vae_3d`)")
+    position: Literal["fraction", "mm"] = key(
+        "fraction", "", "what the slice-position embedding sees: of the depth, or mm"
+    )
+    embedding_dim: EvenWidth = key(128, "features", "of the slice-position embedding")
+    empty_slices_kept: Share = key(0.1, "share", "of the slices without foreground that stays in training")
+    training: TrainSettings = key(unit="", meaning="a batch holds slices", defaults={"batch_size": 32})
+
+
+class Vae3d(_Autoencoder):
+    """An autoencoder of volumes."""
+
+    name: Name = key("vae_3d", "", "folder of the trained autoencoder")
+    kind: Literal["vae_3d"] = key("vae_3d", "", "network: of slices (`slice_vae`) or of volumes (`vae_3d`)")
+    patch_size: Patch | None = key(
+        [48, 96, 96], "voxels", "depth, height, width trained on at once; null: whole volumes"
+    )
+    discriminator: Discriminator | None = key(Discriminator(), "", "patch discriminator; null: none")
+    training: TrainSettings = key(unit="", meaning="a batch holds patches", defaults={"batch_size": 2})
+
+
+Autoencoder = Annotated[SliceVae | Vae3d, Field(discriminator="kind")]
+
+
+class Latents(Block):
+    slices_per_batch: Count = key(32, "slices", "encoded at once; a 3D autoencoder encodes whole volumes")
+
+
+class DepthDecoder(Block):
+    """The decoder of a `slice_vae` with convolutions across slices."""
+
+    levels: Literal["all"] | Annotated[list[Count], Field(min_length=1)] = key(
+        "all", "levels", "of the decoder, 1 (finest) and up, after which a convolution across slices stands"
+    )
+    kernel_size: Count = key(3, "slices, odd", "that such a convolution sees; 1: no neighbour, for comparison")
+    slice_layers: Literal["trained", "fixed"] = key(
+        "trained", "", "whether the layers of the slice decoder are fine-tuned too, in a copy"
+    )
+    slab_slices: Annotated[int, Field(ge=2)] = key(8, "slices", "consecutive ones of a training sample")
+    latent_noise: Weight = key(
+        0.25,
+        "standard deviations",
+        "largest Gaussian noise on the latents in training: a generator's do not fit from slice to slice as encoded ones "
+        "do. Half of the samples have none, so that what fits is not blurred",
+    )
+    through_plane: Weight = key(
+        1.0,
+        "weight",
+        "absolute error of the differences between neighbouring slices, beside the terms of `autoencoder.loss`",
+    )
+    training: TrainSettings = key(unit="", meaning="a batch holds slabs", defaults={"steps": 20000})
+
+    @model_validator(mode="after")
+    def _odd_and_once(self) -> Self:
+        if self.kernel_size % 2 == 0:
+            raise Fault(["kernel_size"], self.kernel_size + 1, "must be odd")
+        if self.levels != "all" and len(set(self.levels)) < len(self.levels):
+            raise Fault(["levels"], sorted(set(self.levels)), "names a level twice")
+        return self
+
+
+def autoencoder_of(block: Any, where: str = "autoencoder") -> SliceVae | Vae3d:
+    """The autoencoder that a mapping holds, by its kind. Raises UserError."""
+    kind = block.get("kind") if isinstance(block, dict) else None
+    return read_block(Vae3d if kind == "vae_3d" else SliceVae, block, where)

@@ -1,0 +1,69 @@
+"""The cohort: its simulation, its grid and its splits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, key
+
+MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
+MAX_TUMOUR_ML = 250  # more finds no room in many brains
+Percent = Annotated[Number, Field(ge=0, le=100)]
+
+
+class DemoCohort(Block):
+    """The simulated cohort: used with `data_root: demo` alone; never evidence."""
+
+    cases: Annotated[int, Field(ge=1, le=99_999)] = key(220, "patients", "size of the simulated cohort")
+    spacing_mm: Annotated[Number, Field(ge=0.5, le=5)] = key(1.0, "mm", "voxel edge")
+    tumour_volume_ml: Annotated[list[Positive], Field(min_length=2, max_length=2)] = key(
+        [5, 120], "ml", "smallest and largest whole tumour"
+    )
+    seed: Seed = key(0, "", "patient i depends on (seed, i) alone")
+
+    @model_validator(mode="after")
+    def _volumes_fit(self) -> Self:
+        smallest, (low, high) = MIN_TUMOUR_VOXELS * self.spacing_mm**3 / 1000, self.tumour_volume_ml
+        if not smallest <= low <= high <= MAX_TUMOUR_ML:
+            what = (
+                f"is {self.tumour_volume_ml}, but must rise, within {smallest:.2g} and "
+                f"{MAX_TUMOUR_ML} ml at a spacing of {self.spacing_mm} mm"
+            )
+            raise Fault(["tumour_volume_ml"], [5, 120], what)
+        return self
+
+
+class Preprocessing(Block):
+    spacing_mm: Annotated[list[Annotated[Number, Field(gt=0, le=50)]], Field(min_length=3, max_length=3)] = key(
+        [1.0, 1.0, 1.0], "mm", "voxel edges along depth (axial slices), height, width"
+    )
+    size: Size = key([144, 192, 192], "voxels", "depth, height, width; the autoencoder's strides divide the last two")
+    intensity_percentiles: Annotated[list[Percent], Field(min_length=2, max_length=2)] = key(
+        [0.5, 99.5], "percent", "of the foreground voxels; mapped to -1 and 1"
+    )
+    shards: Annotated[int, Field(ge=1, le=10_000)] = key(16, "jobs", "that share the cases")
+
+    @model_validator(mode="after")
+    def _percentiles_rise(self) -> Self:
+        if self.intensity_percentiles[0] >= self.intensity_percentiles[1]:
+            raise Fault(["intensity_percentiles"], [0.5, 99.5], "must rise")
+        return self
+
+
+class Splits(Block):
+    """Counted in patients; by patient, stratified by tumour volume."""
+
+    n_real: Annotated[list[Annotated[int, Field(ge=2, le=1_000_000)]], Field(min_length=1), Unique] = key(
+        [20, 50, 100], "patients", "nested training subsets, smallest first; the whole study is made for each"
+    )
+    val: Count = key(20, "patients", "real validation patients, never trained on")
+    test: Count = key(100, "patients", "real test patients, never seen by any stage")
+    seed: Seed = key(0, "", "of the split")
+
+    @model_validator(mode="after")
+    def _subsets_rise(self) -> Self:
+        if self.n_real != sorted(self.n_real):
+            raise Fault(["n_real"], sorted(self.n_real), "must rise: each subset lies within the next")
+        return self

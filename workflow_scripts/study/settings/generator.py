@@ -1,0 +1,118 @@
+"""The networks that make cases: a denoiser with the way it diffuses and is sampled, or a GAN."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..generators import SAMPLERS
+from .autoencoder import EvenWidth
+from .base import Block, Channels, Count, Fault, Number, Positive, Share, Unique, Weight, key
+from .training import TrainSettings
+
+Beta = Annotated[Number, Field(gt=0, lt=1)]
+SamplerName = Literal[tuple(SAMPLERS)]  # type: ignore[valid-type]
+
+
+class Denoiser(Block):
+    kind: Literal["unet_3d", "unet_2d_tiled"] = key(
+        "unet_3d", "", "network: in 3D, or in 2D over slices laid side by side"
+    )
+    channels: Channels = key([64, 128, 256, 512], "channels", "of each level")
+    blocks_per_level: Count = key(2, "", "residual blocks")
+    embedding_dim: EvenWidth = key(256, "features", "of time and tumour conditions")
+    attention_levels: Annotated[list[Count], Unique] = key(
+        [], "levels", "1 (finest) and up: those whose blocks are followed by self-attention"
+    )
+    middle_attention: bool = key(False, "", "self-attention at the bottleneck")
+    checkpointing: bool = key(False, "", "compute activations again for the gradient: less memory, a third more time")
+
+    @model_validator(mode="after")
+    def _levels_there_are(self) -> Self:
+        count = len(self.channels)
+        if beyond := [level for level in self.attention_levels if level > count]:
+            fitting = [level for level in self.attention_levels if level <= count]
+            what = f"holds {beyond[0]}, but there are levels 1 to {count}"
+            raise Fault(["attention_levels"], fitting, what)
+        return self
+
+
+class Diffusion(Block):
+    timesteps: Annotated[int, Field(ge=2, le=100_000)] = key(1000, "", "of the forward process")
+    schedule: Literal["cosine", "scaled_linear", "flow"] = key(
+        "cosine", "", "noise schedule; `flow`: the straight path of flow matching"
+    )
+    beta_start: Beta = key(0.002, "", "of scaled_linear")
+    beta_end: Beta = key(0.02, "", "of scaled_linear")
+    parameterization: Literal["v", "epsilon", "x0", "flow"] = key(
+        "v", "", "what the denoiser predicts; `flow` and the schedule `flow` go together"
+    )
+    loss: Literal["mse", "l1"] = key("mse", "", "of that prediction")
+    min_snr_gamma: Positive | None = key(5.0, "", "min-SNR weighting of the loss; null: none")
+    condition_dropout: Annotated[Number, Field(ge=0, lt=1)] = key(
+        0.1, "share", "of the samples trained with the null token"
+    )
+    training: TrainSettings = key(
+        unit="", meaning="a batch holds volumes", defaults={"weight_decay": 0.01, "ema_half_life_steps": 2000}
+    )
+
+    @model_validator(mode="after")
+    def _betas_rise(self) -> Self:
+        if self.beta_start >= self.beta_end:
+            what = f"is {self.beta_end:g}, but must be above beta_start, {self.beta_start:g}"
+            raise Fault(["beta_end"], min(10 * self.beta_start, (1 + self.beta_start) / 2), what)
+        if (self.parameterization == "flow") != self.is_flow:
+            key, wanted = ("parameterization", "flow") if self.is_flow else ("schedule", "flow")
+            what = f"is {getattr(self, key)}: `schedule: flow` and `parameterization: flow` go together alone"
+            raise Fault([key], wanted, what)
+        return self
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether this is flow matching, on the straight path."""
+        return self.schedule == "flow"
+
+
+class Sampler(Block):
+    name: SamplerName = key(
+        "dpmpp_2m",
+        "",
+        "DPM-Solver++ 2M, DDIM or ancestral sampling; with the schedule `flow` Heun's or Euler's method",
+    )
+    steps: Count = key(20, "steps", "calls of the denoiser for a case (twice as many with guidance)")
+    eta: Share = key(0.0, "", "of DDIM: 0 deterministic, 1 as DDPM")
+    guidance: Weight = key(1.0, "factor", "classifier-free guidance; 1: off")
+
+
+class Gan(Block):
+    kind: Literal["gan_3d"] = key("gan_3d", "", "networks")
+    z_dim: Count = key(2048, "", "width of the noise")
+    stem_channels: Count = key(32, "channels", "into which the noise is unfolded on the coarsest grid")
+    channels: Channels = key(
+        [512, 256, 128, 64, 32],
+        "channels",
+        "of each level of the generator, coarsest first; each but the first doubles the size",
+    )
+    discriminator_channels: Channels = key(
+        [32, 64, 128, 256, 512], "channels", "of each layer of the discriminator, finest first; each halves the size"
+    )
+    embedding_dim: Count = key(256, "features", "of the tumour conditions")
+    discriminator_learning_rate: Positive | None = key(4.0e-4, "", "of the discriminator; null: the generator's")
+    training: TrainSettings = key(
+        unit="",
+        meaning="a batch holds volumes",
+        defaults={"batch_size": 2, "decay": "constant", "ema_half_life_steps": 2000},
+    )
+
+
+class Published(Block):
+    """What the paper prints for a part of the system, at its own setting."""
+
+    part: Literal["autoencoder", "discriminator", "denoiser"] = key(meaning="of the system")
+    size: Annotated[list[Count], Field(min_length=2, max_length=3)] = key(unit="voxels", meaning="of its input")
+    batch: Count = key(unit="samples", meaning="at once")
+    channels: Count = key(unit="channels", meaning="of the volumes")
+    macs_g: Positive | None = key(unit="G", meaning="multiply-accumulates; null: not given")
+    parameters_m: Positive | None = key(unit="M", meaning="parameters; null: not given")
+    note: Annotated[str, Field(min_length=1)] | None = key(None, "", "below the table")

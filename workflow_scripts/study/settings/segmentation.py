@@ -1,0 +1,77 @@
+"""The arms of the study, and how nnU-Net is trained and used in each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..segmenters import SEGMENTERS
+from .base import Block, Count, Number, Positive, Precision, Seed, Size, Unique, Weight, key
+
+MOST_WORKERS = 12  # nnU-Net's own default
+Segmenter = Literal[tuple(SEGMENTERS)]  # type: ignore[valid-type]
+Ratio = Annotated[Number, Field(ge=0, le=1000)]
+
+
+class Controls(Block):
+    """Arms of real cases alone, in the same table; they say what a gain is worth."""
+
+    switch_augmentation: bool = key(
+        True,
+        "",
+        "one more real-only arm, with nnU-Net's data augmentation the other way than `segmentation.augmentation`",
+    )
+    oversampled_ratios: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Unique] = key(
+        [1],
+        "copies",
+        "real-only arms whose cases are listed 1 + ratio times, as many as in that mix; nnU-Net draws cases uniformly and "
+        "every arm makes the same steps, so they show how far chance alone moves the scores",
+    )
+
+
+class Segmentation(Block):
+    """Null: nnU-Net's own value."""
+
+    segmenters: Annotated[list[Segmenter], Field(min_length=1), Unique] = key(
+        ["nnunet"], "names", "what is trained on each arm"
+    )
+    ratios: Annotated[list[Ratio], Field(min_length=1), Unique] = key(
+        [0, 0.5, 1, 2, 4], "synthetic per real", "the arms; 0, real only, must be among them"
+    )
+    synthetic_only_ratios: Annotated[list[Annotated[Number, Field(gt=0, le=1000)]], Unique] = key(
+        [1], "synthetic per real", "arms without any real training case, same counting; [] for none"
+    )
+    controls: Controls = key(Controls(), "", "arms of real cases alone")
+    seeds: Annotated[list[Seed], Field(min_length=1), Unique] = key([0, 1, 2], "", "each arm is trained with each")
+    epochs: Count | None = key(None, "", "null: nnU-Net's own (1000)")
+    iterations_per_epoch: Count | None = key(
+        None, "", "null: nnU-Net's own (250); every arm makes epochs x iterations steps, however many cases it has"
+    )
+    val_iterations_per_epoch: Seed | None = key(
+        None, "", "null: nnU-Net's own (50); they are watched only: nothing is chosen by them. 0: none"
+    )
+    patch_size: Size | None = key(None, "voxels", "depth, height, width; null: nnU-Net's plan")
+    batch_size: Count | None = key(None, "patches", "null: nnU-Net's plan")
+    features_per_stage: Annotated[list[Count], Field(min_length=2)] | None = key(
+        None, "channels", "of each stage; null: nnU-Net's plan"
+    )
+    initial_learning_rate: Positive | None = key(None, "", "falls by nnU-Net's schedule; null: nnU-Net's own (0.01)")
+    augmentation: bool = key(True, "", "nnU-Net's own data augmentation")
+    mirroring: bool = key(True, "", "average predictions over flips: eight times the work")
+    precision: Precision = key("auto", "", "of training and prediction; on CUDA nnU-Net's own mixed precision")
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = key(
+        None,
+        "processes",
+        "of data augmentation; null: as many as the job's CPUs allow on a GPU, none on a CPU; the batches are the same "
+        "whatever their number",
+    )
+    checkpoint_minutes: Weight = key(
+        10, "minutes", "between checkpoints within an epoch; there is one at each epoch's end"
+    )
+
+    def workers_for(self, threads: int, on_gpu: bool) -> int:
+        """Processes that make batches in a job with `threads` CPUs."""
+        if self.workers is not None:
+            return self.workers
+        return min(max(threads - 1, 1), MOST_WORKERS) if on_gpu else 0

@@ -1,0 +1,169 @@
+"""The whole configuration of a study, and what can be said of it without looking at the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..arms import synthetic_count
+from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
+from .cohort import DemoCohort, Preprocessing, Splits
+from .evaluation import Evaluation, Images
+from .memorisation import Memorisation
+from .messages import fail
+from .segmentation import Segmentation
+from .synthesis import Synthesis
+from .systems import System, check_weights, load_systems
+
+SIMULATED = "demo"  # the data_root that stands for the simulated cohort
+NONE = "none"  # of a path: there is none
+MOST_BLOCKS = 100_000  # of synthetic cases, for one system and n_real: more are no plan that Snakemake could hold
+REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
+Modality = Literal["t1n", "t1c", "t2w", "t2f"]
+
+
+class Study(Block):
+    """config/config.yaml and everything that overrides it."""
+
+    run: Name = key("full", "", "the run's folder under `results`")
+    results: Folder = key("results", "path", "folder of all runs; on a cluster, one that all nodes share")
+    container: Annotated[str, Field(pattern=r"^\S+$"), Words("none, a path or an address, without spaces")] = key(
+        NONE,
+        "`none`, path or address",
+        "image in which `--sdm apptainer` runs the jobs, a `.sif` file or what Apptainer can pull; see "
+        "[envs/README.md](../envs/README.md)",
+        examples=[NONE, "/images/sliceaug.sif"],
+    )
+    data_root: Folder = key(
+        unit="`demo` or path",
+        meaning="folder with the cases; `demo` simulates a cohort",
+        examples=["/data/BraTS2023", SIMULATED],
+    )
+    layout: Literal["auto", "brats2018", "brats2021", "brats2023", "decathlon"] = key(
+        "auto", "", "file naming and labels of the cases; `auto` looks"
+    )
+    on_bad_case: Literal["reject", "fail"] = key(
+        "reject", "", "a case that fails a check is listed in `cohort/rejected.tsv`, or stops the run"
+    )
+    modalities: Annotated[list[Modality], Field(min_length=1), Unique] = key(
+        ["t1n", "t1c", "t2w", "t2f"], "", "image channels, in this order"
+    )
+    regions: Annotated[
+        list[str],
+        Field(min_length=1),
+        Words("whole_tumor, tumor_core, enhancing_tumor: the first, the first two, or all"),
+    ] = key(REGIONS, "", "mask channels, nested: the first, the first two, or all three")
+    demo_cohort: DemoCohort = key(DemoCohort(), "", "the simulated cohort")
+    preprocessing: Preprocessing = key(Preprocessing(), "", "the common grid")
+    splits: Splits = key(Splits(), "", "real patients")
+    systems: Annotated[list[Name], Field(min_length=1), Unique] = key(
+        ["slice_ldm"], "names", "generative systems to run: files of `config/systems/`"
+    )
+    system_settings: dict[str, dict[str, Any] | None] = key(
+        {}, "mapping", "overrides of those files, by system, e.g. {slice_ldm: {sampler: {steps: 50}}}"
+    )
+    training_seed: Seed = key(0, "", "of autoencoder and generator trainings")
+    synthesis: Synthesis = key(Synthesis(), "", "the synthetic cases")
+    memorisation: Memorisation = key(Memorisation(), "", "copies of training cases")
+    segmentation: Segmentation = key(Segmentation(), "", "the arms")
+    evaluation: Evaluation = key(Evaluation(), "", "what is measured")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cohort is the simulated one."""
+        return self.data_root == SIMULATED
+
+    @cached_property
+    def system(self) -> dict[str, System]:
+        """The generative systems, by name."""
+        return load_systems(self.systems, self.system_settings, self.preprocessing.size)
+
+    def plain(self) -> dict[str, Any]:
+        """As mappings and lists, each system under ``system``; null where there is no container or reference."""
+        plain = self.model_dump() | {"system": {name: system.plain() for name, system in self.system.items()}}
+        for block, name in ((plain, "container"), (plain["evaluation"]["masks"], "reference_root")):
+            block[name] = None if block[name] == NONE else block[name]
+        return plain
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_paths(self)
+        _check_arms(self)
+        _check_cohort(self)
+        _check_images(self.evaluation.images)
+        return self
+
+
+def read_study(config: Mapping) -> Study:
+    """The checked configuration, the systems' files with it. Raises UserError that names the key and the lines to write."""
+    study = Study.read(config)
+    study.system  # noqa: B018 (reads and checks them)
+    return study
+
+
+def _check_paths(study: Study) -> None:
+    if not study.simulated and not Path(study.data_root).is_dir():
+        raise Fault(["data_root"], "/data/BraTS2023", f"{study.data_root!r} is no folder that can be read")
+    reference = study.evaluation.masks.reference_root
+    if reference != NONE and not Path(reference).is_dir():
+        what = f"{reference!r} is no folder that can be read"
+        raise Fault(["evaluation", "masks", "reference_root"], "/data/masks", what)
+
+
+def _check_arms(study: Study) -> None:
+    settings, n_real = study.segmentation, study.splits.n_real
+    ratios = settings.ratios
+    path = ["segmentation", "ratios"]
+    if 0 not in ratios:
+        raise Fault(path, sorted({0, *ratios}), "must hold 0, the real-only arm that all others are compared with")
+    if study.evaluation.comparison_ratio not in (None, *ratios):
+        what = "is not among segmentation.ratios: there is no such arm to compare"
+        raise Fault(["evaluation", "comparison_ratio"], None, what)
+    mixes = [ratio for ratio in [*ratios, *settings.synthetic_only_ratios, 1] if ratio > 0]
+    if synthetic_count(n_real[0], min(mixes)) == 0:
+        fitting = sorted(ratio for ratio in ratios if ratio == 0 or ratio * n_real[0] >= 1)
+        raise Fault(path, fitting, f"hold {min(mixes):g}, which is not one synthetic case for {n_real[0]} real ones")
+    cases = synthetic_count(n_real[-1], max(mixes))
+    if cases > MOST_BLOCKS * study.synthesis.block_size:
+        what = f"is {study.synthesis.block_size}, so that {cases} synthetic cases were more than {MOST_BLOCKS} jobs"
+        raise Fault(["synthesis", "block_size"], math.ceil(cases / MOST_BLOCKS), what)
+
+
+def _check_cohort(study: Study) -> None:
+    if study.regions != REGIONS[: len(study.regions)]:
+        what = f"is {study.regions}, but must be the first, the first two, or all of {', '.join(REGIONS)}"
+        raise Fault(["regions"], REGIONS, what)
+    needed = study.splits.val + study.splits.test + study.splits.n_real[-1]
+    if study.simulated and needed > study.demo_cohort.cases:
+        what = f"is {study.demo_cohort.cases}, but splits ask for {needed} patients"
+        raise Fault(["demo_cohort", "cases"], needed, what)
+    if study.evaluation.figures.modality not in study.modalities:
+        what = f"{study.evaluation.figures.modality!r} is not among modalities"
+        raise Fault(["evaluation", "figures", "modality"], study.modalities[0], what)
+    if study.evaluation.control.sweep_steps == 1:
+        raise Fault(
+            ["evaluation", "control", "sweep_steps"], 5, "is 1: a sweep needs two volumes a row, and 0 makes none"
+        )
+
+
+def _check_images(images: Images) -> None:
+    path = ["evaluation", "images"]
+    if images.network != "efficientnet_lite0" and images.weights == "package":
+        what = f"is package, but {images.network} is not packaged: it must name its file"
+        raise Fault([*path, "weights"], f"/weights/{images.network}.pth", what)
+    check_weights(path, "weights", images.weights, "sha256", images.sha256)
+
+
+def check_image(study: Study) -> None:
+    """Raise UserError unless the container, a local file or an address with ``://``, can be that of all rules."""
+    build = "Build one by `apptainer build sliceaug.sif envs/sliceaug.def`"
+    if study.container == NONE:
+        fail(["container"], "sliceaug.sif", f"--sdm apptainer needs an image, and container is none. {build}")
+    if "://" not in study.container and not Path(study.container).is_file():
+        what = f"container names {study.container!r}, which is no file here. {build}"
+        fail(["container"], "sliceaug.sif", what)

@@ -1,0 +1,244 @@
+"""The generative systems of config/systems/: each a composition of an autoencoder, a network and a sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from ...base.errors import UserError
+from ...base.provenance import ROOT
+from ..generators import SAMPLERS
+from .autoencoder import Autoencoder, DepthDecoder, Latents, SliceVae, Vae3d
+from .base import Block, Fault, Number, key, read_block
+from .files import merge, read_yaml
+from .generator import Denoiser, Diffusion, Gan, Published, Sampler
+from .messages import fail, lines_of, shown
+
+CONFIG = ROOT / "config"
+_OPTIONAL = ("denoiser", "diffusion", "sampler", "gan")
+_SHARED = ("autoencoder", "latents", "depth_decoder")
+"""What a system takes over with the autoencoder of another."""
+_WIDTHS = (
+    ("autoencoder", "channels"),
+    ("autoencoder", "discriminator", "channels"),
+    ("denoiser", "channels"),
+    ("gan", "channels"),
+    ("gan", "discriminator_channels"),
+)
+"""Where a system's widths are, which `scale` multiplies."""
+
+
+class System(Block):
+    """config/systems/*.yaml"""
+
+    label: Annotated[str, Field(min_length=1)] = key(meaning="how tables and figures call the system")
+    scale: Annotated[Number, Field(gt=0, le=64)] = key(
+        1.0, "factor", "on all widths of the system: less than 1 shrinks it for small machines and tests"
+    )
+    autoencoder: Autoencoder | None = key(
+        None, "block, name or null", "its own, the system whose autoencoder it shares, or null: it works on voxels"
+    )
+    latents: Latents = key(Latents(), "", "how training cases are encoded")
+    depth_decoder: DepthDecoder | None = key(
+        None,
+        "block or null",
+        "the decoder of a `slice_vae` with convolutions across slices, fine-tuned while the encoder stays as it is: fewer "
+        "streaks in sagittal and coronal views; null: slice by slice. Goes with the autoencoder to the systems that share "
+        "it; a change reruns its training and the synthesis, no generator",
+    )
+    denoiser: Denoiser | None = key(None, "block or null", "the network that diffuses; null: a `gan` makes the cases")
+    diffusion: Diffusion | None = key(None, "block or null", "how the denoiser is trained")
+    sampler: Sampler | None = key(None, "block or null", "how the denoiser is sampled")
+    gan: Gan | None = key(None, "block or null", "the networks that make cases in one pass; null: a `denoiser` does")
+    published: list[Published] = key(
+        [], "list", "what the paper prints for parts of the system, at its own setting: for the compute table alone"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_denoiser_diffuses(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("gan") is None and data.get("denoiser") is not None:
+            return {"diffusion": {}, "sampler": {}} | dict(data)
+        return data
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        parts = [name for name in ("denoiser", "diffusion", "sampler") if getattr(self, name) is not None]
+        parts += ["autoencoder"] if self.autoencoder is not None else []
+        if self.gan is not None and parts:
+            raise Fault([parts[0]], None, "does not go with a `gan`, which makes volumes in one pass")
+        if self.gan is None and (missing := sorted({"denoiser", "diffusion", "sampler"} - set(parts))):
+            raise Fault([missing[0]], {}, "is missing: write denoiser, diffusion and sampler, or gan")
+        if self.sampler and self.diffusion and self.sampler.steps > self.diffusion.timesteps:
+            what = f"is {self.sampler.steps}, but diffusion.timesteps is {self.diffusion.timesteps}"
+            raise Fault(["sampler", "steps"], self.diffusion.timesteps, what)
+        if self.sampler and self.diffusion and SAMPLERS[self.sampler.name] != self.diffusion.is_flow:
+            fitting = [name for name, of_flow in SAMPLERS.items() if of_flow == self.diffusion.is_flow]
+            what = f"is {self.sampler.name}, but with `schedule: {self.diffusion.schedule}` goes one of {', '.join(fitting)}"
+            raise Fault(["sampler", "name"], fitting[0], what)
+        return self
+
+    @property
+    def training(self) -> Any:
+        """Of the network that makes cases."""
+        return self.gan.training if self.gan else self.diffusion.training if self.diffusion else None
+
+    def plain(self) -> dict[str, Any]:
+        """As mappings and lists, without the blocks that this system does not have."""
+        absent = {name for name in _OPTIONAL if getattr(self, name) is None}
+        return self.model_dump(exclude=absent | (set() if self.autoencoder else {"latents"}))
+
+
+def known_systems() -> list[str]:
+    """Names of the files in config/systems/."""
+    return sorted(path.stem for path in (CONFIG / "systems").glob("*.yaml"))
+
+
+def shipped_systems() -> dict[str, System]:
+    """Every system of config/systems/ as its file has it, shared autoencoders filled in."""
+    own = {name: _load(name, {}) for name in known_systems()}
+    return {name: _composed(name, own) for name in own}
+
+
+def load_systems(names: list[str], settings: Mapping[str, dict | None], image_size: list[int]) -> dict[str, System]:
+    """The systems of these names with the user's overrides, checked, widths scaled, shared autoencoders filled in.
+
+    Parameters
+    ----------
+    settings : system -> overrides; besides `names` it may name systems whose autoencoder they share
+    image_size : [D, H, W] of the volumes, which the autoencoders' strides must divide
+
+    Raises
+    ------
+    UserError
+        That names the system, the key, what is wrong, and the lines to write.
+    """
+    own = {name: _load(name, settings.get(name) or {}) for name in names}
+    owners = {owner for owner, _ in own.values() if owner}
+    own |= {name: _load(name, settings.get(name) or {}) for name in sorted(owners - set(own))}
+    if unknown := sorted(set(settings) - set(own)):
+        fail(["systems"], [*names, unknown[0]], f"system_settings names {unknown[0]!r}, which is not among systems")
+    systems = {name: _composed(name, own) for name in names}
+    autoencoders: dict[str, tuple[str, tuple]] = {}  # its name -> the first system that has it, and how it is set
+    for name, system in systems.items():
+        if system.autoencoder is None:
+            continue
+        _check_autoencoder(image_size, system.autoencoder, name)
+        _check_depth_decoder(image_size, system, name)
+        parts = (system.autoencoder, system.depth_decoder)
+        owner, twin = autoencoders.setdefault(system.autoencoder.name, (name, parts))
+        if twin != parts:
+            raise UserError(
+                f"config: systems {owner} and {name} share the autoencoder {system.autoencoder.name!r}, but set it "
+                "differently, or its depth_decoder: give one of them another autoencoder name, or write "
+                f"`autoencoder: {owner}` in {name}.yaml"
+            )
+    return systems
+
+
+def _load(name: str, overrides: dict) -> tuple[str | None, System]:
+    """The system whose autoencoder `name` shares, or None, and the system without that autoencoder, widths scaled."""
+    path = CONFIG / "systems" / f"{name}.yaml"
+    if not path.is_file():
+        what = f"no system {name!r}: config/systems/{name}.yaml does not exist"
+        raise UserError(f"config: {what}. Write, for example:\n{lines_of(['systems'], known_systems())}")
+    file = read_yaml(path)
+    if not isinstance(file, dict):
+        raise UserError(f"config/systems/{name}.yaml holds {shown(file)}, but must be a mapping of keys to values.")
+    owner = file.get("autoencoder")
+    if isinstance(owner, str) and isinstance(overrides.get("autoencoder"), dict):
+        what = f"system {name} shares the autoencoder of {owner}, which is set there"
+        fail(["system_settings", owner, "autoencoder"], overrides["autoencoder"], what)
+    merged = merge(file, overrides)
+    owner = merged["autoencoder"] if isinstance(merged.get("autoencoder"), str) else None
+    if owner and "depth_decoder" in merged:
+        what = f"system {name} shares the autoencoder of {owner}, and so its depth_decoder, which is set there"
+        fail(["system_settings", owner, "depth_decoder"], merged["depth_decoder"], what)
+    merged |= {"autoencoder": None} if owner else {}
+    system = read_block(System, merged, title=f"system {name}", above=["system_settings", name])
+    return owner, _scaled(system)
+
+
+def _scaled(system: System) -> System:
+    """The system with its widths multiplied by `scale`: multiples of 4, at least 4."""
+    if system.scale == 1:
+        return system
+    plain = system.model_dump()
+    for *path, last in _WIDTHS:
+        block = plain
+        for step in path:
+            block = block.get(step) if isinstance(block, dict) else None
+        if isinstance(block, dict):
+            block[last] = [max(4, 4 * round(system.scale * width / 4)) for width in block[last]]
+    return System.model_validate(plain)
+
+
+def _composed(name: str, own: dict[str, tuple[str | None, System]]) -> System:
+    """The system `name`, with the autoencoder, depth decoder and latents of the system that it shares them with."""
+    owner, system = own[name]
+    if owner is None:
+        return system
+    if own[owner][1].autoencoder is None:
+        raise UserError(f"system {name}: `autoencoder: {owner}` names a system that has no autoencoder of its own")
+    if system.gan is not None:
+        fail(["system_settings", name, "autoencoder"], None, f"system {name}: a `gan` has no autoencoder")
+    return system.model_copy(update={key: getattr(own[owner][1], key) for key in _SHARED})
+
+
+def check_weights(path: list[str], name: str, weights: str, digest_name: str, digest: str | None) -> None:
+    """Raise Fault unless `weights` is "package", or a file whose checksum is given; `path` is that of their block."""
+    if weights == "package":
+        return
+    if not Path(weights).is_file():
+        raise Fault([*path, name], "package", f"names {weights!r}, which is no file")
+    if digest is None:
+        raise Fault([*path, digest_name], "<output of sha256sum>", "must hold the checksum of that weights file")
+
+
+def _check_depth_decoder(size: list[int], system: System, name: str) -> None:
+    block, autoencoder = system.depth_decoder, system.autoencoder
+    if block is None:
+        return
+    path = ["system_settings", name, "depth_decoder"]
+    if not isinstance(autoencoder, SliceVae):
+        fail(path, None, f"system {name}: a depth_decoder goes with an autoencoder of kind slice_vae alone")
+        return
+    count = len(autoencoder.channels)
+    if block.levels != "all" and max(block.levels) > count:
+        levels = [level for level in block.levels if level <= count] or "all"
+        what = f"system {name}: depth_decoder.levels {block.levels} go beyond {count} levels"
+        fail([*path, "levels"], levels, what)
+    if block.slab_slices > size[0]:
+        what = f"system {name}: depth_decoder.slab_slices is more than the {size[0]} slices of preprocessing.size"
+        fail([*path, "slab_slices"], size[0], what)
+
+
+def _check_autoencoder(size: list[int], autoencoder: SliceVae | Vae3d, name: str) -> None:
+    path, loss = ["system_settings", name, "autoencoder"], autoencoder.loss
+    try:
+        check_weights(
+            [*path, "loss"], "perceptual_weights", loss.perceptual_weights, "perceptual_sha256", loss.perceptual_sha256
+        )
+    except Fault as fault:
+        fail(fault.path, fault.value, f"{'.'.join(fault.path)} {fault}")
+    reduction = math.prod(autoencoder.strides)
+    whole_volumes = isinstance(autoencoder, Vae3d)
+    axes = "along depth, height and width" if whole_volumes else "along height and width"
+    patch = (autoencoder.patch_size if isinstance(autoencoder, Vae3d) else None) or size
+    for place, edges in ((["preprocessing", "size"], size), ([*path, "patch_size"], patch)):
+        fitting = [math.ceil(edge / reduction) * reduction for edge in edges]
+        if not whole_volumes:
+            fitting[0] = edges[0]
+        if fitting != edges:
+            what = (
+                f"{'.'.join(place)} {edges} does not divide by {reduction}, the product of the strides of {name}'s "
+                f"autoencoder, {axes}"
+            )
+            fail(place, fitting, what)
+    if any(edge > whole for edge, whole in zip(patch, size, strict=True)):
+        smaller = [min(edge, whole) for edge, whole in zip(patch, size, strict=True)]
+        fail([*path, "patch_size"], smaller, f"system {name}: autoencoder.patch_size {patch} is larger than {size}")
