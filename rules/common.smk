@@ -27,7 +27,7 @@ try:
     STUDY = read_study(config)
     config = STUDY.plain()
     if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
-        check_image(STUDY)
+        check_image(STUDY.container)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

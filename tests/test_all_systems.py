@@ -70,7 +70,7 @@ def test_autoencoders_are_trained_once_for_the_systems_that_share_them(project):
     [(["slice_ldm", "lsgan_3d"], 1), (["lsgan_3d"], 0), (["slice_ldm_2d"], 1), (["slice_ldm_2d", "ldm_3d_reduced"], 2)],
 )
 def test_systems_are_picked_on_the_command_line(project, systems, autoencoders):
-    jobs = planned(project, "--config", f"systems=[{','.join(systems)}]")
+    jobs = planned(project, "--config", "data_root=demo", f"systems=[{','.join(systems)}]")
     assert jobs["train_generator"] == 3 * len(systems)
     assert jobs["train_autoencoder"] == 3 * autoencoders
     assert jobs["train_segmentation"] == 9 * (3 + 5 * len(systems))

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from workflow import ROOT, copy_project, snakemake
 
-from workflow_scripts.base.environment import check_image
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.study.settings.study import check_image
 
 ENVS = Path(__file__).resolve().parents[1] / "envs"
 # Tools that come with an environment of their own, not pinned.
@@ -118,7 +118,7 @@ import sys
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 with SnakemakeApi(OutputSettings(enable_file_logging=False)) as api:
-    workflow = api.workflow(ResourceSettings(cores=1), ConfigSettings(config={"container": sys.argv[1]}))._workflow
+    workflow = api.workflow(ResourceSettings(cores=1), ConfigSettings(config={"data_root": "demo", "container": sys.argv[1]}))._workflow
     print({rule.container_img for rule in workflow.rules})
 """
 
@@ -129,9 +129,9 @@ def test_the_image_of_the_config_is_that_of_every_rule(tmp_path):
     assert done.stdout.strip() == "{'study.sif'}", done.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("--config", "container=nowhere.sif")])
+@pytest.mark.parametrize("options", [(), ("container=nowhere.sif",)])
 def test_apptainer_without_an_image_is_told_how_to_build_one(tmp_path, options):
-    done = snakemake(copy_project(tmp_path), "--dry-run", "--sdm", "apptainer", *options)
+    done = snakemake(copy_project(tmp_path), "--dry-run", "--sdm", "apptainer", "--config", "data_root=demo", *options)
     assert done.returncode != 0
     assert "apptainer build sliceaug.sif envs/sliceaug.def" in done.stdout
     assert "container: sliceaug.sif" in done.stdout

@@ -41,7 +41,7 @@ NAMED = re.compile(r"^(?P<run>results/full)/(?P<rest>.+)$")
 def jobs(tmp_path_factory) -> list[tuple[str, list[str], list[str]]]:
     """(rule, inputs, outputs) of every job of the full study: three subsets, 72 arms."""
     project = copy_project(tmp_path_factory.mktemp("leak"))
-    done = snakemake(project, "--dry-run")
+    done = snakemake(project, "--dry-run", "--config", "data_root=demo")
     assert done.returncode == 0, done.stdout
     found = []
     for text in re.split(r"\n(?=(?:local)?rule )", done.stdout)[1:]:

@@ -58,6 +58,7 @@ def many_arms() -> dict:
     """225 arms: 3 train sizes x 5 seeds x (real only, and 2 systems with 6 ratios and synthetic only)."""
     return {
         "run": "many",
+        "data_root": "demo",
         "systems": ["slice_ldm", "lsgan_3d"],
         "demo_cohort": {"cases": 220},
         "splits": {"n_real": [20, 50, 100], "val": 20, "test": 100},

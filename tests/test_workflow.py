@@ -23,7 +23,7 @@ def arms(n_real: int, ratios: int, synthetic_only: int, seeds: int, systems: int
 
 
 def test_full_study_has_every_arm(project):
-    jobs = planned(project)
+    jobs = planned(project, "--config", "data_root=demo")
     assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3, controls=2) == 72
     assert jobs["train_autoencoder"] == jobs["train_generator"] == jobs["plan_segmentation"] == 3
     assert jobs["synthesize"] == (80 + 200 + 400) / 10
@@ -33,7 +33,8 @@ def test_full_study_has_every_arm(project):
 
 @pytest.mark.parametrize(("name", "trainings"), [("demo", 5), ("brats_mini", 4), ("paper", 24)])
 def test_shipped_overrides_plan_their_arms(project, name, trainings):
-    assert planned(project, "--configfile", f"config/{name}.yaml")["train_segmentation"] == trainings
+    options = ("--configfile", f"config/{name}.yaml", "--config", "data_root=demo")
+    assert planned(project, *options)["train_segmentation"] == trainings
 
 
 def test_the_demo_of_all_systems_plans_each_of_them(project):
@@ -59,15 +60,15 @@ def test_on_a_machine_without_a_card_small_trainings_run_side_by_side_and_what_i
 
 
 def test_own_data_makes_no_demo_cohort(project, tmp_path):
-    assert planned(project)["demo_cohort"] == 1
+    assert planned(project, "--config", "data_root=demo")["demo_cohort"] == 1
     assert planned(project, "--config", f"data_root={tmp_path}")["demo_cohort"] == 0
 
 
 def test_a_folder_of_masks_is_measured_where_there_is_one_and_the_sweep_can_be_left_out(project, tmp_path):
-    jobs = planned(project)
+    jobs = planned(project, "--config", "data_root=demo")
     assert jobs["measure_reference_masks"] == 0 and jobs["figure_control_sweep"] == jobs["evaluate_control"] == 3
     override = f"evaluation={{masks: {{reference_root: '{tmp_path}'}}, control: {{sweep_steps: 0}}}}"
-    jobs = planned(project, "--config", override)
+    jobs = planned(project, "--config", "data_root=demo", override)
     assert jobs["measure_reference_masks"] == 1 and jobs["figure_control_sweep"] == 0
 
 
@@ -85,7 +86,7 @@ def test_stages_of_a_target_do_not_reach_beyond_it(project):
 
 def test_the_snakefile_imports_no_torch(project):
     code = (
-        "import sys; sys.argv = ['snakemake', '-n', '--quiet', 'all']\n"
+        "import sys; sys.argv = ['snakemake', '-n', '--quiet', 'all', '--config', 'data_root=demo']\n"
         "from snakemake.cli import main\n"
         "try: main()\nexcept SystemExit as stop: assert not stop.code\n"
         "assert 'torch' not in sys.modules"
@@ -95,7 +96,7 @@ def test_the_snakefile_imports_no_torch(project):
 
 
 def test_a_mistake_in_the_config_stops_before_any_job_with_the_line_to_write(project):
-    done = snakemake(project, "--dry-run", "--config", "segmentation={ratios: [1]}")
+    done = snakemake(project, "--dry-run", "--config", "data_root=demo", "segmentation={ratios: [1]}")
     assert done.returncode != 0
     assert "ratios: [0, 1]" in done.stdout
     assert "Traceback" not in done.stdout

@@ -159,11 +159,11 @@ def _check_images(images: Images) -> None:
     check_weights(path, "weights", images.weights, "sha256", images.sha256)
 
 
-def check_image(study: Study) -> None:
-    """Raise UserError unless the container, a local file or an address with ``://``, can be that of all rules."""
+def check_image(image: str) -> None:
+    """Raise UserError unless `image`, a local file or an address with ``://``, can be the container of all rules."""
     build = "Build one by `apptainer build sliceaug.sif envs/sliceaug.def`"
-    if study.container == NONE:
+    if image == NONE:
         fail(["container"], "sliceaug.sif", f"--sdm apptainer needs an image, and container is none. {build}")
-    if "://" not in study.container and not Path(study.container).is_file():
-        what = f"container names {study.container!r}, which is no file here. {build}"
+    if "://" not in image and not Path(image).is_file():
+        what = f"container names {image!r}, which is no file here. {build}"
         fail(["container"], "sliceaug.sif", what)

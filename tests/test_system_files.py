@@ -1,0 +1,113 @@
+"""The generative systems of config/systems/: composed, scaled, and refused where they do not go together."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from test_config import DEFAULT, ROOT, SYSTEMS, read
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.study.settings import systems as system_files
+from workflow_scripts.study.settings.files import merge
+from workflow_scripts.study.settings.study import read_study
+from workflow_scripts.study.settings.systems import shipped_systems
+
+SHIPPED = shipped_systems()
+SYSTEM = SYSTEMS["slice_ldm"]
+
+
+def test_all_shipped_systems_go_together():
+    assert set(read(systems=list(SYSTEMS)).system) == set(SYSTEMS)
+
+
+def test_system_settings_override_the_system_file():
+    system = read(system_settings={"slice_ldm": {"sampler": {"steps": 7}}}).system["slice_ldm"]
+    assert system.sampler == SHIPPED["slice_ldm"].sampler.model_copy(update={"steps": 7})
+
+
+def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_there():
+    settings = {"slice_ldm": {"autoencoder": {"latent_channels": 3}, "scale": 0.5}}
+    system = read(systems=["slice_ldm_2d"], system_settings=settings).system
+    assert set(system) == {"slice_ldm_2d"}
+    assert system["slice_ldm_2d"].autoencoder.latent_channels == 3
+    assert system["slice_ldm_2d"].autoencoder.channels == [64, 128, 256, 256]
+    assert system["slice_ldm_2d"].denoiser.channels == [64, 128, 256, 512], "its own scale is 1"
+
+
+def test_a_depth_decoder_goes_with_its_autoencoder_and_null_takes_it_away_from_all():
+    both = ["slice_ldm", "slice_ldm_2d"]
+    system = read(systems=both).system
+    assert system["slice_ldm_2d"].depth_decoder == system["slice_ldm"].depth_decoder is not None
+    off = read(systems=both, system_settings={"slice_ldm": {"depth_decoder": None}}).system
+    assert [off[name].depth_decoder for name in both] == [None, None]
+
+
+def test_scale_multiplies_every_width_and_nothing_else():
+    settings = {"ldm_3d": {"scale": 0.1}, "lsgan_3d": {"scale": 0.25}}
+    system = read(systems=list(SYSTEMS), system_settings=settings).system
+    assert system["ldm_3d"].autoencoder.channels == [12, 24, 52, 52], "multiples of 4"
+    assert system["ldm_3d"].autoencoder.discriminator.channels == [8, 12, 24, 52]
+    assert system["ldm_3d"].denoiser.channels == [12, 24, 52, 104]
+    assert system["lsgan_3d"].gan.channels == [128, 64, 32, 16, 8]
+    assert system["lsgan_3d"].gan.z_dim == 2048
+    assert system["ldm_3d"].sampler == SHIPPED["ldm_3d"].sampler
+
+
+@pytest.fixture
+def own_systems(tmp_path, monkeypatch):
+    """A folder of systems to write into, in the place of config/systems."""
+    (tmp_path / "systems").mkdir()
+    monkeypatch.setattr(system_files, "CONFIG", tmp_path)
+    return tmp_path / "systems"
+
+
+def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
+    for name in ("one", "two"):
+        (own_systems / f"{name}.yaml").write_text(yaml.safe_dump(SYSTEM))
+    both = DEFAULT | {"systems": ["one", "two"]}
+    assert set(read_study(both).system) == {"one", "two"}
+    with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
+        read_study(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
+    with pytest.raises(UserError, match="or its depth_decoder"):
+        read_study(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"denoiser": None}, "denoiser is missing: write denoiser, diffusion and sampler, or gan"),
+        ({"gan": {"kind": "gan_3d"}, "depth_decoder": None}, "denoiser does not go with a `gan`"),
+        ({"autoencoder": "two", "depth_decoder": None}, r"config/systems/two\.yaml does not exist"),
+        ({"autoencoder": "one", "depth_decoder": None}, "`autoencoder: one` names a system that has no autoencoder"),
+        ({"label": None}, "system one: label is missing"),
+    ],
+)
+def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
+    system = {key: value for key, value in (SYSTEM | change).items() if value is not None}
+    (own_systems / "one.yaml").write_text(yaml.safe_dump(system))
+    with pytest.raises(UserError, match=message):
+        read(systems=["one"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds None, but must be a mapping"),
+        (b"- label: x\n", r"one\.yaml holds \[{'label': 'x'}\], but must be a mapping"),
+        (b"label: caf\xe9\n", "is no text in UTF-8"),
+        (b"label: 'x\n", "is no valid YAML"),
+        (b"label: x\n3: {}\n", "system one: the key 3 at the top is no text"),
+    ],
+)
+def test_a_file_that_holds_no_system_is_named(own_systems, content, message):
+    (own_systems / "one.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read(systems=["one"])
+
+
+def test_a_system_of_an_existing_kind_is_added_in_one_file(own_systems):
+    for name in SYSTEMS:
+        (own_systems / f"{name}.yaml").write_bytes((ROOT / f"config/systems/{name}.yaml").read_bytes())
+    (own_systems / "narrow.yaml").write_text("label: narrow\nautoencoder: slice_ldm\ndenoiser: {channels: [32, 64]}\n")
+    system = read(systems=["slice_ldm", "narrow"]).system["narrow"]
+    assert system.denoiser.channels == [32, 64] and system.autoencoder == SHIPPED["slice_ldm"].autoencoder
