@@ -13,6 +13,7 @@ from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.operations.run_events import write_events
 from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+from workflow_scripts.study.segmenters import module_of
 from workflow_scripts.study.settings.study import check_image, read_study
 
 # profiles/default is read beside every other profile, and wins over it: its numbers are this machine's. A profile that
@@ -53,8 +54,6 @@ TRAIN_SUBSETS = expand(TRAIN, n_real=N_REAL)
 IMAGE_FEATURES = {
     key: value for key, value in config["evaluation"]["images"].items() if key not in ("neighbours", "jackknife_groups")
 }
-# One job writes the three together; what uses them asks for the plans alone, since each file of each arm costs planning time.
-PLAN = {name: f"{SEGMENTER}/plan/{name}.json" for name in ("plans", "dataset", "dataset_fingerprint")}
 
 
 wildcard_constraints:
@@ -83,6 +82,11 @@ def block(**settings):
 def code(program):
     """Digest of a program and of the modules it imports: a changed line reruns the rule, a changed comment does not."""
     return code_digest(f"workflow_scripts.{program}")
+
+
+def code_of_segmenter(program, stage):
+    """As `code`, of a program that leaves its work to the {segmenter}."""
+    return lambda wildcards: code(program) + code(module_of(wildcards.segmenter, stage))
 
 
 def system_of_autoencoder(name):

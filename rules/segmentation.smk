@@ -1,11 +1,11 @@
-# nnU-Net: one plan from the real training cases, one pool of preprocessed cases, arms that are lists of cases.
+# Each segmenter: one plan from the real training cases, one pool of preprocessed cases, arms that are lists of cases.
 
 
 rule plan_segmentation:
     input:
         train=TRAIN,
     output:
-        **PLAN,
+        plan=f"{SEGMENTER}/plan.json",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/plan_segmentation/{{segmenter}}.log",
     benchmark:
@@ -22,18 +22,17 @@ rule plan_segmentation:
             regions=config["regions"],
             **{key: config["segmentation"][key] for key in ("patch_size", "batch_size", "features_per_stage")},
         ),
-        out=subpath(output.plans, parent=True),
-        code=code("plan_segmentation"),
+        code=code_of_segmenter("plan_segmentation", "plan"),
     shell:
         "python -m workflow_scripts.plan_segmentation --config {params.config:q} --train {input.train:q}"
-        " --out {params.out:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --segmenter {wildcards.segmenter:q} --out {output.plan:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule pool_real:
     input:
         train=TRAIN,
         val=VAL,
-        plans=PLAN["plans"],
+        plan=rules.plan_segmentation.output.plan,
     output:
         table=f"{SEGMENTER}/pool_real.tsv",
     log:
@@ -47,17 +46,16 @@ rule pool_real:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime="4h",
     params:
-        plan=subpath(input.plans, parent=True),
         pool=subpath(output.table, parent=True),
-        code=code("pool_real"),
+        code=code_of_segmenter("pool_real", "pool"),
     shell:
-        "python -m workflow_scripts.pool_real --plan {params.plan:q} --train {input.train:q} --val {input.val:q}"
+        "python -m workflow_scripts.pool_real --plan {input.plan:q} --train {input.train:q} --val {input.val:q}"
         " --pool {params.pool:q}/pool --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule pool_synthetic:
     input:
-        plans=PLAN["plans"],
+        plan=rules.plan_segmentation.output.plan,
         table=rules.synthesize.output.table,
     output:
         table=f"{SEGMENTER}/pool_{{system}}/{{block}}.tsv",
@@ -72,19 +70,18 @@ rule pool_synthetic:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime="2h",
     params:
-        plan=subpath(input.plans, parent=True),
         synthetic=subpath(input.table, ancestor=2),
         pool=subpath(output.table, ancestor=2),
-        code=code("pool_synthetic"),
+        code=code_of_segmenter("pool_synthetic", "pool"),
     shell:
-        "python -m workflow_scripts.pool_synthetic --plan {params.plan:q} --table {input.table:q}"
+        "python -m workflow_scripts.pool_synthetic --plan {input.plan:q} --table {input.table:q}"
         " --synthetic {params.synthetic:q} --pool {params.pool:q}/pool --system {wildcards.system:q}"
         " --out {output.table:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule train_segmentation:
     input:
-        plans=PLAN["plans"],
+        plan=rules.plan_segmentation.output.plan,
         real=rules.pool_real.output.table,
         synthetic=arm_pool,
     output:
@@ -118,13 +115,12 @@ rule train_segmentation:
                 )
             }
         ),
-        plan=subpath(input.plans, parent=True),
         pool=subpath(input.real, parent=True),
         out=subpath(output.arm, parent=True),
         state=STATE,
-        code=code("train_segmentation"),
+        code=code_of_segmenter("train_segmentation", "train"),
     shell:
-        "python -m workflow_scripts.train_segmentation --config {params.config:q} --plan {params.plan:q}"
+        "python -m workflow_scripts.train_segmentation --config {params.config:q} --plan {input.plan:q}"
         " --pool {params.pool:q}/pool --real {input.real:q} --synthetic {input.synthetic:q}"
         " --out {params.out:q} --state {params.state:q} --threads {threads} 2>&1 | tee {log:q}"
 
@@ -134,7 +130,7 @@ rule train_segmentation:
 rule predict_segmentation:
     input:
         test=TEST,
-        plans=PLAN["plans"],
+        plan=rules.plan_segmentation.output.plan,
         arms=of_seeds(rules.train_segmentation.output.arm),
     output:
         tables=of_seeds(f"{ARM}/predictions.tsv"),
@@ -151,9 +147,8 @@ rule predict_segmentation:
         gpu=1,
     params:
         config=block(**{key: config["segmentation"][key] for key in ("mirroring", "precision")}),
-        plan=subpath(input.plans, parent=True),
-        code=code("predict_segmentation"),
+        code=code_of_segmenter("predict_segmentation", "predict"),
     shell:
         "python -m workflow_scripts.predict_segmentation --config {params.config:q} --test {input.test:q}"
-        " --arm {input.arms:q} --plan {params.plan:q} --out {output.tables:q} --threads {threads}"
+        " --arm {input.arms:q} --plan {input.plan:q} --out {output.tables:q} --threads {threads}"
         " 2>&1 | tee {log:q}"

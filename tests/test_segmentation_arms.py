@@ -13,10 +13,11 @@ from tiny_segmentation import TEST, TRAIN, VAL, Study
 from workflow_scripts import train_segmentation
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.segmentation.arms import choose_cases, link_view
-from workflow_scripts.segmentation.batches import seed_everything
-from workflow_scripts.segmentation.nnunet import load_plan, nnunet_home, quiet
+from workflow_scripts.segmentation.nnunet.batches import seed_everything
+from workflow_scripts.segmentation.nnunet.library import NnunetPlan, nnunet_home, quiet
+from workflow_scripts.segmentation.nnunet.trainer import build_trainer
+from workflow_scripts.segmentation.segmenter import load_plan
 from workflow_scripts.segmentation.settings import SegmentationSettings
-from workflow_scripts.segmentation.trainer import build_trainer
 from workflow_scripts.study.arms import Arm
 
 ONE_STEP = {"epochs": 1, "iterations_per_epoch": 1, "val_iterations_per_epoch": 0}
@@ -102,8 +103,9 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
             listed = Arm(3) if copies == 1 else Arm(3, ratio=copies - 1.0, control="oversampled")
             listed = choose_cases(listed, plan, pd.read_csv(study.real, sep="\t"), [])
             view = home / f"view{copies}"
+            view.mkdir()
             link_view(listed, study.pool, view)
-            trainer = build_trainer(plan, view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
+            trainer = build_trainer(NnunetPlan.of(plan), view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
             loader = trainer.loaders()[0]
             seed_everything(0, "draws")
             drawn = [case for _ in range(3000) for case in loader.get_indices()]

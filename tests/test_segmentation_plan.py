@@ -16,35 +16,37 @@ def study(tmp_path):
     return Study(tmp_path)
 
 
+def configuration(study, **overrides):
+    return study.make_plan(**overrides)["plans"]["configurations"]["3d_fullres"]
+
+
 def test_plan_reads_the_training_cases_alone(study):
     study.make_plan()
-    before = {file.name: file.read_bytes() for file in study.plan.iterdir()}
+    before = study.plan.read_bytes()
     study.volumes.joinpath(f"{VAL[0]}.image.npy").write_bytes(b"no volume at all")
     for case_id in TEST:
         for file in study.volumes.glob(f"{case_id}.*"):
             file.unlink()
     study.make_plan()
-    assert {file.name: file.read_bytes() for file in study.plan.iterdir()} == before
-    assert json.loads(before["dataset.json"])["training_case_ids"] == TRAIN
+    assert study.plan.read_bytes() == before
+    assert json.loads(before)["training_case_ids"] == TRAIN
 
 
 def test_another_training_case_changes_the_fingerprint(study):
-    study.make_plan()
-    before = (study.plan / "dataset_fingerprint.json").read_text()
+    before = study.make_plan()["dataset_fingerprint"]
     save(study.volumes, TRAIN[0], *brain_and_tumour(77))
-    study.make_plan()
-    assert (study.plan / "dataset_fingerprint.json").read_text() != before
+    assert study.make_plan()["dataset_fingerprint"] != before
 
 
 def test_without_overrides_the_plan_is_nnunets_own(study):
-    chosen = study.make_plan(patch_size=None, batch_size=None, features_per_stage=None)
+    chosen = configuration(study, patch_size=None, batch_size=None, features_per_stage=None)
     assert chosen["architecture"]["arch_kwargs"]["features_per_stage"][0] == 32
     assert chosen["batch_size"] == 2
     assert all(edge <= size + 3 for edge, size in zip(chosen["patch_size"], (24, 32, 32), strict=True))
 
 
 def test_overrides_carry_through_to_the_whole_network(study):
-    chosen = study.make_plan(patch_size=[16, 24, 32], batch_size=3, features_per_stage=[4, 6, 8])
+    chosen = configuration(study, patch_size=[16, 24, 32], batch_size=3, features_per_stage=[4, 6, 8])
     network = chosen["architecture"]["arch_kwargs"]
     assert (chosen["patch_size"], chosen["batch_size"]) == ([16, 24, 32], 3)
     assert network["features_per_stage"] == [4, 6, 8]
@@ -56,17 +58,16 @@ def test_brain_is_normalised_by_itself_where_it_fills_little_of_the_given_image(
     wide = {"affine": np.diag([1.0, 1.0, 1.0, 1.0]).tolist(), "shape": [240, 240, 155]}
     for number, case_id in enumerate(TRAIN):
         save(study.volumes, case_id, *brain_and_tumour(number), source=wide)
-    assert study.make_plan()["use_mask_for_norm"] == [True, True]
+    assert configuration(study)["use_mask_for_norm"] == [True, True]
     tight = {"affine": np.diag([3.0, 3.0, 3.0, 1.0]).tolist(), "shape": [28, 28, 20]}
     for number, case_id in enumerate(TRAIN):
         save(study.volumes, case_id, *brain_and_tumour(number), source=tight)
-    assert study.make_plan()["use_mask_for_norm"] == [False, False]
+    assert configuration(study)["use_mask_for_norm"] == [False, False]
 
 
 def test_fewer_regions_give_fewer_outputs(study):
-    study.make_plan(regions=["whole_tumor"])
-    dataset = json.loads((study.plan / "dataset.json").read_text())
-    assert dataset["labels"] == {"background": 0, "whole_tumor": [1, 2, 3]}
+    dataset = study.make_plan(regions=["whole_tumor"])["dataset"]
+    assert dataset["labels"] == {"background": 0, "whole_tumor": 1}
     assert dataset["regions_class_order"] == [1]
 
 

@@ -50,6 +50,12 @@ def test_pooled_case_is_the_brain_normalised_with_its_levels(study):
     assert set(properties["class_locations"]) == {(1, 2, 3), (2, 3), 3}
 
 
+def test_levels_that_no_region_tells_apart_become_one(study):
+    study.make_plan(regions=["whole_tumor"])
+    study.pool_real()
+    assert read(study, "a1")[1].max() == 1
+
+
 def test_filling_the_pool_again_gives_the_same_bytes(study):
     study.pool_real()
     before = {file.name: file.read_bytes() for file in study.pool.iterdir()}
@@ -91,6 +97,6 @@ def test_a_case_in_two_splits_is_refused(study):
 
 
 def test_a_pool_without_a_plan_says_which_stage_is_missing(study):
-    (study.plan / "plans.json").unlink()
-    with pytest.raises(UserError, match=r"missing file .*plans\.json"):
+    study.plan.unlink()
+    with pytest.raises(UserError, match=r"missing file .*plan\.json"):
         study.pool_real()

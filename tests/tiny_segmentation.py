@@ -61,8 +61,14 @@ def save(volumes: Path, case_id: str, image: np.ndarray, levels: np.ndarray, sou
 class Study:
     """A study in a folder; its methods run the programs."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.volumes, self.plan, self.pool = folder, folder / "volumes", folder / "plan", folder / "pool"
+    def __init__(self, folder: Path, segmenter: str = "nnunet"):
+        self.segmenter = segmenter
+        self.folder, self.volumes, self.plan, self.pool = (
+            folder,
+            folder / "volumes",
+            folder / "plan.json",
+            folder / "pool",
+        )
         self.real, self.synthetic = folder / "pool_real.tsv", folder / "synthetic"
         for number, case_id in enumerate([*TRAIN, *VAL, *TEST]):
             save(self.volumes, case_id, *brain_and_tumour(number))
@@ -71,17 +77,9 @@ class Study:
 
     def make_plan(self, **overrides) -> dict:
         config = json.dumps(PLAN_CONFIG | overrides)
-        arguments = [
-            "--config",
-            config,
-            *subset_options(self.folder, "train"),
-            "--out",
-            str(self.plan),
-            "--threads",
-            "1",
-        ]
-        plan_segmentation.main(arguments)
-        return json.loads((self.plan / "plans.json").read_text())["configurations"]["3d_fullres"]
+        places = ["--segmenter", self.segmenter, "--out", str(self.plan), "--threads", "1"]
+        plan_segmentation.main(["--config", config, *subset_options(self.folder, "train"), *places])
+        return json.loads(self.plan.read_text())["own"]
 
     def pool_real(self) -> pd.DataFrame:
         places = ["--plan", str(self.plan), "--pool", str(self.pool), "--out", str(self.real)]
@@ -112,7 +110,7 @@ class Study:
 
     def arm(self, name: str, mix: str = "real", seed: int = 0) -> Path:
         """The folder of an arm; `name` tells trainings of the same arm apart."""
-        return self.folder / name / Arm.of_folder(f"n_real~3/segmentation/nnunet/{mix}/seed~{seed}").folder
+        return self.folder / name / Arm.of_folder(f"n_real~3/segmentation/{self.segmenter}/{mix}/seed~{seed}").folder
 
     def train(self, name: str, mix: str = "real", *more: str, seed: int = 0, **settings) -> Path:
         out = self.arm(name, mix, seed)

@@ -1,49 +1,43 @@
-"""Plan the segmentation: nnU-Net's fingerprint and 3d_fullres plan, from the real training cases alone.
+"""Plan the segmentation: what a segmenter wants to know before it sees the cases of an arm, from the real training cases alone.
 
-Writes plans.json, dataset.json and dataset_fingerprint.json into --out. Config: modalities, regions, and in place of
-nnU-Net's own choice (null) patch_size [depth, height, width] in voxels, batch_size, features_per_stage.
+Config: modalities, regions, and in place of the segmenter's own choice (null) patch_size [depth, height, width] in voxels,
+batch_size, features_per_stage.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import write_json
+from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="the plan's folder")
+    parser.add_argument("--segmenter", choices=SEGMENTERS, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the plan, plan.json")
     args = parser.parse_args(argv)
 
+    import dataclasses
+
+    import numpy as np
+
+    from workflow_scripts.cohort.regions import check_regions
     from workflow_scripts.cohort.subset import Subset
-    from workflow_scripts.segmentation import plan as planning
+    from workflow_scripts.segmentation.segmenter import Plan, stage
+    from workflow_scripts.segmentation.settings import read_plan_settings
 
     for key in ("modalities", "regions"):
         if not args.config.get(key):
             raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
-    settings = planning.read_plan_settings(args.config)
-    train = Subset.open(args.train, "train")
-    case_ids = train.case_ids
-    modalities, regions = args.config["modalities"], args.config["regions"]
-    dataset = planning.dataset_description(modalities, regions, case_ids, train.n_patients)
-    measured = planning.fingerprint(train.store, case_ids, modalities, args.threads)
-    plan = planning.override_plan(planning.make_plan(measured, dataset, args.threads), **settings)
-
-    plans_file, dataset_file, fingerprint_file = planning.plan_files(args.out)
-    write_json(fingerprint_file, measured)
-    write_json(dataset_file, plan.dataset)
-    write_json(plans_file, plan.plans)
-    chosen = plan.configuration
-    log.info(
-        "planned on %d cases: patch %s, batch %d, features %s",
-        *(len(case_ids), chosen["patch_size"], chosen["batch_size"]),
-        chosen["architecture"]["arch_kwargs"]["features_per_stage"],
-    )
+    settings, train = read_plan_settings(args.config), Subset.open(args.train, "train")
+    channels = args.config["modalities"], list(check_regions(args.config["regions"]))
+    spacing_mm = np.median([train.store.meta(case_id)["spacing_mm"] for case_id in train.case_ids], axis=0).tolist()
+    head = Plan(args.segmenter, train.n_patients, *channels, spacing_mm, train.case_ids)
+    own = stage(args.segmenter, "plan")(train.store, train.case_ids, head, settings, args.threads)
+    dataclasses.replace(head, own=own).save(args.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Preprocess the real training and validation cases for nnU-Net into the pool. Test cases never enter it.
+"""Preprocess the real training and validation cases for a segmenter into its pool. Test cases never enter it.
 
 Writes the pool's files into --pool and a table to --out: case_id, split (train or val), digest.
 """
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
+from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
     add_subsets(parser, "train", "val")
     parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
@@ -24,9 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.subset import Subset, check_apart
-    from workflow_scripts.segmentation.nnunet import load_plan
-    from workflow_scripts.segmentation.plan import checked_volume
-    from workflow_scripts.segmentation.pool import fill_pool
+    from workflow_scripts.segmentation.cases import checked_volume, fill_pool
+    from workflow_scripts.segmentation.segmenter import load_plan
 
     plan, subsets = load_plan(args.plan), (Subset.open(args.train, "train"), Subset.open(args.val, "val"))
     check_apart(*subsets)
@@ -37,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
         return image, levels, meta["spacing_mm"]
 
     readers = {case_id: partial(read, case_id) for case_id in subset_of}
-    digests = fill_pool(plan, args.pool, readers, args.threads, "preprocessing real cases for nnU-Net")
+    title = f"preprocessing real cases for {SEGMENTERS[plan.segmenter]}"
+    digests = fill_pool(plan, args.pool, readers, args.threads, title)
     rows = [(case_id, subset.name, digests[case_id]) for case_id, subset in subset_of.items()]
     write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "split", "digest"]))
 

@@ -1,4 +1,4 @@
-"""Preprocess a block of synthetic cases for nnU-Net into the pool.
+"""Preprocess a block of synthetic cases for a segmenter into its pool.
 
 Writes the pool's files into --pool, as <system>_<case id>, and a table to --out: case_id (in the pool),
 synthetic_case_id, number, digest.
@@ -12,12 +12,12 @@ from pathlib import Path
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
     parser.add_argument("--table", type=Path, required=True, help="table of the block, from synthesize")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
     parser.add_argument("--system", required=True, help="name of the system that made them")
@@ -28,9 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.nifti import read_synthetic_case
-    from workflow_scripts.segmentation.nnunet import load_plan
-    from workflow_scripts.segmentation.plan import check_arrays
-    from workflow_scripts.segmentation.pool import fill_pool
+    from workflow_scripts.segmentation.cases import check_arrays, fill_pool
+    from workflow_scripts.segmentation.segmenter import load_plan
 
     plan, table = load_plan(args.plan), read_tsv(args.table)
     if missing := {"case_id", "number"} - set(table.columns):
@@ -44,7 +43,9 @@ def main(argv: list[str] | None = None) -> None:
 
     pool_ids = {f"{args.system}_{case_id}": case_id for case_id in table["case_id"]}
     readers = {pool_id: partial(read, case_id) for pool_id, case_id in pool_ids.items()}
-    digests = fill_pool(plan, args.pool, readers, args.threads, "preprocessing synthetic cases for nnU-Net")
+    digests = fill_pool(
+        plan, args.pool, readers, args.threads, f"preprocessing synthetic cases for {SEGMENTERS[plan.segmenter]}"
+    )
     rows = zip(digests, pool_ids.values(), table["number"], digests.values(), strict=True)
     write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "synthetic_case_id", "number", "digest"]))
 

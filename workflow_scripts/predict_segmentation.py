@@ -16,11 +16,10 @@ from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the folder of train_segmentation")
-    parser.add_argument("--plan", type=Path, required=True, help="folder of plan_segmentation")
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
     add_subsets(parser, "test")
     parser.add_argument("--out", **files, help="predictions.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
@@ -29,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.cohort.nifti import write_nifti
     from workflow_scripts.cohort.subset import Subset
-    from workflow_scripts.segmentation.nnunet import load_plan, nnunet_home
-    from workflow_scripts.segmentation.plan import checked_image
-    from workflow_scripts.segmentation.predict import Predictor
+    from workflow_scripts.segmentation.cases import checked_image
+    from workflow_scripts.segmentation.predict import predicted_labels
+    from workflow_scripts.segmentation.segmenter import load_plan, stage
     from workflow_scripts.segmentation.settings import SegmentationSettings
     from workflow_scripts.training.devices import default_device, describe, use_threads
 
@@ -46,19 +45,22 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(f"{what}: train the arm again")
     given = {key: args.config[key] for key in ("mirroring", "precision") if key in args.config}
     use_threads(args.threads)
-    with nnunet_home(), track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
+    predict = stage(plan.segmenter, "predict")
+    with track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
         for path, arm, out in zip(args.arm, arms, args.out, strict=True):
             own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}
             settings = SegmentationSettings.from_config({**own, **given})
             axes = arm["prediction"]["mirror_axes"] if settings.mirroring else None
-            predictor = Predictor(plan, path.parent / "model.safetensors", axes, settings.precision, default_device())
-            where = describe(predictor.device, predictor.precision)
+            device = default_device()
+            predictor = predict(plan, path.parent / "model.safetensors", axes, settings.precision, device)
+            where = describe(device, predictor.precision)
             log.info("%s: %d test cases, on %s", path.parent, len(case_ids), where)
             rows = []
             for case_id in case_ids:
                 image, meta = checked_image(store, case_id, plan.modalities)
                 file = Path("predictions", f"{case_id}.nii.gz")
-                write_nifti(out.parent / file, predictor.labels(image, meta), meta["source"]["affine"])
+                labels = predicted_labels(predictor, plan.regions, image, meta)
+                write_nifti(out.parent / file, labels, meta["source"]["affine"])
                 rows.append((case_id, str(file)))
                 bar.update()
             write_tsv(out, pd.DataFrame(rows, columns=["case_id", "file"]))

@@ -9,8 +9,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..study.arms import Arm, synthetic_count
-from .nnunet import Plan
-from .pool import pool_files
+from .segmenter import Plan, pool_suffixes
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.Da
     Raises UserError if there are too few synthetic cases, if the plan was made from other cases, or if a case would
     both train and validate.
     """
+    if plan.segmenter != arm.segmenter:
+        raise UserError(f"the plan is one of {plan.segmenter}, not {arm.segmenter}: give that segmenter's plan")
     if plan.n_real != arm.n_real:
         raise UserError(f"the plan was made for n_real {plan.n_real}, not {arm.n_real}: give that train size's plan")
     train, val = (real[real["split"] == split] for split in ("train", "val"))
@@ -91,9 +92,9 @@ def link_view(cases: ArmCases, pool: Path, view: Path) -> None:
 
     Raises UserError that names the first file the pool lacks.
     """
-    view.mkdir(parents=True)
     for pool_id in [*cases.real_ids, *cases.synthetic_ids, *cases.val_ids]:
-        for file in pool_files(pool, pool_id):
+        for suffix in pool_suffixes(cases.arm.segmenter):
+            file = pool / f"{pool_id}{suffix}"
             if not file.is_file():
                 stage = "pool_synthetic" if pool_id in cases.synthetic_ids else "pool_real"
                 raise UserError(f"the pool lacks {file}: run `snakemake -R {stage}`")

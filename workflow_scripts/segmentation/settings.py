@@ -77,6 +77,22 @@ class SegmentationSettings:
         return min(max(threads - 1, 1), MOST_WORKERS) if on_gpu else 0
 
 
+def read_plan_settings(config: dict) -> dict:
+    """The overrides in a stage's config block. Raises UserError for a value that is no positive whole number."""
+    settings = {key: config.get(key) for key in ("patch_size", "batch_size", "features_per_stage")}
+    for key, value in settings.items():
+        numbers = [value] if key == "batch_size" else value
+        right = value is None or (
+            isinstance(numbers, list)
+            and all(type(number) is int and number > 0 for number in numbers)
+            and (key != "patch_size" or len(numbers) == 3)
+        )
+        if not right:
+            example = {"patch_size": [96, 128, 128], "batch_size": 2, "features_per_stage": [32, 64, 128, 256]}[key]
+            raise UserError(f"segmentation.{key} is {value!r}: write null, or for example {key}: {example}")
+    return settings
+
+
 def _positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 

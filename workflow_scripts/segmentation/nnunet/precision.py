@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..models.blocks import Conv3d
-from ..training.devices import resolve_precision
+from ...models.blocks import Conv3d
+from ...training.devices import resolve_precision
 
 
 def use_precision(network: nn.Module, device: torch.device, precision: str) -> str:

@@ -1,4 +1,4 @@
-"""nnU-Net v2 as a library: its environment variables, its prints, and one plan as a value.
+"""nnU-Net v2 as a library: its environment variables, its prints, and its plan as a value.
 
 nnU-Net's commands and its model-folder loader import every trainer it ships (and timm with them), so the project calls
 its classes instead. They expect three folders in environment variables; a scratch folder stands in for all of them.
@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..base.cli import log
-from ..base.errors import UserError
-from ..base.files import read_json
-from ..cohort.regions import check_regions
+from ...base.cli import log
+from ..segmenter import Plan
 
 if TYPE_CHECKING:
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "3d_fullres"
 DATASET = "Dataset001_SliceAug"
-# The project's levels 0..3 are ordinal, so each region is the levels from its own upwards (nnU-Net's region-based
-# training: one sigmoid a region). nnU-Net reads the regions in this order.
-LABELS_OF_REGION = {"whole_tumor": [1, 2, 3], "tumor_core": [2, 3], "enhancing_tumor": 3}
+# Of the files of a case in the pool: image, labels, properties.
+POOL_SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
 
 
 @contextlib.contextmanager
@@ -73,33 +70,15 @@ def quiet() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What ``plan_segmentation`` wrote: nnU-Net's plans and dataset description, and whose cases they came from."""
+class NnunetPlan:
+    """nnU-Net's plans and dataset description."""
 
     plans: dict
     dataset: dict
 
-    @property
-    def modalities(self) -> list[str]:
-        return list(self.dataset["channel_names"].values())
-
-    @property
-    def regions(self) -> list[str]:
-        return [name for name in self.dataset["labels"] if name != "background"]
-
-    @property
-    def n_real(self) -> int:
-        return self.dataset["n_real"]
-
-    @property
-    def training_case_ids(self) -> list[str]:
-        return self.dataset["training_case_ids"]
-
-    @property
-    def grid_spacing_mm(self) -> list[float]:
-        """Spacing of the cohort's grid along depth, height, width."""
-        spacing = self.plans["original_median_spacing_after_transp"]
-        return [spacing[axis] for axis in self.plans["transpose_backward"]]
+    @classmethod
+    def of(cls, plan: Plan) -> NnunetPlan:
+        return cls(plan.own["plans"], plan.own["dataset"])
 
     @property
     def configuration(self) -> dict:
@@ -112,20 +91,6 @@ class Plan:
 
         plans = PlansManager(copy.deepcopy(self.plans))
         return plans, plans.get_configuration(CONFIGURATION), plans.get_label_manager(self.dataset)
-
-
-def load_plan(folder: str | os.PathLike) -> Plan:
-    """Read a plan folder. Raises UserError that names the file if one is missing or no plan of this project."""
-    folder = Path(folder)
-    plan = Plan(read_json(folder / "plans.json"), read_json(folder / "dataset.json"))
-    if CONFIGURATION not in plan.plans.get("configurations", {}) or "training_case_ids" not in plan.dataset:
-        raise UserError(f"{folder} holds no plan of this workflow: run `snakemake -R plan_segmentation`")
-    return plan
-
-
-def region_labels(regions: list[str]) -> dict[str, int | list[int]]:
-    """nnU-Net's ``labels`` for the project's levels. Raises UserError unless `regions` are the first of REGIONS."""
-    return {"background": 0, **{region: LABELS_OF_REGION[region] for region in check_regions(regions)}}
 
 
 def nnunet_image(image: np.ndarray) -> np.ndarray:

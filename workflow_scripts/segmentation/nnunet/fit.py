@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..base.cli import log
-from ..base.errors import UserError
-from ..base.progress import track
-from ..training.checkpoint import Checkpoints
-from ..training.interrupt import StopRequest, leave
+from ...base.cli import log
+from ...base.errors import UserError
+from ...base.progress import track
+from ...training.checkpoint import Checkpoints
+from ...training.interrupt import StopRequest, leave
+from ..settings import SegmentationSettings
 from .batches import NumberedBatches
 from .precision import use_precision
-from .settings import SegmentationSettings
 from .trainer import ArmTrainer
 
 

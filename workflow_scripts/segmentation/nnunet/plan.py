@@ -9,49 +9,19 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
-from ..base.errors import BadCase, UserError
-from ..base.files import read_json
-from ..cohort.volumes import VolumeStore
-from .nnunet import CONFIGURATION, DATASET, Plan, nnunet_home, nnunet_image, quiet, region_labels
+from ...base.cli import log
+from ...base.errors import UserError
+from ...base.files import read_json
+from ...cohort.volumes import VolumeStore
+from ..cases import checked_volume
+from ..segmenter import Plan
+from .library import CONFIGURATION, DATASET, NnunetPlan, nnunet_home, nnunet_image, quiet
 
 FOREGROUND_SAMPLES = 10_000  # voxels a case for the intensity statistics, nnU-Net's default; z-scoring ignores them
 MIN_EDGE = 4  # voxels at the lowest resolution, as in nnU-Net's planner (UNet_featuremap_min_edge_length)
-
-
-def check_arrays(case_id: str, file: str, image: np.ndarray, levels: np.ndarray | None, modalities: list[str]) -> None:
-    """Raise BadCase unless image (M, D, H, W) and levels (D, H, W; None: not looked at) hold `modalities`, one grid,
-    and a foreground."""
-    reason = ""
-    if image.shape[0] != len(modalities):
-        reason = f"holds {image.shape[0]} modalities, not {len(modalities)} ({', '.join(modalities)})"
-    elif levels is not None and image.shape[1:] != levels.shape:
-        reason = f"the image's grid {image.shape[1:]} differs from its mask's {levels.shape}"
-    elif not (np.asarray(image) > -1).any():
-        reason = "the image is background alone"
-    if reason:
-        raise BadCase(case_id, file, reason, "Make it again with the stage that wrote it (`snakemake -R <stage>`)")
-
-
-def checked_image(store: VolumeStore, case_id: str, modalities: list[str]) -> tuple[np.ndarray, dict]:
-    """A case's image (M, D, H, W) in [-1, 1] and sidecar. Raises BadCase if it does not fit. Reads no mask."""
-    image, meta = store.image(case_id), store.meta(case_id)
-    if list(meta["modalities"]) != list(modalities):
-        reason = f"holds the modalities {', '.join(meta['modalities'])}, not {', '.join(modalities)}"
-        raise BadCase(case_id, f"{case_id}.json", reason, "Preprocess it again: `snakemake -R preprocess`")
-    check_arrays(case_id, f"{case_id}.image.npy", image, None, modalities)
-    return image, meta
-
-
-def checked_volume(store: VolumeStore, case_id: str, modalities: list[str]) -> tuple[np.ndarray, np.ndarray, dict]:
-    """As `checked_image`, with the case's levels (D, H, W) in between."""
-    image, meta = checked_image(store, case_id, modalities)
-    levels = store.levels(case_id)
-    check_arrays(case_id, f"{case_id}.levels.npy", image, levels, modalities)
-    return image, levels, meta
 
 
 def _measure_case(store: VolumeStore, case_id: str, modalities: list[str]) -> dict:
@@ -104,21 +74,32 @@ def fingerprint(store: VolumeStore, case_ids: list[str], modalities: list[str], 
     }
 
 
-def dataset_description(modalities: list[str], regions: list[str], case_ids: list[str], n_real: int) -> dict:
-    """``dataset.json``: nnU-Net's keys, and the case ids the plan is made from."""
+def region_labels(regions: list[str]) -> dict[str, int | list[int]]:
+    """nnU-Net's ``labels`` for levels 0 ... R: region i is the levels from i + 1 upwards.
+
+    nnU-Net trains one sigmoid per region, and reads them in this order.
+    """
+    levels = list(range(1, len(regions) + 1))
+    return {
+        "background": 0,
+        **{name: levels[index:] for index, name in enumerate(regions[:-1])},
+        regions[-1]: levels[-1],
+    }
+
+
+def dataset_description(modalities: list[str], regions: list[str], n_cases: int) -> dict:
+    """``dataset.json``, nnU-Net's description of a data set."""
     return {
         "channel_names": {str(channel): name for channel, name in enumerate(modalities)},
         "labels": region_labels(regions),
         "regions_class_order": list(range(1, len(regions) + 1)),
-        "numTraining": len(case_ids),
+        "numTraining": n_cases,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "NibabelIO",
-        "n_real": n_real,
-        "training_case_ids": list(case_ids),
     }
 
 
-def make_plan(measured: dict, dataset: dict, threads: int = 1) -> Plan:
+def make_plan(measured: dict, dataset: dict, case_ids: list[str], threads: int = 1) -> NnunetPlan:
     """nnU-Net's own plan for a fingerprint, its 3d_fullres configuration alone."""
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
@@ -127,21 +108,21 @@ def make_plan(measured: dict, dataset: dict, threads: int = 1) -> Plan:
         raw.mkdir(parents=True)
         preprocessed.mkdir(parents=True)
         # The planner wants a list of files, and opens none of them.
-        files = {case_id: {"images": ["none"], "label": "none"} for case_id in dataset["training_case_ids"]}
+        files = {case_id: {"images": ["none"], "label": "none"} for case_id in case_ids}
         (raw / "dataset.json").write_text(json.dumps({**dataset, "dataset": files}))
         (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(measured))
         ExperimentPlanner(DATASET).plan_experiment()
         plans = read_json(preprocessed / "nnUNetPlans.json")
     plans["configurations"] = {CONFIGURATION: plans["configurations"][CONFIGURATION]}
-    return Plan(plans, dataset)
+    return NnunetPlan(plans, dataset)
 
 
 def override_plan(
-    plan: Plan,
+    plan: NnunetPlan,
     patch_size: list[int] | None = None,
     batch_size: int | None = None,
     features_per_stage: list[int] | None = None,
-) -> Plan:
+) -> NnunetPlan:
     """The plan with the given settings in place of nnU-Net's own, and all that depends on them worked out again.
 
     `patch_size` is in voxels [depth, height, width] of our grid. `features_per_stage` sets the number of stages too.
@@ -185,7 +166,7 @@ def override_plan(
             "n_conv_per_stage": [2] * stages,
             "n_conv_per_stage_decoder": [2] * (stages - 1),
         }
-    return Plan(plans, plan.dataset)
+    return NnunetPlan(plans, plan.dataset)
 
 
 def _back(transposed: list[int], plans: dict) -> list[int]:
@@ -193,22 +174,15 @@ def _back(transposed: list[int], plans: dict) -> list[int]:
     return [transposed[axis] for axis in plans["transpose_backward"]]
 
 
-def read_plan_settings(config: dict) -> dict:
-    """The overrides in a stage's config block. Raises UserError for a value that is no positive whole number."""
-    settings = {key: config.get(key) for key in ("patch_size", "batch_size", "features_per_stage")}
-    for key, value in settings.items():
-        numbers = [value] if key == "batch_size" else value
-        right = value is None or (
-            isinstance(numbers, list)
-            and all(type(number) is int and number > 0 for number in numbers)
-            and (key != "patch_size" or len(numbers) == 3)
-        )
-        if not right:
-            example = {"patch_size": [96, 128, 128], "batch_size": 2, "features_per_stage": [32, 64, 128, 256]}[key]
-            raise UserError(f"segmentation.{key} is {value!r}: write null, or for example {key}: {example}")
-    return settings
-
-
-def plan_files(folder: Path) -> list[Path]:
-    """The files a plan consists of."""
-    return [folder / name for name in ("plans.json", "dataset.json", "dataset_fingerprint.json")]
+def plan(store: VolumeStore, case_ids: list[str], head: Plan, settings: dict, threads: int) -> dict:
+    """nnU-Net's plan of the named cases; see `segmentation.segmenter`."""
+    dataset = dataset_description(head.modalities, head.regions, len(case_ids))
+    measured = fingerprint(store, case_ids, head.modalities, threads)
+    planned = override_plan(make_plan(measured, dataset, case_ids, threads), **settings)
+    chosen = planned.configuration
+    log.info(
+        "planned on %d cases: patch %s, batch %d, features %s",
+        *(len(case_ids), chosen["patch_size"], chosen["batch_size"]),
+        chosen["architecture"]["arch_kwargs"]["features_per_stage"],
+    )
+    return {"plans": planned.plans, "dataset": planned.dataset, "dataset_fingerprint": measured}

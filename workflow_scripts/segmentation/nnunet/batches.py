@@ -14,7 +14,7 @@ import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch.utils.data import DataLoader, Dataset
 
-from ..base.seeds import seed_of
+from ...base.seeds import seed_of
 
 
 def seed_everything(*keys: int | str) -> None:

@@ -10,10 +10,10 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from ..base.cli import log
+from ...base.cli import log
+from ..settings import SegmentationSettings
 from .batches import seed_everything
-from .nnunet import CONFIGURATION, Plan
-from .settings import SegmentationSettings
+from .library import CONFIGURATION, NnunetPlan
 
 MIN_STAGES_FOR_DEEP_SUPERVISION = 3
 
@@ -81,7 +81,7 @@ class PlainArmTrainer(ArmTrainer):
 
 
 def build_trainer(
-    plan: Plan,
+    plan: NnunetPlan,
     view: Path,
     train_ids: list[str],
     val_ids: list[str],
