@@ -94,13 +94,5 @@ rule evaluation:
 
 rule tables:
     input:
-        f"{RUN}/tables/augmentation_ratio.csv",
-        multiext(f"{RUN}/tables/compute", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/systems", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/cost", ".csv", ".md"),
-        multiext(f"{RUN}/tables/control", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/masks", ".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/memorisation", ".csv", ".md", ".tex"),
-        decoder_tables(".csv", ".md", ".tex"),
-        multiext(f"{RUN}/tables/images", ".csv", ".md", ".tex"),
+        table_files(".csv", ".md", ".tex"),
         f"{RUN}/figures/dice_vs_ratio.png",

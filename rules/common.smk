@@ -12,6 +12,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.operations.run_events import write_events
+from workflow_scripts.reporting.registry import TABLES
 from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
 from workflow_scripts.study.segmenters import module_of
 from workflow_scripts.study.settings.study import check_image, read_study
@@ -62,6 +63,7 @@ wildcard_constraints:
     block=r"\d+",
     seed=r"\d+",
     name=r"[^/]+",
+    table="|".join(TABLES),
     system=r"[^/]+",
     segmenter=r"[^/]+",
     arm=ARM_PATTERN,
@@ -79,9 +81,9 @@ def block(**settings):
     return json.dumps(settings, sort_keys=True)
 
 
-def code(program):
-    """Digest of a program and of the modules it imports: a changed line reruns the rule, a changed comment does not."""
-    return code_digest(f"workflow_scripts.{program}")
+def code(*modules):
+    """Digest of a program, what it loads by name, and all they import: a changed line reruns the rule, a comment does not."""
+    return " ".join(code_digest(f"workflow_scripts.{module}") for module in modules)
 
 
 def code_of_segmenter(program, stage):
@@ -129,9 +131,25 @@ def depth_decoders(file):
     return expand(f"{N}/autoencoder/{{name}}/depth_decoder/{file}", n_real=N_REAL, name=names)
 
 
-def decoder_tables(*suffixes):
-    """The tables of the depth decoder; none where no system has one."""
-    return [f"{RUN}/tables/depth_decoder{suffix}" for suffix in suffixes] if DEPTH_DECODED else []
+def table_files(*suffixes):
+    """The files of all tables of the study: that of the depth decoder only where a system has one."""
+    return [
+        f"{RUN}/tables/{name}{suffix}"
+        for name in TABLES
+        if name != "depth_decoder" or DEPTH_DECODED
+        for suffix in suffixes
+    ]
+
+
+def table_block(wildcards):
+    """The settings of a table. That of the cost reads the benchmarks and logs of all jobs but its own and the report's."""
+    measured = {"run": RUN, "stages": measured_rules()} if wildcards.table == "cost" else {}
+    return block(**TABLES[wildcards.table].block(config), **measured)
+
+
+def table_options(wildcards, input):
+    named = {name: input.get(name) for name in TABLES[wildcards.table].inputs}
+    return options(named)
 
 
 def generator_block(wildcards):
@@ -296,8 +314,13 @@ def of_seeds(pattern):
 
 
 def measured_rules():
-    """Names of the rules so far that have a benchmark, in the order of the rule files."""
-    return [known.name for known in workflow.rules if known.benchmark]
+    """Names of the rules whose jobs the cost table counts, in the order of the rule files."""
+    return [known.name for known in workflow.rules if known.benchmark and known.name != "make_report"]
+
+
+def evaluations(file, systems=SYSTEMS):
+    """A file of the evaluation of each system and n_real."""
+    return expand(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{file}", n_real=N_REAL, system=systems)
 
 
 def of_all_systems(pattern):
@@ -306,7 +329,10 @@ def of_all_systems(pattern):
 
 def input_options(wildcards, input):
     """Named inputs as options of the program, such as --synthetic-rejected a.tsv b.tsv."""
-    named = {name: input.get(name) for name in input.keys()}
+    return options({name: input.get(name) for name in input.keys()})
+
+
+def options(named):
     files = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
     return " ".join(f"--{name.replace('_', '-')} {shlex.join(map(str, found))}" for name, found in files.items())
 

@@ -131,35 +131,3 @@ rule figure_memorisation:
         "python -m workflow_scripts.figure_memorisation --config {params.config:q} --train {input.train:q}"
         " --val {input.val:q} --test {input.test:q} --table {input.table:q} --synthetic {params.synthetic:q}"
         " --system {wildcards.system:q} --out {output.png:q} {params.simulated} 2>&1 | tee {log:q}"
-
-
-rule make_memorisation_table:
-    input:
-        summaries=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/memorisation_summary.tsv"),
-    output:
-        csv=report(
-            f"{RUN}/tables/memorisation.csv",
-            caption="report/memorisation.rst",
-            category="Tables",
-            labels={"table": "memorisation"},
-        ),
-        md=f"{RUN}/tables/memorisation.md",
-        tex=f"{RUN}/tables/memorisation.tex",
-    log:
-        f"{RUN}/logs/make_memorisation_table.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_memorisation_table.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
-    params:
-        config=block(confidence=config["evaluation"]["tables"]["confidence"]),
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        simulated=SIMULATED_FLAG,
-        code=code("make_memorisation_table"),
-    shell:
-        "python -m workflow_scripts.make_memorisation_table --config {params.config:q}"
-        " --summaries {input.summaries:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"

@@ -1,23 +1,15 @@
 # The answer: tables, figures and the report.
 
 
-rule make_tables:
+rule gather_scores:
     input:
         dice=all_arms("dice.tsv"),
     output:
-        csv=report(
-            f"{RUN}/tables/augmentation_ratio.csv",
-            caption="report/ratio_table.rst",
-            category="Tables",
-            labels={"table": "segmentation by augmentation ratio"},
-        ),
-        md=f"{RUN}/tables/augmentation_ratio.md",
-        tex=f"{RUN}/tables/augmentation_ratio.tex",
         scores=f"{RUN}/evaluation/scores.tsv",
     log:
-        f"{RUN}/logs/make_tables.log",
+        f"{RUN}/logs/gather_scores.log",
     benchmark:
-        f"{RUN}/benchmarks/make_tables.tsv"
+        f"{RUN}/benchmarks/gather_scores.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1
@@ -25,96 +17,15 @@ rule make_tables:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
-        config=block(**config["evaluation"]["tables"]),
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        simulated=SIMULATED_FLAG,
-        code=code("make_tables"),
+        code=code("gather_scores"),
     shell:
-        "python -m workflow_scripts.make_tables --config {params.config:q} --dice {input.dice:q}"
-        " --scores {output.scores:q} --out-stem {params.stem:q} {params.simulated} 2>&1 | tee {log:q}"
-
-
-rule make_system_tables:
-    input:
-        ratios=f"{RUN}/tables/augmentation_ratio.csv",
-        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
-        costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS),
-    output:
-        multiext(f"{RUN}/tables/compute", ".md", ".tex"),
-        multiext(f"{RUN}/tables/systems", ".md", ".tex"),
-        compute=report(
-            f"{RUN}/tables/compute.csv",
-            caption="report/compute.rst",
-            category="Tables",
-            labels={"table": "cost of the systems"},
-        ),
-        systems=report(
-            f"{RUN}/tables/systems.csv",
-            caption="report/systems.rst",
-            category="Tables",
-            labels={"table": "the systems compared"},
-        ),
-    log:
-        f"{RUN}/logs/make_system_tables.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_system_tables.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
-    params:
-        config=block(
-            systems=config["system"],
-            modalities=config["modalities"],
-            regions=config["regions"],
-            size=config["preprocessing"]["size"],
-            comparison_ratio=config["evaluation"]["comparison_ratio"],
-        ),
-        out=subpath(output[0], parent=True),
-        simulated=SIMULATED_FLAG,
-        code=code("make_system_tables"),
-    shell:
-        "python -m workflow_scripts.make_system_tables --config {params.config:q} --ratios {input.ratios:q}"
-        " --images {input.images:q} --costs {input.costs:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
-
-
-rule make_image_tables:
-    input:
-        images=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv"),
-    output:
-        csv=report(
-            f"{RUN}/tables/images.csv",
-            caption="report/images.rst",
-            category="Tables",
-            labels={"table": "image quality"},
-        ),
-        md=f"{RUN}/tables/images.md",
-        tex=f"{RUN}/tables/images.tex",
-    log:
-        f"{RUN}/logs/make_image_tables.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_image_tables.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
-    params:
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        simulated=SIMULATED_FLAG,
-        code=code("make_image_tables"),
-    shell:
-        "python -m workflow_scripts.make_image_tables --images {input.images:q} --out-stem {params.stem:q}"
-        " {params.simulated} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.gather_scores --dice {input.dice:q} --scores {output.scores:q} 2>&1 | tee {log:q}"
 
 
 rule make_figures:
     input:
-        scores=rules.make_tables.output.scores,
-        table=rules.make_tables.output.csv,
+        scores=rules.gather_scores.output.scores,
+        table=f"{RUN}/tables/augmentation_ratio.csv",
     output:
         png=report(
             f"{RUN}/figures/dice_vs_ratio.png",
@@ -207,45 +118,6 @@ rule pack_viewer:
         " --tables {input.tables:q} --out {output.volumes:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
-rule make_control_tables:
-    input:
-        control=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv"),
-        masks=of_all_systems(f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv"),
-    output:
-        multiext(f"{RUN}/tables/control", ".md", ".tex"),
-        multiext(f"{RUN}/tables/masks", ".md", ".tex"),
-        control=report(
-            f"{RUN}/tables/control.csv",
-            caption="report/control.rst",
-            category="Tables",
-            labels={"table": "control: requested against measured tumours"},
-        ),
-        masks=report(
-            f"{RUN}/tables/masks.csv",
-            caption="report/masks.rst",
-            category="Tables",
-            labels={"table": "masks: validity and shapes"},
-        ),
-    log:
-        f"{RUN}/logs/make_control_tables.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_control_tables.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="1h",
-    params:
-        config=block(**config["evaluation"]["tables"]),
-        out=subpath(output[0], parent=True),
-        simulated=SIMULATED_FLAG,
-        code=code("make_control_tables"),
-    shell:
-        "python -m workflow_scripts.make_control_tables --config {params.config:q} --control {input.control:q}"
-        " --masks {input.masks:q} --out {params.out:q} {params.simulated} 2>&1 | tee {log:q}"
-
-
 rule figure_control_sweep:
     input:
         attached_depth_decoder,
@@ -286,55 +158,15 @@ rule figure_control_sweep:
         " --threads {threads} 2>&1 | tee {log:q}"
 
 
-rule make_decoder_table:
-    input:
-        quality=depth_decoders("reconstruction.tsv"),
-        costs=depth_decoders("cost.tsv"),
-        synthetic=expand(
-            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv", n_real=N_REAL, system=DEPTH_DECODED
-        ),
-        fids=expand(
-            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoder_fid.tsv", n_real=N_REAL, system=DEPTH_DECODED
-        ),
-    output:
-        csv=report(
-            f"{RUN}/tables/depth_decoder.csv",
-            caption="report/depth_decoder.rst",
-            category="Tables",
-            labels={"table": "decoding along depth"},
-        ),
-        md=f"{RUN}/tables/depth_decoder.md",
-        tex=f"{RUN}/tables/depth_decoder.tex",
-    log:
-        f"{RUN}/logs/make_decoder_table.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_decoder_table.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime="30m",
-    params:
-        config=block(**config["evaluation"]["tables"]),
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        simulated=SIMULATED_FLAG,
-        code=code("make_decoder_table"),
-    shell:
-        "python -m workflow_scripts.make_decoder_table --config {params.config:q} --quality {input.quality:q} --costs {input.costs:q}"
-        " --synthetic {input.synthetic:q} --fids {input.fids:q} --out-stem {params.stem:q} {params.simulated}"
-        " 2>&1 | tee {log:q}"
-
-
 # What the report reads, but for the cohort and the cost table: all that the study makes leads here.
 ANSWER = dict(
-    table=f"{RUN}/tables/augmentation_ratio.csv",
+    augmentation_ratio=f"{RUN}/tables/augmentation_ratio.csv",
     systems=f"{RUN}/tables/systems.csv",
     compute=f"{RUN}/tables/compute.csv",
     ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
     case_figures=of_all_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
     viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
-    decoders=decoder_tables(".csv"),
+    depth_decoder=f"{RUN}/tables/depth_decoder.csv" if DEPTH_DECODED else [],
     control=f"{RUN}/tables/control.csv",
     masks=f"{RUN}/tables/masks.csv",
     memorisation=f"{RUN}/tables/memorisation.csv",
@@ -346,24 +178,46 @@ ANSWER = dict(
     reconstruction=expand(f"{N}/autoencoder/{{name}}/reconstruction.tsv", n_real=N_REAL, name=AUTOENCODERS),
 )
 
+# What each table is made of. Benchmark files are side products: as inputs, a lost one would run its job again. So the last
+# outputs of all branches are the inputs of the cost table, which is made when nothing is left to run but the report.
+TABLE_FILES = {
+    "augmentation_ratio": dict(scores=rules.gather_scores.output.scores),
+    "compute": dict(costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS)),
+    "systems": dict(
+        ratios=f"{RUN}/tables/augmentation_ratio.csv",
+        images=evaluations("images.tsv"),
+        compute=f"{RUN}/tables/compute.csv",
+    ),
+    "images": dict(images=evaluations("images.tsv")),
+    "control": dict(control=evaluations("control.tsv")),
+    "masks": dict(masks=evaluations("masks.tsv")),
+    "memorisation": dict(summaries=evaluations("memorisation_summary.tsv")),
+    "depth_decoder": dict(
+        quality=depth_decoders("reconstruction.tsv"),
+        costs=depth_decoders("cost.tsv"),
+        synthetic=evaluations("decoders.tsv", DEPTH_DECODED),
+        fids=evaluations("decoder_fid.tsv", DEPTH_DECODED),
+    ),
+    "cost": ANSWER,
+}
 
-# Benchmark files are side products: as inputs, a lost one would run its job again. So the last outputs of all branches
-# are the inputs, and the table is made when nothing is left to run but itself and the report.
-rule make_cost_table:
+
+rule make_table:
     input:
-        **ANSWER,
+        unpack(lambda wildcards: TABLE_FILES[wildcards.table]),
     output:
         csv=report(
-            f"{RUN}/tables/cost.csv",
-            caption="report/cost.rst",
+            f"{RUN}/tables/{{table}}.csv",
+            caption="report/result.rst",
             category="Tables",
-            labels={"table": "what the run cost"},
+            labels=lambda wildcards: {"table": TABLES[wildcards.table].label},
         ),
-        md=f"{RUN}/tables/cost.md",
+        md=f"{RUN}/tables/{{table}}.md",
+        tex=f"{RUN}/tables/{{table}}.tex",
     log:
-        f"{RUN}/logs/make_cost_table.log",
+        f"{RUN}/logs/make_table/{{table}}.log",
     benchmark:
-        f"{RUN}/benchmarks/make_cost_table.tsv"
+        f"{RUN}/benchmarks/make_table/{{table}}.tsv"
     conda:
         "../envs/sliceaug.yaml"
     threads: 1
@@ -371,13 +225,14 @@ rule make_cost_table:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime="1h",
     params:
-        run=subpath(output.csv, ancestor=2),
-        stages=measured_rules(),
-        stem=subpath(output.csv, strip_suffix=".csv"),
-        code=code("make_cost_table"),
+        config=table_block,
+        files=table_options,
+        simulated=SIMULATED_FLAG,
+        caption=lambda wildcards: TABLES[wildcards.table].said_of(config, SIMULATED),
+        code=lambda wildcards: code("make_table", f"reporting.tables.{wildcards.table}"),
     shell:
-        "python -m workflow_scripts.make_cost_table --run {params.run:q} --stages {params.stages:q}"
-        " --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.make_table {wildcards.table} --config {params.config:q} {params.files}"
+        " --out {output.csv:q} {params.simulated} 2>&1 | tee {log:q}"
 
 
 rule make_report:

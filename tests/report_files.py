@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from study_files import study
+from study_files import study, write_table
 from subsets import subset_options
 
-from workflow_scripts import make_figures, make_image_tables, make_report, make_tables, pack_viewer
+from workflow_scripts import make_figures, make_report, pack_viewer
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -54,14 +54,14 @@ def images_table(n_samples):
 
 def write_images(folder, table):
     write_tsv(folder / "images.tsv", table)
-    make_image_tables.main(["--images", str(folder / "images.tsv"), "--out-stem", str(folder / "tables/images")])
+    write_table("images", folder / "tables/images.csv", images=[folder / "images.tsv"])
 
 
 def small_run(folder: Path) -> SimpleNamespace:
     """The files of a small run, with an evil word in every place where data are printed."""
     files = study(folder)
     table = folder / "tables/augmentation_ratio"
-    make_tables.main(["--dice", *files, "--out-stem", str(table)])
+    write_table("augmentation_ratio", f"{table}.csv", scores=files)
     figure = folder / "figures/dice_vs_ratio.png"
     make_figures.main(["--dice", *files, "--table", f"{table}.csv", "--out", str(figure)])
     cases = pd.DataFrame({"case_id": ["A", "B"], "note": ["", "label 4 (resection cavity): 12 voxels"]})
@@ -90,7 +90,7 @@ def write_report(run: SimpleNamespace, *options: str) -> Path:
     config = {"run": "small", "data_root": None, "evaluation": {"tables": {"seed": 7}}}
     make_report.main(
         [
-            *("--table", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
+            *("--augmentation-ratio", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
             *("--images", str(folder / "tables/images.csv"), "--synthetic", str(run.synthetic / "cases.tsv")),
             *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
             *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),

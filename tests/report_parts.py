@@ -3,15 +3,14 @@ program would train for them."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from control_files import control, masks
 from small_cases import SPACING_MM, anatomy
+from study_files import write_table
 
-from workflow_scripts import make_control_tables, make_memorisation_table, make_system_tables
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.tumours import CONDITIONS
@@ -20,7 +19,6 @@ from workflow_scripts.reporting.figures.cases import PicturedCase, real_and_synt
 from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
 from workflow_scripts.reporting.figures.style import save_figure
 from workflow_scripts.reporting.figures.sweep import ROWS, SweepCell, control_sweep
-from workflow_scripts.reporting.tables.cells import to_csv
 from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
 from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
@@ -43,8 +41,8 @@ def add_the_rest(folder: Path) -> list[str]:
     _system_tables(folder)
     _control_tables(folder)
     _memorisation_table(folder)
-    write_text(tables / "depth_decoder.csv", to_csv(_decoders()))
-    write_text(tables / "cost.csv", to_csv(_cost()))
+    for name, table in (("depth_decoder", _decoders()), ("cost", _cost())):
+        write_text(tables / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     mask = {
         "case_id": "M-7",
         "file": "masks/M-7-seg.nii.gz",
@@ -56,7 +54,7 @@ def add_the_rest(folder: Path) -> list[str]:
         name: tables / f"{name}.csv" for name in ("systems", "compute", "control", "masks", "memorisation", "cost")
     }
     files |= {
-        "decoders": tables / "depth_decoder.csv",
+        "depth-decoder": tables / "depth_decoder.csv",
         "reference-rejected": folder / "evaluation/reference_masks.rejected.tsv",
     }
     files |= {
@@ -73,24 +71,23 @@ def _system_tables(folder: Path) -> None:
             "sampler": "dpmpp_2m, 20 steps"}  # fmt: skip
     write_tsv(folder / "cost.tsv", pd.DataFrame([cost]))
     size = [48, 64, 64]
-    config = {"systems": {SYSTEM: load_systems([SYSTEM], {SYSTEM: {"scale": 0.1}}, size)[SYSTEM].plain()}, "size": size}
+    config = {
+        "systems": [SYSTEM],
+        "system": {SYSTEM: load_systems([SYSTEM], {SYSTEM: {"scale": 0.1}}, size)[SYSTEM].plain()},
+        "size": size,
+    }
     config |= {"modalities": ["t1n", "t2f"], "regions": list(REGIONS), "comparison_ratio": None}
-    make_system_tables.main(
-        [
-            *("--config", json.dumps(config), "--ratios", str(folder / "tables/augmentation_ratio.csv")),
-            *("--images", str(folder / "images.tsv"), "--costs", str(folder / "cost.tsv")),
-            *("--out", str(folder / "tables")),
-        ]
-    )
+    tables = folder / "tables"
+    write_table("compute", tables / "compute.csv", settings=config, costs=[folder / "cost.tsv"])
+    files = {"ratios": [tables / "augmentation_ratio.csv"], "images": [folder / "images.tsv"]}
+    write_table("systems", tables / "systems.csv", settings=config, compute=[tables / "compute.csv"], **files)
 
 
 def _control_tables(folder: Path) -> None:
     write_tsv(folder / "control.tsv", control(noise=0.1))
     write_tsv(folder / "masks.tsv", masks())
-    files = ["--control", str(folder / "control.tsv"), "--masks", str(folder / "masks.tsv")]
-    make_control_tables.main(
-        [*files, "--out", str(folder / "tables"), "--config", json.dumps({"bootstrap_samples": 200})]
-    )
+    for name in ("control", "masks"):
+        write_table(name, folder / f"tables/{name}.csv", **{name: [folder / f"{name}.tsv"]})
 
 
 def _memorisation_table(folder: Path) -> None:
@@ -107,8 +104,7 @@ def _memorisation_table(folder: Path) -> None:
             values |= {"held_out_largest_similarity": 0.91, "synthetic_median_mask_dice": 0.4}
             rows.append(front | row | values | {"held_out_median_mask_dice": 0.35, "draws_refused": 2})
     write_tsv(folder / "memorisation_summary.tsv", pd.DataFrame(rows))
-    stem = folder / "tables/memorisation"
-    make_memorisation_table.main(["--summaries", str(folder / "memorisation_summary.tsv"), "--out-stem", str(stem)])
+    write_table("memorisation", folder / "tables/memorisation.csv", summaries=[folder / "memorisation_summary.tsv"])
 
 
 def _decoders() -> pd.DataFrame:

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 
-from workflow_scripts import make_tables
+from workflow_scripts import make_table as program
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
 
 REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")
+INTERVALS = {"bootstrap_samples": 2000, "confidence": 0.95, "power": 0.8, "seed": 0}
 MIXES = (("none", 0.0, False), ("slice_ldm", 1.0, False), ("slice_ldm", 2.0, False), ("slice_ldm", 1.0, True))
 CONTROLS = (("none", 0.0, False, "no_augmentation"), ("none", 1.0, False, "oversampled"))
 
@@ -70,9 +71,17 @@ def make_table(folder, files, *options, **config):
     """ratio.csv of the study, with ratio.md and ratio.tex, through the program."""
     import pandas as pd
 
-    config = {"bootstrap_samples": 500, "confidence": 0.95, "seed": 0} | config
-    make_tables.main([*options, "--config", json.dumps(config), "--dice", *files, "--out-stem", str(folder / "ratio")])
+    intervals = INTERVALS | {"bootstrap_samples": 500} | config
+    write_table("augmentation_ratio", folder / "ratio.csv", *options, settings={"tables": intervals}, scores=files)
     return pd.read_csv(folder / "ratio.csv")
+
+
+def write_table(name, out, *options, settings=None, **files):
+    """Any table of a study, through the program: `out` (.csv), with .md and .tex beside it."""
+    if settings is None:
+        settings = {"tables": INTERVALS, "confidence": INTERVALS["confidence"]}
+    words = [word for option, paths in files.items() for word in (f"--{option}", *map(str, paths))]
+    program.main([name, "--config", json.dumps(settings), *options, *words, "--out", str(out)])
 
 
 def row_of(table, region, arm):

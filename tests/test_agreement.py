@@ -1,14 +1,12 @@
 """Requested against measured features: closed forms, independent implementations, and the table that is made of them."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from control_files import control, masks
 from scipy import stats
+from study_files import write_table
 
-from workflow_scripts import make_control_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
@@ -136,9 +134,10 @@ def make(folder, tables, *options, **config):
         write_tsv(files[-1], table)
         keys = table[["system", "n_real"]].iloc[0].to_dict() if len(table) else {}
         write_tsv(folder / f"{index}.masks.tsv", masks(**keys))
-    config = {"bootstrap_samples": 300, "confidence": 0.95, "seed": 0} | config
-    arguments = ["--config", json.dumps(config), "--control", *map(str, files), "--out", str(folder / "tables")]
-    make_control_tables.main([*arguments, "--masks", *[str(f).replace("control", "masks") for f in files], *options])
+    intervals = {"bootstrap_samples": 300, "confidence": 0.95, "seed": 0} | config
+    write_table("control", folder / "tables/control.csv", *options, settings={"tables": intervals}, control=files)
+    files = [str(file).replace("control", "masks") for file in files]
+    write_table("masks", folder / "tables/masks.csv", *options, masks=files)
     return read_mixed_csv(folder / "tables/control.csv")
 
 

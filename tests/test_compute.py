@@ -1,13 +1,10 @@
 """Counted costs: against the paper's figures, against closed forms, and in tables that say what they are."""
 
-import json
-
 import pandas as pd
 import pytest
 import torch
-from study_files import study
+from study_files import study, write_table
 
-from workflow_scripts import make_system_tables, make_tables
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.evaluation.compute import NOTHING, count, published_cost, system_cost
@@ -85,10 +82,10 @@ NAMES = ("slice_ldm", "lsgan_3d")
 
 @pytest.fixture
 def arguments(tmp_path):
-    """Scores, distances and costs of a small study with two systems; what make_system_tables is called with."""
+    """Scores, distances and costs of a small study with two systems; what their tables are made of."""
     mixes = [("none", 0.0, False)] + [(name, ratio, False) for name in NAMES for ratio in (0.5, 1.0)]
     dice = study(tmp_path, mixes=mixes)
-    make_tables.main(["--dice", *dice, "--out-stem", str(tmp_path / "augmentation_ratio")])
+    write_table("augmentation_ratio", tmp_path / "augmentation_ratio.csv", scores=dice)
     fid, costs = [], []
     for index, name in enumerate(NAMES):
         rows = [{"metric": metric, "plane": plane, "modality": modality, "comparison": kind, "n_cases": 5,
@@ -105,19 +102,25 @@ def arguments(tmp_path):
     size = [48, 64, 64]
     systems = load_systems(list(NAMES), {name: {"scale": 0.1} for name in NAMES}, size)
     systems = {name: system.plain() for name, system in systems.items()}
-    config = {"systems": systems, "modalities": ["t1n", "t2f"], "regions": ["whole_tumor"], "size": size}
-    config |= {"comparison_ratio": None}
-    return config, ["--ratios", str(tmp_path / "augmentation_ratio.csv"), "--images", *map(str, fid), "--costs",
-                    *map(str, costs), "--out", str(tmp_path / "tables")]  # fmt: skip
+    config = {"systems": list(NAMES), "system": systems, "modalities": ["t1n", "t2f"], "regions": ["whole_tumor"]}
+    config |= {"size": size, "comparison_ratio": None}
+    return config, {"ratios": [tmp_path / "augmentation_ratio.csv"], "images": fid, "costs": costs}
+
+
+def write_both(folder, config, files, *options):
+    """compute.csv and systems.csv in `folder`, with their texts."""
+    write_table("compute", folder / "compute.csv", *options, settings=config, costs=files["costs"])
+    files = {"ratios": files["ratios"], "images": files["images"], "compute": [folder / "compute.csv"]}
+    write_table("systems", folder / "systems.csv", *options, settings=config, **files)
 
 
 def test_the_tables_hold_every_system_with_its_measured_and_counted_cost(tmp_path, arguments):
     config, rest = arguments
-    make_system_tables.main(["--config", json.dumps(config), *rest])
+    write_both(tmp_path / "tables", config, rest)
     compute, systems = (read_mixed_csv(tmp_path / "tables" / f"{name}.csv") for name in ("compute", "systems"))
     own = compute[compute.setting == "this run"]
     assert list(dict.fromkeys(own.system)) == list(NAMES), "in the order of the config"
-    expected = system_cost(config["systems"]["slice_ldm"], 2, 1, config["size"], 9)
+    expected = system_cost(config["system"]["slice_ldm"], 2, 1, config["size"], 9)
     found = own[(own.system == "slice_ldm") & (own.quantity == "operations")].set_index("part").value
     assert found["call"] == pytest.approx(expected["call_flop"] / 1e9, rel=1e-5)
     times = own[own.quantity == "time"].set_index("system").value
@@ -136,15 +139,14 @@ def test_the_tables_hold_every_system_with_its_measured_and_counted_cost(tmp_pat
 
 def test_the_chosen_ratio_is_compared(tmp_path, arguments):
     config, rest = arguments
-    make_system_tables.main(["--config", json.dumps(config | {"comparison_ratio": 0.5}), *rest, "--simulated"])
+    write_both(tmp_path / "tables", config | {"comparison_ratio": 0.5}, rest, "--simulated")
     assert "Dice gain at 0.5x" in (tmp_path / "tables/systems.md").read_text()
     assert "SIMULATED COHORT" in (tmp_path / "tables/compute.md").read_text()
 
 
 def test_a_cost_that_nobody_measured_is_said_to_be_so(tmp_path, arguments):
     config, rest = arguments
-    without = [item for item in rest if not item.endswith("lsgan_3d.cost.tsv")]
-    make_system_tables.main(["--config", json.dumps(config), *without])
+    write_both(tmp_path / "tables", config, rest | {"costs": rest["costs"][:1]})
     systems = read_mixed_csv(tmp_path / "tables/systems.csv")
     assert systems.seconds_per_volume[1] == NOT_MEASURED
     assert NOT_MEASURED in (tmp_path / "tables/systems.md").read_text()
@@ -154,4 +156,4 @@ def test_a_missing_table_is_a_sentence(tmp_path, arguments):
     config, rest = arguments
     (tmp_path / "augmentation_ratio.csv").unlink()
     with pytest.raises(UserError, match="missing table"):
-        make_system_tables.main(["--config", json.dumps(config), *rest])
+        write_both(tmp_path / "tables", config, rest)

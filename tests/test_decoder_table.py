@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
+from study_files import write_table
 
-from workflow_scripts import make_decoder_table
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
@@ -48,15 +48,13 @@ def arguments(tmp_path):
     fids += [FID | {"decoder": "floor", "value": 1.0, "standard_error": 2.0}]
     fids += [FID | {"decoder": "difference", "value": -20.0, "standard_error": 0.5}]
     tables["fids"] = pd.DataFrame(fids).assign(n_real=20, system="slice_ldm", feature_network="a network")
-    options = []
     for name, table in tables.items():
         write_tsv(tmp_path / f"{name}.tsv", table)
-        options += [f"--{name}", str(tmp_path / f"{name}.tsv")]
-    return [*options, "--out-stem", str(tmp_path / "tables/depth_decoder")]
+    return {name: [tmp_path / f"{name}.tsv"] for name in tables}
 
 
 def test_the_numbers_are_means_over_modalities_and_cases(tmp_path, arguments):
-    make_decoder_table.main(arguments)
+    write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", **arguments)
     table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv")
     found = table.set_index(["part", "of", "decoder", "quantity"]).value.sort_index()
     for decoder, value in (("slice", 0.4), ("depth", 0.2)):
@@ -74,7 +72,7 @@ def test_the_numbers_are_means_over_modalities_and_cases(tmp_path, arguments):
 
 
 def test_it_can_be_read_printed_and_reported(tmp_path, arguments):
-    make_decoder_table.main([*arguments, "--simulated"])
+    write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", "--simulated", **arguments)
     text, tex = ((tmp_path / f"tables/depth_decoder.{suffix}").read_text() for suffix in ("md", "tex"))
     assert "slice by slice" in text and "along depth" in text and "SIMULATED COHORT" in text
     assert tex.count(r"\begin{table}") == 4
@@ -93,7 +91,7 @@ def test_it_can_be_read_printed_and_reported(tmp_path, arguments):
 
 def test_differences_are_paired_over_cases(tmp_path, arguments):
     """Depth is better by 0.2 in every case, though the cases differ by 1: no spread of cases is in the interval."""
-    make_decoder_table.main(arguments)
+    write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", **arguments)
     table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv").query("decoder == 'difference'")
     found = table.set_index(["of", "quantity"])
     for quantity in ("through-plane error", "PSNR, axial", "SSIM, axial"):
@@ -107,7 +105,7 @@ def test_differences_are_paired_over_cases(tmp_path, arguments):
 def test_one_case_has_a_difference_and_no_interval(tmp_path, arguments):
     quality = pd.read_csv(tmp_path / "quality.tsv", sep="\t")
     write_tsv(tmp_path / "quality.tsv", quality[quality.case_id == "case-0"])
-    make_decoder_table.main(arguments)
+    write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", **arguments)
     table = read_mixed_csv(tmp_path / "tables/depth_decoder.csv").query("part == 'validation cases'")
     assert set(table.n_cases) == {1} and set(table.lower) == {"not measured"}
     assert "not measured" not in set(table.value)
@@ -116,11 +114,11 @@ def test_one_case_has_a_difference_and_no_interval(tmp_path, arguments):
 def test_without_a_distance_there_is_no_such_part(tmp_path, arguments):
     fids = pd.read_csv(tmp_path / "fids.tsv", sep="\t")
     write_tsv(tmp_path / "fids.tsv", fids.iloc[:0])
-    make_decoder_table.main(arguments)
+    write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", **arguments)
     assert "FID" not in (tmp_path / "tables/depth_decoder.md").read_text()
 
 
 def test_a_missing_table_is_a_sentence(tmp_path, arguments):
     (tmp_path / "costs.tsv").unlink()
     with pytest.raises(UserError, match="missing table"):
-        make_decoder_table.main(arguments)
+        write_table("depth_decoder", tmp_path / "tables/depth_decoder.csv", **arguments)

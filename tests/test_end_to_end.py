@@ -20,13 +20,14 @@ from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.memorisation.copy_gate import is_copy_reason
 from workflow_scripts.memorisation.reference import compare_within, load_reference, save_reference
+from workflow_scripts.reporting.registry import TABLES
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
 from workflow_scripts.reporting.tables.cost import stage_of
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
-IMAGE_TABLES = {"evaluate_images", "make_image_tables", "make_system_tables", "make_report"}
-DECODERS = {"compare_decoders", "make_decoder_table", "make_report"}
-AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_memorisation_table"}
+IMAGE_TABLES = {"evaluate_images", "make_table", "make_report"}
+DECODERS = {"compare_decoders", "make_table", "make_report"}
+AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_table"}
 MODALITIES = ["t1n", "t1c", "t2w", "t2f"]
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
@@ -74,10 +75,8 @@ def test_the_cost_table_counts_every_job_of_the_run(results):
     arms = len(list(results.glob("n_real~4/segmentation/**/arm.json")))
     assert table.loc["train_segmentation", "jobs"] == table.loc["score_segmentation", "jobs"] == arms > 2
     assert table.loc["synthesize", "jobs"] == table.loc["preprocess", "jobs"] == 2
-    assert not {"make_cost_table", "make_report"} & set(table.index)
-    files = [
-        path for path in (results / "benchmarks").rglob("*.tsv") if path.stem not in ("make_cost_table", "make_report")
-    ]
+    assert "make_report" not in table.index and table.loc["make_table", "jobs"] == len(TABLES) - 1
+    files = [path for path in (results / "benchmarks").rglob("*.tsv") if path.stem not in ("cost", "make_report")]
     assert table.loc["all stages", "jobs"] == len(files)
     seconds = sum(pd.read_csv(path, sep="\t")["s"].sum() for path in files)
     assert table.loc["all stages", "wall_hours"] == pytest.approx(seconds / 3600, abs=1e-6)
@@ -140,14 +139,14 @@ def test_a_second_run_does_nothing(project):
     [
         (
             "evaluation={tables: {seed: 5}}",
-            {"make_tables", "make_control_tables", "make_decoder_table", "make_figures", *IMAGE_TABLES},
+            {"make_figures", *IMAGE_TABLES},
         ),
         (
             "evaluation={control: {requests: 1}}",
-            {"evaluate_control", "evaluate_masks", "make_control_tables", "make_report"},
+            {"evaluate_control", "evaluate_masks", "make_report"},
         ),
         ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
-        ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_control_tables", "make_report"}),
+        ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_report"}),
         ("evaluation={figures: {cases: 1}}", {"figure_cases", "figure_memorisation", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
@@ -155,23 +154,24 @@ def test_a_second_run_does_nothing(project):
             {"extract_real_features", "extract_synthetic_features", *DECODERS, *AUDIT, *IMAGE_TABLES},
         ),
         ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
-        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_system_tables", "make_report"}),
+        ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_report"}),
         ("evaluation={decoders: {volumes: 2}}", DECODERS),
-        ("evaluation={comparison_ratio: 1}", {"make_system_tables", "make_report"}),
+        ("evaluation={comparison_ratio: 1}", {"make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
-            {"score_segmentation", "make_tables", "make_system_tables", "make_figures", "make_report"},
+            {"score_segmentation", "gather_scores", "make_figures", "make_report"},
         ),
     ],
 )
 def test_an_evaluation_key_reruns_evaluation_alone(project, override, rules):
-    assert set(planned(project, *TINY, "--config", override)) == {*rules, "make_cost_table"}
+    assert set(planned(project, *TINY, "--config", override)) == {*rules, "make_table"}
 
 
 def test_a_new_ratio_trains_its_arm_alone(project):
     assert planned(project, *TINY, "--config", "segmentation={ratios: [0, 0.5, 1]}") == {
         **dict.fromkeys(("train_segmentation", "predict_segmentation", "score_segmentation"), 1),
-        **dict.fromkeys(("make_tables", "make_system_tables", "make_figures", "make_cost_table", "make_report"), 1),
+        **dict.fromkeys(("gather_scores", "make_figures", "make_report"), 1),
+        "make_table": 3,  # ratios, systems, cost
     }
 
 

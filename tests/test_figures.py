@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_files import add_synthetic
-from study_files import CONTROLS, MIXES, study
+from study_files import CONTROLS, MIXES, make_table, study
 from subsets import subset_options
 
-from workflow_scripts import figure_cases, make_figures, make_tables
+from workflow_scripts import figure_cases, gather_scores, make_figures
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.evaluation.arms import read_scores
@@ -32,7 +32,7 @@ def ratio_figure(folder, files, *options, suffix=".png"):
 @pytest.fixture
 def scores(tmp_path):
     files = study(tmp_path, n_real=(20, 50))
-    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    make_table(tmp_path, files)
     return files
 
 
@@ -47,7 +47,7 @@ def test_dice_against_ratio_is_drawn(tmp_path, scores):
 
 def test_the_table_of_all_scores_makes_the_same_figure_as_its_parts(tmp_path, scores):
     together = tmp_path / "scores.tsv"
-    make_tables.main(["--dice", *scores, "--out-stem", str(tmp_path / "ratio"), "--scores", str(together)])
+    gather_scores.main(["--dice", *scores, "--scores", str(together)])
     of_parts = ratio_figure(tmp_path, scores).read_bytes()
     assert ratio_figure(tmp_path, [str(together)]).read_bytes() == of_parts
     pd.testing.assert_frame_equal(read_scores([together]), read_scores(scores))
@@ -67,7 +67,7 @@ def test_a_simulated_cohort_is_written_on_the_figure(tmp_path, scores):
 
 def test_one_case_one_seed_and_one_region_still_make_a_figure(tmp_path):
     files = study(tmp_path, seeds=(0,), cases=1, regions=("whole_tumor",), mixes=MIXES[:2])
-    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    make_table(tmp_path, files)
     assert pixels(ratio_figure(tmp_path, files)).std() > 0.01
 
 
@@ -91,7 +91,7 @@ def test_where_every_score_is_zero_the_axis_still_shows_dice(tmp_path):
     for file in files:
         scores = read_tsv(file)
         write_tsv(file, scores.assign(dice=scores.dice.where(scores.region != "enhancing_tumor", 0.0)))
-    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    make_table(tmp_path, files)
     figure = dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv"))
     limits = [axes.get_ylim() for axes in figure.axes]
     assert limits[2] == pytest.approx((-0.005, 0.105))
@@ -100,7 +100,7 @@ def test_where_every_score_is_zero_the_axis_still_shows_dice(tmp_path):
 
 def test_controls_have_their_places_and_names(tmp_path):
     files = study(tmp_path, mixes=(*MIXES, *CONTROLS))
-    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    make_table(tmp_path, files)
     figure = dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv"))
     axis = figure.axes[0].xaxis
     labels = {
@@ -123,7 +123,7 @@ def test_six_systems_stand_side_by_side_and_none_is_cut_off(tmp_path):
     names = [f"system_{number}" for number in range(6)]
     mixes = [("none", 0.0, False), *((name, ratio, False) for name in names for ratio in (1.0, 2.0))]
     files = study(tmp_path, seeds=(0,), mixes=mixes)
-    make_tables.main(["--dice", *files, "--out-stem", str(tmp_path / "ratio")])
+    make_table(tmp_path, files)
     for axes in dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv")).axes:
         low, high = axes.get_xlim()
         squares = np.sort([line.get_xdata()[0] for line in axes.lines if line.get_marker() == "s"])

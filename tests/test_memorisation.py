@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from planted import DISGUISES, audit, calibrate, make_reference, plant, volumes_of
 from small_cases import prepare
+from study_files import write_table
 from subsets import subset_options
 
-from workflow_scripts import demo_cohort, figure_memorisation, make_memorisation_table
+from workflow_scripts import demo_cohort, figure_memorisation
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -176,7 +177,7 @@ def table_of(folder, summaries, *options):
         paths.append(folder / f"{index}.tsv")
         write_tsv(paths[-1], summary)
     stem = folder / "memorisation"
-    make_memorisation_table.main([*options, "--summaries", *map(str, paths), "--out-stem", str(stem)])
+    write_table("memorisation", stem.with_suffix(".csv"), *options, summaries=paths)
     return pd.read_csv(f"{stem}.csv"), stem.with_suffix(".md").read_text(), stem.with_suffix(".tex").read_text()
 
 

@@ -215,7 +215,7 @@ def test_a_printed_command_plans_with_run_yaml_as_the_report_gives_it(tmp_path, 
     command = shlex.split(found[1])
     assert command[-1] == "results/demo/tables/augmentation_ratio.csv"
     jobs = planned(project, *command[1:])
-    assert jobs["make_tables"] == 1 and jobs["train_segmentation"] == 5, "those of the demo"
+    assert jobs["make_table"] >= 1 and jobs["train_segmentation"] == 5, "those of the demo"
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def test_figures_say_which_system_and_patients_they_show_and_all_that_made_them(
         "One tumour of slice_ldm that grows and moves, n_real = 20.",
         "figure_control_sweep with evaluation.control.sweep_steps: 3 , evaluation.figures.modality: t2f , synthesis.seed: 0",
         "Real training patients and synthetic ones of slice_ldm, n_real = 20.",
-        "Made by workflow_scripts.make_cost_table ; again by",
+        "Made by workflow_scripts.make_table cost ; again by",
         "Made by workflow_scripts.train_autoencoder with training_seed: 0 .",
     ):
         assert words in whole.text
@@ -286,7 +286,12 @@ def test_parts_that_were_not_made_are_not_measured(run):
     folder = run.folder
     make_report.main(
         [
-            *("--table", str(folder / "tables/augmentation_ratio.csv"), "--cases", str(folder / "cohort/cases.tsv")),
+            *(
+                "--augmentation-ratio",
+                str(folder / "tables/augmentation_ratio.csv"),
+                "--cases",
+                str(folder / "cohort/cases.tsv"),
+            ),
             *("--rejected", str(folder / "cohort/rejected.tsv"), "--splits", str(folder / "cohort/splits.json")),
             *("--out", str(folder / "bare.html")),
         ]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from study_files import write_table
 from workflow import ROOT
 
-from workflow_scripts import make_cost_table
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.reporting.report.blocks import Run
-from workflow_scripts.reporting.report.sections.cost import cost as cost_section
+from workflow_scripts.reporting.report.sections.tables import cost as cost_section
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
 from workflow_scripts.reporting.tables.cost import device_of, read_jobs, stage_of
 
@@ -56,7 +56,7 @@ def run(tmp_path) -> Path:
 
 
 def table_of(run: Path, *options: str) -> pd.DataFrame:
-    make_cost_table.main(["--run", str(run), "--stages", *STAGES, "--out-stem", str(run / "tables/cost"), *options])
+    write_table("cost", run / "tables/cost.csv", *options, settings={"run": str(run), "stages": STAGES})
     return read_mixed_csv(run / "tables/cost.csv").set_index("stage")
 
 
@@ -143,7 +143,7 @@ def test_the_report_shows_the_table_with_its_notes(run):
     assert section.title == "What the run cost"
     assert table.frame.stage.iloc[-1] == "all stages"
     assert any("no longer has" in note for note in notes.sentences)
-    assert made.program == "make_cost_table" and made.command.endswith("tables/cost.csv")
+    assert made.program == "make_table cost" and made.command.endswith("tables/cost.csv")
     assert cost_section(Run(pd.DataFrame(), {"cost": []}, {}, False)) is None
 
 

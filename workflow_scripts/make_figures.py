@@ -14,7 +14,7 @@ from workflow_scripts.reporting.tables.cells import read_ratio_table
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     parser.add_argument(
-        "--dice", nargs="+", required=True, help="scores of all arms: the table of make_tables, or every dice.tsv"
+        "--dice", nargs="+", required=True, help="scores of all arms: the table of gather_scores, or every dice.tsv"
     )
     parser.add_argument("--table", type=Path, required=True, help="augmentation_ratio.csv")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")

@@ -13,19 +13,19 @@ from workflow_scripts.reporting.report.blocks import Run
 from workflow_scripts.reporting.report.page import FILES, render
 from workflow_scripts.reporting.tables.cells import read_ratio_table
 
-REQUIRED = ("table", "cases", "splits", "rejected")
+REQUIRED = ("augmentation_ratio", "cases", "splits", "rejected")
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
     for name, words in FILES.items():
         needed = {"required": True, "nargs": "+"} if name in REQUIRED else {"default": [], "nargs": "*"}
-        parser.add_argument(f"--{name}", type=Path, help=words, **needed)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, help=words, **needed)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
-    files = {name: getattr(args, name.replace("-", "_")) for name in FILES}
-    table = read_ratio_table(args.table[0])
+    files = {name: getattr(args, name) for name in FILES}
+    table = read_ratio_table(args.augmentation_ratio[0])
     write_text(args.out, render(Run(table, files, args.config, args.simulated)))
 
 

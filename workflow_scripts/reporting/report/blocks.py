@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,9 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
+from ..registry import TABLES
 from ..tables.cells import read_mixed_csv
+from ..tables.text import Table as StudyTable
 
 _ABSENT = object()
 _NUMBER_FIRST = re.compile(r"[<>]?\s*[-+]?\d")
@@ -148,11 +150,6 @@ class Table:
         return [(str(name), part.drop(columns=self.group).to_numpy(dtype=object).tolist()) for name, part in parts]
 
 
-def tables(name: str, parts: Iterable[tuple[str, pd.DataFrame]]) -> list[Heading | Table]:
-    """Each part (heading, readable table) under its heading; `name` is what all of them are."""
-    return [block for heading, part in parts for block in (Heading(heading), Table(f"{name}: {heading}", part))]
-
-
 @dataclass(frozen=True)
 class Figure:
     """A PNG or SVG file, which the report takes in.
@@ -243,6 +240,21 @@ class Section:
     id: str
     title: str
     blocks: Sequence[object]
+
+
+def table_blocks(run: Run, name: str, made: StudyTable, cautions: Sequence[str] = ()) -> list:
+    """A table of the study, what its numbers are, and what made it; [] where its file was not given.
+
+    cautions : sentences that stand elsewhere, and are no notes here
+    """
+    frame = run.csv(name)
+    if frame is None:
+        return []
+    shown = []
+    for heading, part in made.parts(frame, {}):
+        shown += [Heading(heading), Table(f"{name}: {heading}", part)] if heading else [Table(made.title, part)]
+    notes = [sentence for sentence in made.notes(frame, run.simulated) if sentence not in cautions]
+    return [*shown, Notes(notes), MadeBy(f"make_table {name}", run.settings(*TABLES[name].said), run.paths(name))]
 
 
 def data_uri(path: str | Path) -> str:

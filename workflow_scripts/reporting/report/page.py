@@ -8,9 +8,9 @@ The report is the list `SECTIONS`, in reading order. To add a section:
    ``Section("audit", "Memorisation", [Text(...), Table("audit pairs", frame, text_columns=2), Notes([...])])``.
    It returns None, or says "Not measured.", where its files were not given.
 2. Name it in `SECTIONS`.
-3. Name the files that it reads in `FILES`: ``make_report`` then takes them as ``--<name>``, and the section finds
+3. Name the files that it reads in `FILES`: ``make_report`` then takes them as ``--<name>`` (``-`` for ``_``), and the section finds
    them as ``run.paths("<name>")``, ``run.csv("<name>")`` or ``run.labelled("<name>")``.
-4. Give them to the rule ``make_report`` as the input ``<name>`` (``_`` for ``-``): it passes every input on.
+4. Give them to the rule ``make_report`` as the input ``<name>``: it passes every input on.
 """
 
 from __future__ import annotations
@@ -20,49 +20,42 @@ from pathlib import Path
 
 import jinja2
 
+from ..registry import TABLES
 from ..tables.cells import SIMULATED
 from .answer import answer
 from .blocks import RUN_FILE, Run, Section, text_uri
 from .headline import headline
-from .sections import cohort, control, cost, decoders, images, memorisation, provenance, segmentation, systems, viewer
+from .sections import cohort, control, images, memorisation, provenance, segmentation, tables, viewer
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {
-    "table": "augmentation_ratio.csv",
+    **{name: f"{name}.csv" for name in TABLES},
     "cases": "cases.tsv of the cohort",
     "splits": "splits.json of the cohort",
     "rejected": "rejected.tsv of the cohort",
-    "reference-rejected": "reference_masks.rejected.tsv, where a folder of masks is the reference",
-    "systems": "systems.csv",
-    "compute": "compute.csv",
-    "cost": "cost.csv",
-    "ratio-figure": "Dice against ratio, PNG or SVG",
-    "case-figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
+    "reference_rejected": "reference_masks.rejected.tsv, where a folder of masks is the reference",
+    "ratio_figure": "Dice against ratio, PNG or SVG",
+    "case_figures": "real and synthetic cases side by side, of every system and n_real, PNG or SVG",
     "viewer": "volumes for the viewer, of pack_viewer",
-    "decoders": "depth_decoder.csv, where a system decodes along depth",
-    "control": "control.csv",
-    "masks": "masks.csv",
-    "memorisation": "memorisation.csv",
     "pairs": "synthetic cases beside their nearest training cases, of every system and n_real, PNG",
     "sweeps": "one tumour that grows and moves, of every system and n_real, PNG",
-    "images": "images.csv",
     "synthetic": "cases.tsv of the synthetic cases, of every system and n_real",
-    "synthetic-rejected": "draws that the gate refused, of every system and n_real",
+    "synthetic_rejected": "draws that the gate refused, of every system and n_real",
     "reconstruction": "reconstruction.tsv of every autoencoder",
 }
 SECTIONS: list[Callable[[Run], Section | None]] = [
     segmentation.ratios,
-    systems.systems,
+    tables.systems,
     images.case_figures,
     viewer.viewer,
     images.metrics,
     images.reconstruction,
-    decoders.decoders,
+    tables.decoders,
     control.control,
-    control.masks,
+    tables.masks,
     memorisation.memorisation,
-    systems.compute,
-    cost.cost,
+    tables.compute,
+    tables.cost,
     cohort.gate,
     cohort.cohort,
     provenance.provenance,

@@ -15,11 +15,6 @@ REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enh
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """The table as comma-separated text, in full."""
-    return table.to_csv(index=False, lineterminator="\n")
-
-
 def read_mixed_csv(path: str | Path) -> pd.DataFrame:
     """A CSV of ours with its numbers as numbers and its words, such as "not measured", as text. Raises UserError."""
     try:
@@ -28,19 +23,19 @@ def read_mixed_csv(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"missing table {path}: run `snakemake tables`") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no table: {error}. Run `snakemake -R make_tables make_system_tables`") from None
+        raise UserError(f"{path} is no table: {error}. Run `snakemake -R make_table`") from None
     for name in table.columns:
         table[name] = pd.Series([_value(cell) for cell in table[name]], dtype=object)
     return table
 
 
 def read_ratio_table(path: str | Path) -> pd.DataFrame:
-    """The CSV of ``make_tables``. Raises UserError."""
+    """augmentation_ratio.csv. Raises UserError."""
     table = read_mixed_csv(path)
     if table.empty or "dice_difference" not in table.columns:
         raise UserError(
             f"{path} is no augmentation-ratio table: no row, or no column dice_difference. "
-            "Run `snakemake -R make_tables`"
+            "Run `snakemake -R make_table`"
         )
     return table
 

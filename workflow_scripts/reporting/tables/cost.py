@@ -11,10 +11,11 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
-from .text import markdown_table
+from .text import Table
 
 JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")
 TOTAL = "all stages"
+OWN = Path("make_table/cost.tsv")  # benchmark of the job that makes this table: of an earlier time
 # What `training.devices` writes into the log of every program that runs a network: `default_device`, and for several
 # GPUs `describe`.
 _NAMED = re.compile(r"^(?:\d\d:\d\d:\d\d )?device: (.+)$", re.MULTILINE)
@@ -44,7 +45,7 @@ def read_jobs(run: Path, stages: Sequence[str]) -> pd.DataFrame:
     rows = []
     for path in sorted((run / "benchmarks").rglob("*.tsv")):
         place = path.relative_to(run / "benchmarks")
-        if stage_of(place) in stages:
+        if stage_of(place) in stages and place != OWN:
             log = (run / "logs" / place).with_suffix(".log")
             rows.append({"stage": stage_of(place), **_measured(path), **_told(log)})
     return pd.DataFrame(rows, columns=list(JOB_COLUMNS))
@@ -149,7 +150,17 @@ def cost_notes(table: pd.DataFrame) -> list[str]:
     return notes
 
 
-def cost_markdown(table: pd.DataFrame) -> str:
-    """Title, notes and table."""
-    lines = ["# What the run cost", "", *(f"- {note}" for note in cost_notes(table))]
-    return "\n".join([*lines, "", *markdown_table(readable_cost(table))]) + "\n"
+def _make(files: dict[str, list[Path]], settings: dict) -> pd.DataFrame:
+    run, stages = Path(settings["run"]), settings["stages"]
+    jobs = read_jobs(run, stages)
+    if jobs.empty:
+        raise UserError(f"{run}/benchmarks holds no benchmark file of these stages: run Snakemake first")
+    return cost_table(jobs, stages)
+
+
+TABLE = Table(
+    "What the run cost",
+    _make,
+    lambda table, settings: [("", readable_cost(table))],
+    lambda table, simulated: cost_notes(table),
+)

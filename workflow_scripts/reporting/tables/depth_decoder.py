@@ -13,6 +13,7 @@ from ...evaluation.statistics.bootstrap import bootstrap_interval
 from ...evaluation.statistics.jackknife import FEWEST, normal_interval
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from .cells import number
+from .text import Table, read_together
 
 COLUMNS = ("n_real", "part", "of", "decoder", "quantity", "unit", "value", "lower", "upper", "n_cases", "n_samples")
 RECONSTRUCTION, SYNTHETIC, COST = "validation cases", "synthetic cases", "cost of a volume"
@@ -23,7 +24,6 @@ DECODERS = {
     "difference": "along depth minus slice by slice",
     "floor": "real training cases (floor)",
 }
-TITLE = "Decoding slice by slice and along depth"
 
 # (metric, plane, channel or None for the mean over modalities) -> quantity, unit, digits
 _QUALITY = {
@@ -187,3 +187,14 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
         "Cost: of decoding one volume from its latents; multiply-accumulates of convolutions, counted; time measured."
     )
     return notes
+
+
+TABLE = Table(
+    "Decoding slice by slice and along depth",
+    lambda files, settings: decoder_table(
+        *(read_together(files[name]) for name in ("quality", "costs", "synthetic", "fids")), settings["tables"]
+    ),
+    lambda table, settings: readable_decoders(table),
+    lambda table, simulated: decoder_notes(table),
+    text_columns=3,
+)

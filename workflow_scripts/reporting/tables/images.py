@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ...base.errors import UserError
+from ...base.files import read_tsv
 from ...evaluation.statistics.jackknife import FEWEST
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from .cells import number
+from .text import Table
 
 # metric -> (name, what is better, digits)
 SHOWN = {
@@ -171,3 +173,12 @@ def image_notes(table: pd.DataFrame) -> list[str]:
             "upward, and only the comparison with the floor counts."
         )
     return notes
+
+
+TABLE = Table(
+    "Image quality",
+    lambda files, settings: image_table([read_tsv(file) for file in files["images"]]),
+    lambda table, settings: image_parts(table),
+    lambda table, simulated: image_notes(table),
+    text_columns=2,
+)

@@ -7,8 +7,8 @@ import pandas as pd
 from ...base.errors import UserError
 from ...evaluation.statistics.shares import share_interval
 from .cells import number
+from .text import Table, read_together
 
-TITLE = "Memorisation"
 _MEASURE = {"image": "aligned images", "features": "image features"}
 _ORIGIN = {"held_out": "held-out patients", "train": "training patients"}
 
@@ -125,3 +125,12 @@ def memorisation_warnings(table: pd.DataFrame) -> list[str]:
         + ("." if row.measure == "image" else " (feature_is_copy). The release gate does not look at features.")
         for row in own.itertuples()
     ]
+
+
+TABLE = Table(
+    "Memorisation",
+    lambda files, settings: memorisation_table(read_together(files["summaries"]), settings["confidence"]),
+    lambda table, settings: [("Nearest training cases", readable_memorisation(table))],
+    lambda table, simulated: memorisation_warnings(table) + memorisation_notes(table),
+    text_columns=4,
+)

@@ -1,10 +1,57 @@
-"""A table of text, as Markdown to read and as LaTeX to print."""
+"""What a table of the study is, and its text: Markdown to read and LaTeX to print."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+
+from ...base.files import read_tsv
+from .cells import SIMULATED
+
+Parts = Sequence[tuple[str | tuple[str, str], pd.DataFrame]]
+LATEX_HEAD = r"% \usepackage{booktabs} and \usepackage{graphicx}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the study; `reporting.registry` says what it is made of.
+
+    make : (files by the names of its inputs, its settings) -> every number, as the CSV holds them. Raises UserError.
+    parts : (table, settings) -> readable tables, all cells text, each with a heading, or with two levels of them
+    notes : (table, simulated) -> what the numbers are, in sentences
+    text_columns : how many columns of a readable table, from the left, are words
+    latex : (table, simulated) -> the text, where the parts are not simply one float each
+    """
+
+    title: str
+    make: Callable[[Mapping[str, list[Path]], dict], pd.DataFrame]
+    parts: Callable[[pd.DataFrame, dict], Parts]
+    notes: Callable[[pd.DataFrame, bool], Sequence[str]]
+    text_columns: int = 1
+    latex: Callable[[pd.DataFrame, bool], str] | None = None
+
+    def texts(self, table: pd.DataFrame, settings: dict, simulated: bool) -> dict[str, str]:
+        """The table as text, by the suffix of its file."""
+        parts, notes = self.parts(table, settings), self.notes(table, simulated)
+        if self.latex:
+            printed = self.latex(table, simulated)
+        else:
+            printed = to_latex(self.title, parts, notes, simulated, self.text_columns)
+        return {
+            ".csv": table.to_csv(index=False, lineterminator="\n"),
+            ".md": to_markdown(self.title, parts, notes, simulated),
+            ".tex": printed,
+        }
+
+
+def read_together(files: Sequence[Path]) -> pd.DataFrame:
+    """The rows of all of these TSV files."""
+    return pd.concat([read_tsv(file) for file in files], ignore_index=True)
+
 
 _TEX = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "<": "$<$"}
 
@@ -54,4 +101,26 @@ def latex_table(shown: pd.DataFrame, caption: str, label: str, text_columns: int
     return [*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
 
 
-LATEX_HEAD = r"% \usepackage{booktabs} and \usepackage{graphicx}"
+def to_markdown(title: str, parts: Parts, notes: Sequence[str], simulated: bool) -> str:
+    """Title, notes, and the tables under their headings."""
+    lines = [f"# {title}", ""]
+    lines += [f"- **{SIMULATED}**"] * simulated + [f"- {note}" for note in notes]
+    above = None
+    for heading, table in parts:
+        first, second = heading if isinstance(heading, tuple) else (heading, "")
+        lines += ["", f"## {first}"] if first and first != above else []
+        lines += ["", f"### {second}"] if second else []
+        lines += ["", *markdown_table(table)]
+        above = first if second else None
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(title: str, parts: Parts, notes: Sequence[str], simulated: bool, text_columns: int) -> str:
+    """One floating table a part, the notes in the first caption; needs booktabs and graphicx."""
+    lines = [LATEX_HEAD]
+    for index, (heading, table) in enumerate(parts):
+        said = " ".join([SIMULATED] * simulated + list(notes)) if index == 0 else ""
+        name = f"{title}: {heading}" if heading else title
+        label = f"{title} {heading}".strip().lower().replace(" ", "-").replace("'", "")
+        lines += latex_table(table, f"{name}. {said}".strip(), label, text_columns)
+    return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ def gate(run: Run) -> Section:
     title = "What the quality gate refused"
     made = {label: len(table) for label, table in run.labelled("synthetic")}
     blocks = []
-    for label, table in run.labelled("synthetic-rejected"):
+    for label, table in run.labelled("synthetic_rejected"):
         kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
         kinds = kinds.str.replace(_NUMBER, "…", regex=True)
         counts = kinds.value_counts().sort_index().sort_values(ascending=False, kind="stable")
@@ -50,7 +50,7 @@ def cohort(run: Run) -> Section:
     ]
     if len(rejected):
         blocks.append(Table("refused cases", _refused(rejected, "refused case"), 3))
-    for file in run.paths("reference-rejected"):
+    for file in run.paths("reference_rejected"):
         masks = read_tsv(file)
         if len(masks):
             said = f"Of the masks that serve as a reference for shapes, {len(masks)} could not be used."

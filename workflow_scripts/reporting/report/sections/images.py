@@ -5,15 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from ...tables.cells import REGION_NAMES, number
-from ...tables.images import image_notes, image_parts
-from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text, tables
+from ...tables.images import TABLE
+from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text, table_blocks
 
 
 def case_figures(run: Run) -> Section | None:
     """Real and synthetic cases side by side, a figure a system and n_real."""
     blocks = []
     keys = [f"evaluation.figures.{key}" for key in ("cases", "modality")]
-    for path, n_real, system in run.figures("case-figures", "real_and_synthetic"):
+    for path, n_real, system in run.figures("case_figures", "real_and_synthetic"):
         kind = "simulated" if run.simulated else "real"
         blocks.append(
             Figure(
@@ -30,12 +30,7 @@ def case_figures(run: Run) -> Section | None:
 
 def metrics(run: Run) -> Section:
     """Every image metric of every system beside what real cases reach."""
-    title = "Image quality"
-    table = run.csv("images")
-    if table is None:
-        return Section("images", title, [Text("Not measured.")])
-    made = MadeBy("make_image_tables", run.settings("evaluation.images"), run.paths("images"))
-    return Section("images", title, [*tables("image quality", image_parts(table)), Notes(image_notes(table)), made])
+    return Section("images", "Image quality", table_blocks(run, "images", TABLE) or [Text("Not measured.")])
 
 
 def reconstruction(run: Run) -> Section:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...tables.memorisation import memorisation_notes, memorisation_warnings, readable_memorisation
-from ..blocks import Caution, Figure, MadeBy, Notes, Run, Section, tables
+from ...tables.memorisation import TABLE, memorisation_warnings
+from ..blocks import Caution, Figure, Run, Section, table_blocks
 
 
 def memorisation(run: Run) -> Section | None:
@@ -11,11 +11,9 @@ def memorisation(run: Run) -> Section | None:
     table = run.csv("memorisation")
     if table is None:
         return None
-    parts = [("Nearest training cases", readable_memorisation(table))]
-    blocks = [Caution(text) for text in memorisation_warnings(table)]
-    blocks += [*tables("memorisation", parts), Notes(memorisation_notes(table))]
+    warnings = memorisation_warnings(table)
+    blocks = [*map(Caution, warnings), *table_blocks(run, "memorisation", TABLE, cautions=warnings)]
     made = run.settings("memorisation")
-    blocks.append(MadeBy("make_memorisation_table", made, run.paths("memorisation")))
     drawn = run.settings("evaluation.figures.cases", "evaluation.figures.modality")
     for path, n_real, system in run.figures("pairs", "memorisation"):
         blocks.append(

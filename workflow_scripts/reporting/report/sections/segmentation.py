@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...tables.cells import SIMULATED
-from ...tables.ratio import caption, readable_parts
+from ...registry import TABLES
+from ...tables.augmentation_ratio import caption, readable_parts
 from ..blocks import Figure, Heading, MadeBy, Notes, Run, Section, Table
 
 
@@ -14,11 +14,10 @@ def ratios(run: Run) -> Section:
         for heading, shown in readable_parts(part):
             name = f"{n_real} real training patients: {heading}"
             blocks += [Heading(name), Table(f"augmentation ratios, {name}", shown, 2, group="region")]
-    blocks.append(Notes([sentence for sentence in caption(run.table, run.simulated) if sentence != SIMULATED]))
-    keys = [f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "power", "seed")]
-    keys = ["segmentation.ratios", "segmentation.controls", "segmentation.seeds", *keys]
-    if run.paths("table"):
-        blocks.append(MadeBy("make_tables", run.settings(*keys), run.paths("table")))
+    blocks.append(Notes(caption(run.table, run.simulated)))
+    made = run.settings(*TABLES["augmentation_ratio"].said)
+    if run.paths("augmentation_ratio"):
+        blocks.append(MadeBy("make_table augmentation_ratio", made, run.paths("augmentation_ratio")))
     blocks += [
         Figure(
             path,
@@ -26,8 +25,8 @@ def ratios(run: Run) -> Section:
             "intervals; the table above holds every number of it.",
             caption="Dice against augmentation ratio." + " Simulated cohort." * run.simulated,
             program="make_figures",
-            settings=run.settings(*keys),
+            settings=made,
         )
-        for path in run.paths("ratio-figure")
+        for path in run.paths("ratio_figure")
     ]
     return Section("ratios", "Segmentation by augmentation ratio", blocks)

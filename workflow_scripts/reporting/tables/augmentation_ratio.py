@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ...evaluation.arms import read_scores
 from ...evaluation.lesions import LESION_CONVENTION
 from ...evaluation.segmentation_scores import EMPTY_CONVENTION
 from ...evaluation.statistics.bootstrap import best_coverage
 from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
-from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...evaluation.statistics.ratio_table import NOT_MEASURED, ratio_table
 from ...evaluation.statistics.significance import smallest_wilcoxon_p
 from ...study.arms import OVERSAMPLED, REAL_ONLY
 from ...study.segmenters import SEGMENTERS
 from .cells import REGION_NAMES, SIMULATED, hd_stem, number
-from .text import LATEX_HEAD, latex_table, markdown_table
+from .text import LATEX_HEAD, Table, latex_table
 
 
 def _arm_cells(table: pd.DataFrame, row: pd.Series) -> dict:
@@ -190,10 +191,9 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
     n, patients, seeds = int(first.n_cases), int(first.n_patients), int(first.n_seeds)
     confidence = float(first.confidence)
     stem = hd_stem(table).upper()
-    sentences = [SIMULATED] if simulated else []
     resampled = f"{_count(int(first.bootstrap_samples), 'resample')} of patients, each with all their cases,"
     resampled += " and of seeds" if seeds > 1 else " while the one seed stays: the spread over trainings is not in it"
-    sentences += [
+    sentences = [
         f"Dice and {stem} (mm) of {_segmenters(table)}'s predictions against the expert's masks, on the original grid of each case.",
         f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} of {_count(patients, 'patient')} that "
         f"no stage has seen; {_count(seeds, 'training seed')} an arm; means are over cases and seeds.",
@@ -224,22 +224,18 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
     return sentences
 
 
-def to_markdown(table: pd.DataFrame, simulated: bool) -> str:
-    """Title, caption, and the readable tables for each n_real."""
-    lines = ["# Segmentation by augmentation ratio", ""]
-    for sentence in caption(table, simulated):
-        lines.append(f"- **{sentence}**" if sentence == SIMULATED else f"- {sentence}")
-    for n_real, part in table.groupby("n_real", sort=True):
-        lines += ["", f"## {n_real} real training patients"]
-        for heading, shown in readable_parts(part):
-            lines += ["", f"### {heading}", "", *markdown_table(shown)]
-    return "\n".join(lines) + "\n"
+def _parts(table: pd.DataFrame, settings: dict) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    return [
+        ((f"{n_real} real training patients", heading), shown)
+        for n_real, part in table.groupby("n_real", sort=True)
+        for heading, shown in readable_parts(part)
+    ]
 
 
 def to_latex(table: pd.DataFrame, simulated: bool) -> str:
     """The readable tables of each n_real, floating, the whole caption under the first; needs booktabs and graphicx."""
     lines = [LATEX_HEAD]
-    note = " ".join(caption(table, simulated))
+    note = " ".join([SIMULATED] * simulated + caption(table, simulated))
     for n_real, part in table.groupby("n_real", sort=True):
         for place, (heading, shown) in enumerate(readable_parts(part)):
             title = f"Segmentation by augmentation ratio, {n_real} real training patients: {heading}."
@@ -247,3 +243,12 @@ def to_latex(table: pd.DataFrame, simulated: bool) -> str:
             said = note if place == 0 else "Conventions: in the caption of the Dice table."
             lines += latex_table(shown, f"{title} {said}", label, text_columns=3, grouped=True)
     return "\n".join(lines) + "\n"
+
+
+TABLE = Table(
+    "Segmentation by augmentation ratio",
+    lambda files, settings: ratio_table(read_scores(files["scores"]), **settings["tables"]),
+    _parts,
+    caption,
+    latex=to_latex,
+)
