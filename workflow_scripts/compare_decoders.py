@@ -135,7 +135,7 @@ def _distances(
     of_sets = {name: slice_counts(real, found, planes) for name, found in ids.items()}
     for name, found in counts.items():
         of_sets[name] = {p: dict(zip(made_ids, (of[p] for of in found), strict=True)) for p in planes}
-    kept = FeatureFiles(folder, features_of.digest, real["set"].iloc[0])
+    kept = FeatureFiles(folder, features_of.digest, real["set"].iloc[0], real.features_digest)
     drawn = matched_slices(of_sets, seed=0)
     sets = {name: CaseSet(ids.get(name, made_ids), files.get(name, kept), drawn[name], groups) for name in of_sets}
     n_modalities = len(features_of.provenance["modalities"].split("+"))

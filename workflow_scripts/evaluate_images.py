@@ -73,7 +73,9 @@ def main(argv: list[str] | None = None) -> None:
     sets = {
         name: CaseSet(
             ids[name],
-            FeatureFiles(args.features, about.settings_digest, rows_of[name]["set"].iloc[0]),
+            FeatureFiles(
+                args.features, about.settings_digest, rows_of[name]["set"].iloc[0], rows_of[name].features_digest
+            ),
             slices[name],
             settings["jackknife_groups"],
         )

@@ -125,13 +125,20 @@ def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, 
                 counts = files.read_counts(case_id, source)
             ratios = dict(zip(meta["modalities"], gradient_ratio(image, meta["spacing_mm"]), strict=True))
             rows.append(
-                {"case_id": case_id, "source_digest": source, "feature_dimension": counts["dimension"]}
+                {"case_id": case_id, "source_digest": source, "features_digest": sha256_file(files.path(case_id))}
+                | {"feature_dimension": counts["dimension"]}
                 | {f"{plane}_slices": counts[plane] for plane in planes}
                 | {f"gradient_ratio_{name}": ratio for name, ratio in ratios.items()}
             )
             bar.update(1)
     log.info("%d cases, the features of %d of them from an earlier run", len(rows), kept)
-    columns = ["case_id", "source_digest", "feature_dimension", *(f"{plane}_slices" for plane in planes)]
+    columns = [
+        "case_id",
+        "source_digest",
+        "features_digest",
+        "feature_dimension",
+        *(f"{plane}_slices" for plane in planes),
+    ]
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
     return table.assign(set=cases.kind, **features_of.provenance)
 

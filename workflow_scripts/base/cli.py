@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,15 +32,33 @@ def _config(text: str) -> dict:
 
 
 def program_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with ``--config`` (dict, {} if absent) and ``--threads`` (int, all cores if absent)."""
+    """A parser with ``--config`` (dict, {} if absent) and ``--threads`` (int, all cores if absent).
+
+    ``@file`` stands for the words in the file's lines: lists grow with the study, and a command line must not.
+    """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        fromfile_prefix_chars="@",
     )
     parser.add_argument(
         "--config", type=_config, default={}, help="the stage's settings: JSON, or a YAML/JSON file's path"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
     return parser
+
+
+class Folder(argparse.Action):
+    """An option whose value is a folder, given by its own path or by those of files in it, the first of which decides."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, nargs="+", type=Path, **kwargs)
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        first = values[0]
+        is_file = len(values) > 1 or first.is_file()
+        setattr(namespace, self.dest, first.parent if is_file else first)
 
 
 def add_subsets(parser: argparse.ArgumentParser, *names: str) -> None:

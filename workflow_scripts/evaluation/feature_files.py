@@ -8,6 +8,7 @@ plane and modality of one case at a time.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..base.errors import UserError
-from ..base.files import atomic, sha256_json
+from ..base.files import atomic, sha256_file, sha256_json
 
 FORMAT = 1  # of the files: another number, and none of the old ones is read
 
@@ -26,10 +27,14 @@ def settings_digest(**settings: object) -> str:
 
 
 class FeatureFiles:
-    """``<folder>/<settings digest>/<set>/<case_id>.safetensors``; `kind` is "real" or the name of a synthetic set."""
+    """``<folder>/<settings digest>/<set>/<case_id>.safetensors``; `kind` is "real" or the name of a synthetic set.
 
-    def __init__(self, folder: str | os.PathLike, digest: str, kind: str):
+    `sha256`: of the files by case id, from the table of the cases; a file is compared with it before it is read first.
+    """
+
+    def __init__(self, folder: str | os.PathLike, digest: str, kind: str, sha256: Mapping[str, str] | None = None):
         self.folder = Path(folder) / digest / kind
+        self._unchecked = {} if sha256 is None else dict(sha256)
 
     def path(self, case_id: str) -> Path:
         return self.folder / f"{case_id}.safetensors"
@@ -51,8 +56,10 @@ class FeatureFiles:
             save_file(features, temporary, metadata={"source": source_digest})
 
     def read(self, case_id: str, plane: str, modality: int) -> np.ndarray:
-        """float16 (n, F) of one plane and modality. Raises UserError that names a missing or damaged file."""
+        """float16 (n, F) of one plane and modality. Raises UserError that names a missing, damaged or changed file."""
         try:
+            if case_id in self._unchecked and sha256_file(self.path(case_id)) != self._unchecked.pop(case_id):
+                raise SafetensorError("it is not the file that was made from this case")
             with safe_open(self.path(case_id), framework="np") as file:
                 return file.get_slice(plane)[modality]
         except (OSError, SafetensorError) as error:
