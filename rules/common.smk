@@ -14,6 +14,7 @@ from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.operations.run_events import write_events
 from workflow_scripts.reporting.registry import TABLES
 from workflow_scripts.study.arms import ARM_PATTERN, REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+from workflow_scripts.study.generators import KINDS
 from workflow_scripts.study.segmenters import module_of
 from workflow_scripts.study.settings.study import check_image, read_study
 
@@ -154,7 +155,7 @@ def table_options(wildcards, input):
 
 def generator_block(wildcards):
     system = config["system"][wildcards.system]
-    parts = {key: system[key] for key in ("denoiser", "diffusion", "gan") if key in system}
+    parts = {key: system[key] for key in ("kind", *KINDS[system["kind"]].trained)}
     return block(system=wildcards.system, regions=config["regions"], seed=config["training_seed"], **parts)
 
 
@@ -168,20 +169,25 @@ def depth_decoder_devices(wildcards):
 
 def generator_devices(wildcards):
     system = config["system"][wildcards.system]
-    return system.get("gan", system.get("diffusion"))["training"].get("devices", 1)
+    trained_by = KINDS[system["kind"]].trained_by
+    return system[trained_by]["training"].get("devices", 1) if trained_by else 1
+
+
+def sampled(wildcards):
+    """The blocks of a system that decide how its cases are drawn."""
+    system = config["system"][wildcards.system]
+    return {key: system[key] for key in KINDS[system["kind"]].sampled}
 
 
 def synthesis_block(wildcards):
     settings = {key: value for key, value in config["synthesis"].items() if key != "block_size"}
-    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return block(**settings, **sampler, depth_decoder=wildcards.system in DEPTH_DECODED)
+    return block(**settings, **sampled(wildcards), depth_decoder=wildcards.system in DEPTH_DECODED)
 
 
 def sampling(wildcards):
     """How a system is sampled, and nothing of the gate."""
     synthesis = {key: config["synthesis"][key] for key in ("seed", "slices_per_batch")}
-    sampler = {key: value for key, value in config["system"][wildcards.system].items() if key == "sampler"}
-    return synthesis | sampler | {"depth_decoder": wildcards.system in DEPTH_DECODED}
+    return synthesis | sampled(wildcards) | {"depth_decoder": wildcards.system in DEPTH_DECODED}
 
 
 def cost_block(wildcards):

@@ -49,7 +49,7 @@ def preprocessed_cohort():
 @pytest.fixture
 def holders_at_save(monkeypatch):
     """A function of a program's --state folder: what its lock files hold at the moment at which a model is written."""
-    from workflow_scripts.training import model_files
+    from workflow_scripts.training import model_files, train_model
 
     def watch(state: Path) -> list[str]:
         holders, save = [], model_files.save_model
@@ -58,7 +58,8 @@ def holders_at_save(monkeypatch):
             holders.extend(lock.read_text() for lock in state.rglob(".lock"))
             save(*arguments)
 
-        monkeypatch.setattr(model_files, "save_model", save_and_look)
+        for module in (model_files, train_model):
+            monkeypatch.setattr(module, "save_model", save_and_look)
         return holders
 
     return watch

@@ -19,7 +19,7 @@ from workflow_scripts.study.settings.base import Block
 from workflow_scripts.study.settings.files import merge, read_yaml
 from workflow_scripts.study.settings.messages import blocks_of
 from workflow_scripts.study.settings.study import Study, read_study
-from workflow_scripts.study.settings.systems import System, known_systems
+from workflow_scripts.study.settings.systems import SYSTEM, known_systems
 
 SHIPPED = read_yaml(ROOT / "config/config.yaml")
 DEFAULT = SHIPPED | {"data_root": "demo"}
@@ -54,7 +54,7 @@ def test_a_system_file_leaves_out_what_it_does_not_change():
 
     for name, file in SYSTEMS.items():
         own = {key: value for key, value in file.items() if not isinstance(value, str) or key == "label"}
-        assert repeated(System, own, f"{name}.") == []
+        assert repeated(SYSTEM, own, f"{name}.") == []
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
@@ -245,7 +245,7 @@ OF_SYSTEMS = [
     ("slice_ldm_2d", "{depth_decoder: null}", "shares the autoencoder of slice_ldm, and so its depth_decoder"),
     ("slice_ldm_2d", "{autoencoder: {latent_channels: 3}}", "shares the autoencoder of slice_ldm", "latent_c"),
     ("lsgan_3d", "{gan: {z_dims: 3}}", "unknown key 'z_dims' under 'gan'", "Did you mean 'z_dim'"),
-    ("lsgan_3d", "{denoiser: {}}", "denoiser does not go with a `gan`", "denoiser: null"),
+    ("lsgan_3d", "{denoiser: {}}", "denoiser does not go with `kind: gan`", "denoiser: null"),
 ]
 
 
@@ -277,7 +277,7 @@ def enclosed(path: tuple[str, ...], value: object) -> dict:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
 def test_no_number_may_be_nan_or_infinite(value):
-    ways = [(model, path) for model in (Study, System) for path in numbers(model)]
+    ways = [(model, path) for model in (Study, SYSTEM) for path in numbers(model)]
     assert len(ways) > 120
     for model, path in ways:
         kind = "vae_3d" if path[1:2] in (("discriminator",), ("patch_size",)) else "slice_vae"

@@ -18,8 +18,7 @@ from workflow_scripts.diffusion.samplers import (
     network_calls,
 )
 from workflow_scripts.diffusion.schedules import Flow, cosine, scaled_linear
-from workflow_scripts.study.generators import SAMPLERS as GO_WITH_FLOW
-from workflow_scripts.study.generators import check_together
+from workflow_scripts.study.settings.generator import SAMPLERS as GO_WITH_FLOW
 
 MEAN, STD = 0.7, 0.3
 SCHEDULES = {"cosine": cosine(1000), "scaled_linear": scaled_linear(1000, 0.002, 0.02), "flow": Flow(1000)}
@@ -288,22 +287,5 @@ def test_a_wrong_sampler_block_is_refused_in_a_sentence(block, message):
         check_sampler(block)
 
 
-@pytest.mark.parametrize(
-    ("diffusion", "sampler", "message"),
-    [
-        ({"parameterization": "flow"}, {}, "`schedule: cosine` do not go together.*write `schedule: flow` too"),
-        ({"schedule": "flow"}, {}, "`parameterization: v` and `schedule: flow`.*write `parameterization: flow` too"),
-        ({"schedule": "flow", "parameterization": "x0"}, {}, "`parameterization: x0`"),
-        ({"schedule": "flow", "parameterization": "flow"}, {"name": "ddim"}, "'ddim'.*write one of euler, heun"),
-        ({"schedule": "cosine"}, {"name": "heun"}, "'heun'.*`schedule: cosine`: write one of dpmpp_2m, ddim, ddpm"),
-    ],
-)
-def test_what_does_not_go_together_is_refused_in_a_sentence(diffusion, sampler, message):
-    with pytest.raises(UserError, match=message):
-        check_together(diffusion, sampler)
-
-
-def test_what_goes_together_is_accepted():
-    check_together({"schedule": "flow", "parameterization": "flow"}, {"name": "heun"})
-    check_together({"schedule": "scaled_linear", "parameterization": "epsilon"}, {"name": "ddim"})
+def test_every_sampler_is_known_to_the_settings():
     assert set(GO_WITH_FLOW) == set(SAMPLERS)

@@ -219,7 +219,7 @@ def test_by_hand_it_says_where_it_runs_and_where_the_cases_are(model, tmp_path, 
         run(model, tmp_path, "--count", 1)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].endswith(f"on {describe(default_device(), '32')}")
-    assert "1 cases of 12x16x16 voxels, dpmpp_2m with 20 steps" in lines[0]
+    assert "1 cases of 12x16x16 voxels, dpmpp_2m, 20 steps" in lines[0]
     assert "1 synthetic cases are in" in lines[-1]
     assert str(tmp_path / "cases.tsv") in lines[-1]
 

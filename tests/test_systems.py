@@ -15,8 +15,9 @@ import tiny_systems
 import torch
 from tiny_generator import heads
 
+from workflow_scripts.diffusion.generator import Request
+from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.settings import SynthesisSettings
-from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
 from workflow_scripts.training.model_files import load_model
 
 HERE = Path(__file__).parent
@@ -42,12 +43,10 @@ def curve(model: Path, column: str) -> list[float]:
 
 def made_volumes(model: Path) -> tuple[np.ndarray, np.ndarray]:
     """Image and levels of a sample under the conditions of each training case."""
-    generator = load_generator(model, torch.device("cpu"))
-    settings = SynthesisSettings.from_config({"precision": "32"})
+    generator = load_generator(model, SynthesisSettings.from_config({"precision": "32"}), torch.device("cpu"))
     rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    latents = sample_latents(generator, generator.conditions.rows, rngs, settings)
-    images, levels = zip(*(decode(generator, latent, settings) for latent in latents), strict=True)
-    return np.stack(images), np.stack(levels)
+    samples = list(generator.sample([Request(*each) for each in zip(generator.conditions.rows, rngs, strict=True)]))
+    return np.stack([one.image for one in samples]), np.stack([one.levels for one in samples])
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
@@ -100,7 +99,7 @@ def test_its_contract_lists_the_training_cases_and_its_parts(cohort, tmp_path, s
         {"autoencoder"} if contract["autoencoder"] else set()
     )
     assert not [name for name in weights if "discriminator" in name]
-    assert (contract["diffusion"] is None) == (system == "lsgan_3d")
+    assert contract["generator"]["kind"] == ("gan" if system == "lsgan_3d" else "diffusion")
 
 
 def test_the_3d_autoencoder_learns_with_its_discriminator(cohort):

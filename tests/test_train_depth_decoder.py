@@ -21,7 +21,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.diffusion.synthesis import load_generator
+from workflow_scripts.diffusion.kinds import load_generator
+from workflow_scripts.diffusion.settings import SynthesisSettings
 from workflow_scripts.evaluation.reconstruction import through_plane_scores
 from workflow_scripts.training.depth_decoder_task import through_plane_loss
 
@@ -223,8 +224,8 @@ def test_a_decoder_of_another_autoencoder_is_refused(cohort, model, tmp_path):
     assert not (model / "depth_decoder").exists()
     shutil.copytree(decoder, model / "depth_decoder")
     with pytest.raises(UserError, match="was trained for another autoencoder"):
-        load_generator(model, torch.device("cpu"))
-    assert load_generator(model, torch.device("cpu"), depth_decoder=False)
+        load_generator(model, SynthesisSettings(), torch.device("cpu"))
+    assert load_generator(model, SynthesisSettings(depth_decoder=False), torch.device("cpu"))
     with pytest.raises(UserError, match=r"latents in .* were made by another autoencoder"):
         run(cohort, tmp_path / "mixed", latents=other / "slice_vae/latents")
     with pytest.raises(UserError, match="holds a trained autoencoder, not a depth decoder"):

@@ -20,6 +20,7 @@ from workflow_scripts.base.cli import run_program
 from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.study.generators import KINDS
 
 TRAINING = {"steps": 400, "batch_size": 4, "learning_rate": 2e-3, "decay": "cosine", "ema_half_life_steps": 10,
             "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32", "gradient_clip": 1.0}  # fmt: skip
@@ -54,7 +55,7 @@ SYSTEMS = {
             "diffusion": DIFFUSION | {"parameterization": "x0", "min_snr_gamma": None},
         },
     ),
-    "lsgan_3d": (None, {"gan": GAN}),
+    "lsgan_3d": (None, {"kind": "gan", "gan": GAN}),
 }
 """System -> (autoencoder block or None, blocks of the generator)."""
 
@@ -98,7 +99,7 @@ def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
 def train(system: str, cohort: Path, folder: Path, **training) -> Path:
     """Run the program train_generator; the trained model is in folder/model."""
     autoencoder, blocks = SYSTEMS[system]
-    family = "gan" if "gan" in blocks else "diffusion"
+    family = KINDS[blocks.get("kind", "diffusion")].trained_by
     blocks = blocks | {family: blocks[family] | {"training": blocks[family]["training"] | training}}
     space = {}
     if autoencoder:

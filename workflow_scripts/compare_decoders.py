@@ -14,7 +14,6 @@ images: keys of evaluation.images that decide the features; the others as of the
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -41,8 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from workflow_scripts.diffusion.gate import foreground_mask
+    from workflow_scripts.diffusion.generator import Request
+    from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import cut_to_foreground, decode, load_generator, sample_latents
+    from workflow_scripts.diffusion.synthesis import cut_to_foreground
     from workflow_scripts.evaluation.case_features import CaseFeatures, check_same_settings
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
@@ -54,10 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     volumes, config = take_count(args.config, "volumes", 30, "evaluation.decoders")
     images, groups = config.pop("images", {}), config.pop("jackknife_groups", GROUPS)
-    settings = SynthesisSettings.from_config(config)
-    along_depth = load_generator(args.model, default_device(), depth_decoder=True)
-    slicewise = dataclasses.replace(along_depth, decoder=along_depth.autoencoder)
-    contract, real = along_depth.contract, read_tsv(args.real).set_index("case_id")
+    settings = SynthesisSettings.from_config(config | {"depth_decoder": True})
+    generator = load_generator(args.model, settings, default_device())
+    decoders = {"slice": generator.autoencoder, "depth": generator.decoder}
+    contract, real = generator.contract, read_tsv(args.real).set_index("case_id")
     train, val, test = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))
     reference, n_real = sorted(val.first_of_each_patient + test.first_of_each_patient), train.n_patients
     ids = {"reference": reference, "floor": train.first_of_each_patient}
@@ -72,19 +73,21 @@ def main(argv: list[str] | None = None) -> None:
         made_ids: list[str] = []
         for number in range(volumes):
             case_id = f"synthetic {number}"
-            conditions = along_depth.conditions.rows[number % len(along_depth.conditions.rows)][None]
-            rngs = [torch_rng(settings.seed, "decoders", number)]
-            latent = sample_latents(along_depth, conditions, rngs, settings)[0]
-            made = {
-                name: decode(each, latent, settings) for name, each in (("slice", slicewise), ("depth", along_depth))
-            }
-            foregrounds = {name: foreground_mask(image) for name, (image, _) in made.items()}
+            rows = generator.conditions.rows
+            request = Request(rows[number % len(rows)], torch_rng(settings.seed, "decoders", number))
+            latent = generator.latents([request])[0]
+            made = {name: generator.decode(latent, decoder) for name, decoder in decoders.items()}
+            foregrounds = {name: foreground_mask(sample.image) for name, sample in made.items()}
             shared = torch.from_numpy(np.logical_and(*foregrounds.values()))  # gradients of the same voxels for both
-            for name, (image, _) in made.items():
-                rows = gradient_rows(torch.from_numpy(image), shared, modalities)
+            for name, sample in made.items():
+                rows = gradient_rows(torch.from_numpy(sample.image), shared, modalities)
                 table += [{"case_id": case_id, "decoder": name} | row for row in rows]
             if len(made_ids) < wanted:
-                seen = {name: features_of(cut_to_foreground(*made[name], foregrounds[name])[0]) for name in made}
+                cut = {
+                    name: cut_to_foreground(sample.image, sample.levels, foregrounds[name])[0]
+                    for name, sample in made.items()
+                }
+                seen = {name: features_of(image) for name, image in cut.items()}
                 slices = {name: {plane: x.shape[1] for plane, x in planes.items()} for name, planes in seen.items()}
                 if all(count for planes in slices.values() for count in planes.values()):
                     made_ids.append(case_id)

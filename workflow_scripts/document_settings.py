@@ -15,10 +15,10 @@ from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.study.settings.base import Block
 from workflow_scripts.study.settings.messages import allowed, blocks_of, default_of
 from workflow_scripts.study.settings.study import Study
-from workflow_scripts.study.settings.systems import System
+from workflow_scripts.study.settings.systems import SYSTEM
 
 SCHEMA, README = ROOT / "config" / "schema.json", ROOT / "config" / "README.md"
-TABLES = {"config.yaml": Study, "systems": System}
+TABLES = {"config.yaml": Study, "systems": SYSTEM}
 BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 LISTED = ("published",)  # a list of blocks: one row
 
@@ -31,7 +31,7 @@ def main() -> None:
 
 def schema_text() -> str:
     """JSON schema of config/config.yaml and what overrides it, and under ``$defs/System`` that of a system's file."""
-    schema, system = (model.model_json_schema(mode="validation") for model in (Study, System))
+    schema, system = (model.model_json_schema(mode="validation") for model in (Study, SYSTEM))
     definitions = schema.pop("$defs") | system.pop("$defs")
     own = {"type": "string", "description": "the system whose autoencoder it shares"}
     system["properties"]["autoencoder"]["anyOf"].append(own)

@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
+    from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.control_draws import draw
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.settings import take_count
@@ -37,15 +37,15 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     count, config = take_count(args.config, "requests", 100, "evaluation.control")
     settings = SynthesisSettings.from_config(config)
-    generator = load_generator(args.model, default_device(), settings.depth_decoder)
     train = Subset.open(args.train, "train")
+    generator = load_generator(args.model, settings, default_device())
     contract, names = generator.contract, list(generator.conditions.names)
     requests = _requests(args.held_out, names, contract, count, settings.seed)
     rows = []
     with track(len(requests), f"control of {contract['name']}", "draw") as bar:
         for number, request in enumerate(requests.to_dict("records")):
             conditions = requests.loc[number, names].to_numpy(dtype=float)
-            made = draw(generator, conditions, torch_rng(settings.seed, "control", number), settings)
+            made = draw(generator, conditions, torch_rng(settings.seed, "control", number))
             rows.append(_row(request, number, conditions, generator.conditions, made))
             bar.update(1)
     table = pd.DataFrame(rows)

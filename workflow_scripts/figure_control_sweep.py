@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
+    from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import load_generator
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
     from workflow_scripts.evaluation.control_draws import SWEPT, draw, sweep
     from workflow_scripts.reporting.figures.cases import PicturedCase
@@ -43,10 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
         raise UserError(f"evaluation.control: `sweep_steps: {steps}` must be a whole number of at least 2 to draw them")
     settings = SynthesisSettings.from_config(config)
-    train, generator = (
-        Subset.open(args.train, "train"),
-        load_generator(args.model, default_device(), settings.depth_decoder),
-    )
+    train = Subset.open(args.train, "train")
+    generator = load_generator(args.model, settings, default_device())
     contract, conditions = generator.contract, generator.conditions
     if modality not in contract["modalities"]:
         known = ", ".join(contract["modalities"])
@@ -57,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     with track(len(SWEPT) * steps, f"sweep of {contract['name']}", "draw") as bar:
         for feature in SWEPT:
             for step, request in enumerate(sweep(conditions, feature, steps)):
-                made = draw(generator, request, torch_rng(settings.seed, "control sweep"), settings)
+                made = draw(generator, request, torch_rng(settings.seed, "control sweep"))
                 requested = dict(zip(conditions.names, request.tolist(), strict=True))
                 measured = EMPTY_MEASURES if made.measured is None else made.measured
                 outside = conditions.outside(request)

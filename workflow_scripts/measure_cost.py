@@ -29,8 +29,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
+    from workflow_scripts.diffusion.generator import Request
+    from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import decode, load_generator, sample_latents
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
     from workflow_scripts.training.settings import take_count
 
@@ -38,8 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     volumes, config = take_count(args.config, "volumes", 3, "evaluation.cost")
     settings = SynthesisSettings.from_config(config)
     device = default_device()
-    generator = load_generator(args.model, device, settings.depth_decoder)
     train = Subset.open(args.train, "train")
+    generator = load_generator(args.model, settings, device)
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
@@ -47,15 +48,13 @@ def main(argv: list[str] | None = None) -> None:
     for number in range(volumes + 1):
         rows = generator.conditions.rows
         started = time.perf_counter()
-        rngs = [torch_rng(settings.seed, "cost", number)]
-        latent = sample_latents(generator, rows[number % len(rows)][None], rngs, settings)[0]
-        decode(generator, latent, settings)  # ends on the CPU: waits for the GPU
+        request = Request(rows[number % len(rows)], torch_rng(settings.seed, "cost", number))
+        list(generator.sample([request]))  # ends on the CPU: waits for the GPU
         seconds.append(time.perf_counter() - started)
     if on_gpu:
         peak = torch.cuda.max_memory_allocated(device)
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    is_gan = generator.schedule is None
     row = {
         "system": generator.contract["name"],
         "n_real": train.n_patients,
@@ -65,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         "device": describe(device, resolve_precision(settings.precision, device)),
         "volumes": volumes,
         "grid": "x".join(map(str, generator.contract["grid"]["size"])),
-        "sampler": "one pass" if is_gan else f"{settings.sampler['name']}, {settings.sampler['steps']} steps",
+        "sampler": generator.describe(),
     }
     write_tsv(args.out, pd.DataFrame([row]))
     log.info(

@@ -50,9 +50,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from workflow_scripts.cohort.nifti import write_case
+    from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.requests import read_requests
     from workflow_scripts.diffusion.settings import SynthesisSettings
-    from workflow_scripts.diffusion.synthesis import Case, grid_affine, load_generator, synthesise
+    from workflow_scripts.diffusion.synthesis import Case, grid_affine, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
@@ -60,8 +61,8 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     settings = SynthesisSettings.from_config(args.config)
     device = default_device()
-    generator = load_generator(args.model, device, settings.depth_decoder)
-    along_depth = generator.decoder is not generator.autoencoder
+    generator = load_generator(args.model, settings, device)
+    along_depth = generator.along_depth
     contract, names = generator.contract, generator.conditions.names
     gate = None
     if args.refuse_copies is not None:
@@ -81,13 +82,12 @@ def main(argv: list[str] | None = None) -> None:
     stem = "cases" if args.block is None else f"blocks/{args.block}"
     table = args.table or args.out / f"{stem}.tsv"
     rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
-    sampler = settings.sampler
     log.info(
         "%s: %d cases of %s voxels, %s%s, on %s",
         contract["name"],
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
-        "in one pass" if contract["diffusion"] is None else f"{sampler['name']} with {sampler['steps']} steps",
+        generator.describe(),
         ", decoded along depth" if along_depth else "",
         describe(device, resolve_precision(settings.precision, device)),
     )

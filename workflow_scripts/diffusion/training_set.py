@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,13 +15,32 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.files import read_tsv
+from ..cohort.subset import Subset
 from ..cohort.tumours import condition_names
-from ..cohort.volumes import VolumeStore
 from ..training.case_volumes import CaseVolumes, common_grid
 from ..training.latents import read_latents
+from ..training.model_files import load_model
 from .conditions import ConditionTable
 
 BOUND_MARGIN = 0.1  # of the training latents' range, at either end
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a generator sees of the train subset: either its latents, or its volumes.
+
+    conditions: conditions.tsv of measure_tumours; latents, autoencoder: folders of extract_latents and of the
+    autoencoder that made them; train: the subset itself.
+    """
+
+    conditions: Path
+    latents: Path | None = None
+    autoencoder: Path | None = None
+    train: Subset | None = None
+
+    def __post_init__(self):
+        if (self.train is None) == (self.latents is None) or (self.latents is None) != (self.autoencoder is None):
+            raise UserError("give either --latents and --autoencoder, or --train")
 
 
 class TrainingLatents(Protocol):
@@ -54,6 +74,10 @@ class TrainingSet:
     foreground_volume_ml : [smallest, largest]
     contract : dict
         What the generator's contract takes over: modalities, regions, grid, value_range, training_case_ids.
+    files : list of Path
+        All that was read.
+    autoencoder : dict or None
+        Spec of the autoencoder, None for volumes; autoencoder_weights: its weights, none for volumes.
     """
 
     case_ids: list[str]
@@ -62,22 +86,31 @@ class TrainingSet:
     conditions: ConditionTable
     foreground_volume_ml: list[float]
     contract: dict
+    files: list[Path]
+    autoencoder: dict | None = None
+    autoencoder_weights: dict[str, Tensor] = field(default_factory=dict)
 
 
-def latent_training_set(
-    folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict, conditions: str | os.PathLike
-) -> TrainingSet:
-    """Read latents, their scale and the tumour conditions.
+def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int = 1) -> TrainingSet:
+    """The training set in `files`.
 
     Parameters
     ----------
-    folder : of extract_latents
-    autoencoder, contract : folder and contract of the autoencoder that made the latents
-    conditions : conditions.tsv of measure_tumours
+    regions : masks to generate
+    normalised : take out mean and standard deviation of each channel of volumes, too; else they stay in [-1, 1]
+    copies : processes that hold volumes at once
 
-    Raises UserError as `read_latents`, and if the conditions are missing or about other cases.
+    Raises UserError if a file is missing or damaged, if the parts do not belong together (see `read_latents`), or if
+    the cases differ in grid or modalities.
     """
-    by_case, mean, std = read_latents(folder, autoencoder, contract)
+    if files.train is not None:
+        return _volumes(files, regions, normalised, copies)
+    weights, contract = load_model(files.autoencoder)
+    if contract["kind"] != "autoencoder":
+        raise UserError(f"{files.autoencoder} holds a {contract['kind']}, not an autoencoder")
+    if contract["regions"] != list(regions):
+        raise UserError(f"{files.autoencoder} was trained on the regions {contract['regions']}, not {list(regions)}")
+    by_case, mean, std = read_latents(files.latents, files.autoencoder, contract)
     case_ids = list(by_case)
     latents = torch.stack(list(by_case.values()))  # (n, e, D, h, w)
     latents = (latents - mean[:, None, None, None]) / std[:, None, None, None]
@@ -89,8 +122,14 @@ def latent_training_set(
         case_ids,
         latents,
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
-        *_conditions(conditions, case_ids, contract["regions"]),
+        *_conditions(files.conditions, case_ids, regions),
         {key: contract[key] for key in shared},
+        [
+            *(files.conditions, files.latents / "latents.safetensors"),
+            *(files.latents / "latents.json", files.autoencoder / "model.json"),
+        ],
+        contract["spec"],
+        weights,
     )
 
 
@@ -128,27 +167,9 @@ class NormalisedVolumes:
         return (self.volumes[numbers] - mean) / std
 
 
-def voxel_training_set(
-    store: VolumeStore,
-    case_ids: Sequence[str],
-    regions: Sequence[str],
-    conditions: str | os.PathLike,
-    normalised: bool,
-    copies: int = 1,
-) -> TrainingSet:
-    """The cases of the train subset, as the preprocessed volumes themselves.
-
-    Parameters
-    ----------
-    store, case_ids : the volumes, and which of them
-    regions : masks to generate
-    conditions : conditions.tsv of measure_tumours: a row a case of the train subset
-    normalised : take out mean and standard deviation of each channel; else they stay in [-1, 1]
-    copies : processes that hold the volumes at once
-
-    Raises UserError if a file is missing or if the cases differ in grid or modalities.
-    """
-    case_ids = sorted(case_ids)
+def _volumes(files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int) -> TrainingSet:
+    """The cases of the train subset, as the preprocessed volumes themselves."""
+    store, case_ids = files.train.store, files.train.case_ids
     shared = common_grid(store, case_ids)
     data = CaseVolumes(store, case_ids, regions, copies)
     mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])
@@ -160,8 +181,9 @@ def voxel_training_set(
         case_ids,
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
-        *_conditions(conditions, case_ids, regions),
+        *_conditions(files.conditions, case_ids, regions),
         shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
+        [files.conditions, files.train.manifest],
     )
 
 

@@ -13,10 +13,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, register_flop_formula
 
-from ..diffusion.samplers import network_calls
+from ..diffusion.kinds import kind_of
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
-from ..models.build_gan import build_gan_discriminator, build_gan_generator
 from ..models.depth_decoder import SLICE_LAYERS, DepthDecoder, build_depth_decoder
 from ..models.patch_discriminator import PatchDiscriminator
 from ..models.slice_autoencoder import SliceAutoencoder
@@ -92,21 +91,13 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
         if system.get("depth_decoder"):
             decoder = build_depth_decoder(system["depth_decoder"], autoencoder)
             mixers, decode = decoder.mixers, decoding_cost(decoder, shape)
-        features, discriminators = (
-            torch.empty(1, n_conditions),
-            [_patch_discriminator(system, image_channels, mask_channels)],
-        )
-        if "gan" in system:
-            network, calls = build_gan_generator(system["gan"], shape, n_conditions).eval(), 1
-            discriminators.append(build_gan_discriminator(system["gan"], shape, n_conditions))
-            call = count(network, torch.empty(1, network.z_dim), features)
-        else:
-            network = build_denoiser(system["denoiser"], shape[0], n_conditions).eval()
-            calls = network_calls(system["sampler"])
-            call = count(network, torch.empty(1, *shape), torch.empty(1), features)
+        made_by = kind_of(system["kind"]).cost(system, shape, n_conditions)
+        call = count(made_by.network, *made_by.inputs) if made_by.network else NOTHING
+        discriminators = [_patch_discriminator(system, image_channels, mask_channels), *made_by.besides]
+    calls = made_by.calls
     return {
         "autoencoder_parameters": parameters(autoencoder, mixers),
-        "network_parameters": parameters(network),
+        "network_parameters": parameters(made_by.network),
         "discriminator_parameters": parameters(*discriminators),
         "encode_flop": encode.flops,
         "call_flop": call.flops,

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..cohort.regions import channels_to_levels
 from ..cohort.tumours import measure
 from ..diffusion.conditions import ConditionTable
 from ..diffusion.gate import foreground_mask
-from ..diffusion.settings import SynthesisSettings
-from ..diffusion.synthesis import Generator, cut_to_foreground, decode_channels, sample_latents
+from ..diffusion.generator import Generator, Request
+from ..diffusion.synthesis import cut_to_foreground
 from .mask_shapes import validity
 
 
@@ -32,14 +31,12 @@ class Draw:
     validity: dict[str, float]
 
 
-def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator, settings: SynthesisSettings) -> Draw:
+def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator) -> Draw:
     """Draw one volume for tumour conditions (F,), in the units of the generator's table, with one rng."""
-    latent = sample_latents(generator, np.asarray(conditions)[None], [rng], settings)[0]
-    image, probabilities = decode_channels(generator, latent, settings)
-    levels = channels_to_levels(probabilities, generator.contract["regions"])
-    foreground = foreground_mask(image)
-    found = validity(levels, foreground) | {"unnested_fraction": unnested_fraction(probabilities)}
-    image, levels = cut_to_foreground(image, levels, foreground)
+    (sample,) = generator.sample([Request(np.asarray(conditions), rng)])
+    foreground = foreground_mask(sample.image)
+    found = validity(sample.levels, foreground) | {"unnested_fraction": unnested_fraction(sample.masks)}
+    image, levels = cut_to_foreground(sample.image, sample.levels, foreground)
     measured = None
     if levels.any():
         measured = measure(levels, generator.contract["grid"]["spacing_mm"])

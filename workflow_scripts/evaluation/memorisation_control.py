@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from ..base.errors import UserError
 from ..diffusion.gate import foreground_mask
+from ..diffusion.kinds import load_generator
 from ..diffusion.settings import SynthesisSettings
-from ..diffusion.synthesis import cut_to_foreground, decode, load_generator
+from ..diffusion.synthesis import cut_to_foreground
 from ..training.devices import default_device
 
 MOST_CASES = 20  # evenly spaced over the training cases: a share needs no more
@@ -35,7 +36,7 @@ def decoded_training_cases(
     Raises UserError for damaged files, and for latents of other cases than the model was trained on.
     """
     settings = SynthesisSettings.from_config(decoding)
-    generator = load_generator(model, default_device(), settings.depth_decoder)
+    generator = load_generator(model, settings, default_device())
     path = Path(latents) / "latents.safetensors"
     try:
         means = load_file(path)
@@ -45,5 +46,5 @@ def decoded_training_cases(
         raise UserError(f"{path} holds other cases than {model} was trained on: give the latents of its train subset")
     case_ids = sorted(means)
     for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
-        image, levels = decode(generator, means[case_ids[place]].to(generator.device), settings)
-        yield (case_ids[place], *cut_to_foreground(image, levels, foreground_mask(image)))
+        made = generator.decode(means[case_ids[place]].to(generator.device))
+        yield (case_ids[place], *cut_to_foreground(made.image, made.levels, foreground_mask(made.image)))

@@ -1,28 +1,44 @@
-"""The kinds of generators: which blocks of a system's file each has, and what must go together in them. No torch."""
+"""The kinds of generators: which blocks of a system's file each has. No torch: what they do is in `diffusion.kinds`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..base.errors import UserError
-
-SAMPLERS = {"dpmpp_2m": False, "ddim": False, "ddpm": False, "euler": True, "heun": True}
-"""Name -> whether it goes with the schedule `flow`; the others go with those that keep the variance."""
+from .settings.base import Block
+from .settings.generator import Denoiser, Diffusion, Gan, Sampler, check_sampling
 
 
-def check_together(diffusion: Mapping, sampler: Mapping | None = None) -> None:
-    """Raise UserError unless parameterization, schedule and sampler go together: all of flow, or none."""
-    schedule, sampler = diffusion.get("schedule", "cosine"), sampler or {}
-    predicted, is_flow = diffusion.get("parameterization", "v"), schedule == "flow"
-    if (predicted == "flow") != is_flow:
-        line = "schedule: flow" if predicted == "flow" else "parameterization: flow"
-        raise UserError(
-            f"diffusion: `parameterization: {predicted}` and `schedule: {schedule}` do not go together: the straight path "
-            f"has a velocity of its own; write `{line}` too"
-        )
-    name = sampler.get("name", "dpmpp_2m")
-    if sampler and SAMPLERS.get(name, is_flow) != is_flow:
-        fitting = ", ".join(other for other, of_flow in SAMPLERS.items() if of_flow == is_flow)
-        raise UserError(
-            f"sampler.name is {name!r}, which does not go with diffusion's `schedule: {schedule}`: write one of {fitting}"
-        )
+@dataclass(frozen=True)
+class Kind:
+    """What a system of this kind has in its file.
+
+    Attributes
+    ----------
+    trained : the blocks that decide what is learned, by name
+    trained_by : name of that of them which holds `training`; None: nothing is learned
+    sampled : the blocks that decide how cases are drawn, by name
+    latents : whether it may work on the latents of an autoencoder; else on voxels alone
+    check : raises Fault where the blocks, given by name, do not go together
+    """
+
+    trained: Mapping[str, type[Block]]
+    trained_by: str | None = None
+    sampled: Mapping[str, type[Block]] = field(default_factory=dict)
+    latents: bool = True
+    check: Callable[[Mapping[str, Any]], None] = lambda blocks: None
+
+    @property
+    def blocks(self) -> dict[str, type[Block]]:
+        """All of them."""
+        return {**self.trained, **self.sampled}
+
+
+KINDS = {
+    "diffusion": Kind(
+        {"denoiser": Denoiser, "diffusion": Diffusion}, "diffusion", {"sampler": Sampler}, check=check_sampling
+    ),
+    "gan": Kind({"gan": Gan}, "gan", latents=False),
+}
+"""`kind` of a system's file -> its blocks. A new one: a line here, and one in `diffusion.kinds.KINDS`."""

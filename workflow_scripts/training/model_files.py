@@ -21,7 +21,7 @@ _REQUIRED = (
 _OF_KIND = {
     "autoencoder": ("latent_shape",),
     "depth_decoder": ("autoencoder", "autoencoder_weights_digest", "latent_shape"),
-    "generator": ("autoencoder", "latent", "features", "foreground_volume_ml", "diffusion"),
+    "generator": ("autoencoder", "latent", "features", "foreground_volume_ml", "generator"),
 }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..generators import SAMPLERS
 from .autoencoder import EvenWidth
 from .base import Block, Channels, Count, Fault, Number, Positive, Share, Unique, Weight, key
 from .training import TrainSettings
 
 Beta = Annotated[Number, Field(gt=0, lt=1)]
+SAMPLERS = {"dpmpp_2m": False, "ddim": False, "ddpm": False, "euler": True, "heun": True}
+"""Name -> whether it goes with the schedule `flow`; the others go with those that keep the variance."""
 SamplerName = Literal[tuple(SAMPLERS)]  # type: ignore[valid-type]
 
 
@@ -83,6 +85,18 @@ class Sampler(Block):
     steps: Count = key(20, "steps", "calls of the denoiser for a case (twice as many with guidance)")
     eta: Share = key(0.0, "", "of DDIM: 0 deterministic, 1 as DDPM")
     guidance: Weight = key(1.0, "factor", "classifier-free guidance; 1: off")
+
+
+def check_sampling(blocks: Mapping[str, Any]) -> None:
+    """Raise Fault unless the sampler goes with the diffusion."""
+    sampler, diffusion = blocks["sampler"], blocks["diffusion"]
+    if sampler.steps > diffusion.timesteps:
+        what = f"is {sampler.steps}, but diffusion.timesteps is {diffusion.timesteps}"
+        raise Fault(["sampler", "steps"], diffusion.timesteps, what)
+    if SAMPLERS[sampler.name] != diffusion.is_flow:
+        fitting = [name for name, of_flow in SAMPLERS.items() if of_flow == diffusion.is_flow]
+        what = f"is {sampler.name}, but with `schedule: {diffusion.schedule}` goes one of {', '.join(fitting)}"
+        raise Fault(["sampler", "name"], fitting[0], what)
 
 
 class Gan(Block):

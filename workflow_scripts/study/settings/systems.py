@@ -5,37 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from ...base.errors import UserError
 from ...base.provenance import ROOT
-from ..generators import SAMPLERS
+from ..generators import KINDS
 from .autoencoder import Autoencoder, DepthDecoder, Latents, SliceVae, Vae3d
 from .base import Block, Fault, Number, key, read_block
 from .files import merge, read_yaml
-from .generator import Denoiser, Diffusion, Gan, Published, Sampler
+from .generator import Published
 from .messages import fail, lines_of, shown
 
 CONFIG = ROOT / "config"
-_OPTIONAL = ("denoiser", "diffusion", "sampler", "gan")
 _SHARED = ("autoencoder", "latents", "depth_decoder")
 """What a system takes over with the autoencoder of another."""
-_WIDTHS = (
-    ("autoencoder", "channels"),
-    ("autoencoder", "discriminator", "channels"),
-    ("denoiser", "channels"),
-    ("gan", "channels"),
-    ("gan", "discriminator_channels"),
-)
-"""Where a system's widths are, which `scale` multiplies."""
+_BLOCKS = {name: block for kind in KINDS.values() for name, block in kind.blocks.items()}
 
 
 class System(Block):
-    """config/systems/*.yaml"""
+    """config/systems/*.yaml, but for the blocks of its kind: `SYSTEM` has those too."""
 
     label: Annotated[str, Field(min_length=1)] = key(meaning="how tables and figures call the system")
+    kind: Literal[tuple(KINDS)] = key(  # type: ignore[valid-type]
+        "diffusion", "", "of generator: a denoiser, which diffuses or flows, or a GAN; it has blocks of its own"
+    )
     scale: Annotated[Number, Field(gt=0, le=64)] = key(
         1.0, "factor", "on all widths of the system: less than 1 shrinks it for small machines and tests"
     )
@@ -50,47 +45,50 @@ class System(Block):
         "streaks in sagittal and coronal views; null: slice by slice. Goes with the autoencoder to the systems that share "
         "it; a change reruns its training and the synthesis, no generator",
     )
-    denoiser: Denoiser | None = key(None, "block or null", "the network that diffuses; null: a `gan` makes the cases")
-    diffusion: Diffusion | None = key(None, "block or null", "how the denoiser is trained")
-    sampler: Sampler | None = key(None, "block or null", "how the denoiser is sampled")
-    gan: Gan | None = key(None, "block or null", "the networks that make cases in one pass; null: a `denoiser` does")
     published: list[Published] = key(
         [], "list", "what the paper prints for parts of the system, at its own setting: for the compute table alone"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _a_denoiser_diffuses(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("gan") is None and data.get("denoiser") is not None:
-            return {"diffusion": {}, "sampler": {}} | dict(data)
-        return data
+    def _blocks_of_its_kind(cls, data: Any) -> Any:
+        kind = KINDS.get(data.get("kind", "diffusion")) if isinstance(data, Mapping) else None
+        return {name: {} for name in kind.blocks} | dict(data) if kind else data
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        parts = [name for name in ("denoiser", "diffusion", "sampler") if getattr(self, name) is not None]
-        parts += ["autoencoder"] if self.autoencoder is not None else []
-        if self.gan is not None and parts:
-            raise Fault([parts[0]], None, "does not go with a `gan`, which makes volumes in one pass")
-        if self.gan is None and (missing := sorted({"denoiser", "diffusion", "sampler"} - set(parts))):
-            raise Fault([missing[0]], {}, "is missing: write denoiser, diffusion and sampler, or gan")
-        if self.sampler and self.diffusion and self.sampler.steps > self.diffusion.timesteps:
-            what = f"is {self.sampler.steps}, but diffusion.timesteps is {self.diffusion.timesteps}"
-            raise Fault(["sampler", "steps"], self.diffusion.timesteps, what)
-        if self.sampler and self.diffusion and SAMPLERS[self.sampler.name] != self.diffusion.is_flow:
-            fitting = [name for name, of_flow in SAMPLERS.items() if of_flow == self.diffusion.is_flow]
-            what = f"is {self.sampler.name}, but with `schedule: {self.diffusion.schedule}` goes one of {', '.join(fitting)}"
-            raise Fault(["sampler", "name"], fitting[0], what)
+        kind = KINDS[self.kind]
+        blocks = {name: getattr(self, name) for name in _BLOCKS if getattr(self, name) is not None}
+        if foreign := sorted(set(blocks) - set(kind.blocks)):
+            raise Fault([foreign[0]], None, f"does not go with `kind: {self.kind}`")
+        if missing := sorted(set(kind.blocks) - set(blocks)):
+            raise Fault([missing[0]], {}, f"is missing: `kind: {self.kind}` needs it")
+        if self.autoencoder is not None and not kind.latents:
+            raise Fault(["autoencoder"], None, f"does not go with `kind: {self.kind}`, which works on voxels")
+        kind.check(blocks)
         return self
 
     @property
     def training(self) -> Any:
-        """Of the network that makes cases."""
-        return self.gan.training if self.gan else self.diffusion.training if self.diffusion else None
+        """Of the network that makes cases; None where nothing is learned."""
+        trained_by = KINDS[self.kind].trained_by
+        return getattr(self, trained_by).training if trained_by else None
 
     def plain(self) -> dict[str, Any]:
         """As mappings and lists, without the blocks that this system does not have."""
-        absent = {name for name in _OPTIONAL if getattr(self, name) is None}
+        absent = {name for name in _BLOCKS if getattr(self, name) is None}
         return self.model_dump(exclude=absent | (set() if self.autoencoder else {"latents"}))
+
+
+SYSTEM: type[System] = create_model(
+    "System",
+    __base__=System,
+    **{
+        name: (block | None, key(None, "block or null", f"of `kind: {kind}`: its defaults where it is absent"))
+        for kind, of_kind in KINDS.items()
+        for name, block in of_kind.blocks.items()
+    },
+)
 
 
 def known_systems() -> list[str]:
@@ -159,7 +157,7 @@ def _load(name: str, overrides: dict) -> tuple[str | None, System]:
         what = f"system {name} shares the autoencoder of {owner}, and so its depth_decoder, which is set there"
         fail(["system_settings", owner, "depth_decoder"], merged["depth_decoder"], what)
     merged |= {"autoencoder": None} if owner else {}
-    system = read_block(System, merged, title=f"system {name}", above=["system_settings", name])
+    system = read_block(SYSTEM, merged, title=f"system {name}", above=["system_settings", name])
     return owner, _scaled(system)
 
 
@@ -167,14 +165,17 @@ def _scaled(system: System) -> System:
     """The system with its widths multiplied by `scale`: multiples of 4, at least 4."""
     if system.scale == 1:
         return system
-    plain = system.model_dump()
-    for *path, last in _WIDTHS:
-        block = plain
-        for step in path:
-            block = block.get(step) if isinstance(block, dict) else None
-        if isinstance(block, dict):
-            block[last] = [max(4, 4 * round(system.scale * width / 4)) for width in block[last]]
-    return System.model_validate(plain)
+    return SYSTEM.model_validate(_widths(system.model_dump(), system.scale))
+
+
+def _widths(part: dict, factor: float) -> dict:
+    """`part` with every list of channels in it multiplied by `factor`."""
+    scaled = {}
+    for name, value in part.items():
+        if isinstance(value, list) and name.endswith("channels"):
+            value = [max(4, 4 * round(factor * width / 4)) for width in value]
+        scaled[name] = _widths(value, factor) if isinstance(value, dict) else value
+    return scaled
 
 
 def _composed(name: str, own: dict[str, tuple[str | None, System]]) -> System:
@@ -184,8 +185,9 @@ def _composed(name: str, own: dict[str, tuple[str | None, System]]) -> System:
         return system
     if own[owner][1].autoencoder is None:
         raise UserError(f"system {name}: `autoencoder: {owner}` names a system that has no autoencoder of its own")
-    if system.gan is not None:
-        fail(["system_settings", name, "autoencoder"], None, f"system {name}: a `gan` has no autoencoder")
+    if not KINDS[system.kind].latents:
+        what = f"system {name}: `kind: {system.kind}` works on voxels, without an autoencoder"
+        fail(["system_settings", name, "autoencoder"], None, what)
     return system.model_copy(update={key: getattr(own[owner][1], key) for key in _SHARED})
 
 

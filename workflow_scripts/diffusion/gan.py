@@ -1,17 +1,24 @@
-"""Training task of a GAN: volumes or latents of the training cases, under their tumour conditions."""
+"""A least-squares GAN under tumour conditions: the training task, and the kind of generator."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
 from ..base.seeds import torch_rng
+from ..models.build_gan import build_gan_discriminator, build_gan_generator
 from ..training.losses import least_squares_discriminator, least_squares_generator
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings, check_keys
 from ..training.task import Player
-from .training_set import TrainingLatents
+from .generator import Cost
+from .network_generator import NetworkGenerator
+from .samplers import draw_noise
+from .training_set import TrainingLatents, TrainingSet
 
 GAN_KEYS = (
     *("kind", "channels", "discriminator_channels", "z_dim", "stem_channels", "embedding_dim"),
@@ -98,3 +105,36 @@ def check_gan(gan: dict) -> None:
     rate = gan.get("discriminator_learning_rate")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
         raise UserError(f"gan: `discriminator_learning_rate: {rate}` must be above 0, or null for the generator's")
+
+
+class Gan(NetworkGenerator):
+    """The generator's network of a GAN: volumes from noise in one pass."""
+
+    kind: ClassVar[str] = "gan"
+    network_block: ClassVar[str] = "gan"
+    player: ClassVar[str] = "generator"
+    normalised: ClassVar[bool] = False
+
+    @classmethod
+    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
+        return build_gan_generator(spec, shape, n_conditions)
+
+    @classmethod
+    def task(cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int) -> GanTask:
+        check_gan(blocks["gan"])
+        shape, count = data.scale["shape"], conditions.shape[1]
+        players = cls.build(blocks["gan"], shape, count), build_gan_discriminator(blocks["gan"], shape, count)
+        return GanTask(*players, data.latents, conditions, blocks["gan"], settings, seed)
+
+    def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
+        noise = draw_noise((len(conditions), self.network.z_dim), rngs).to(self.device)
+        return self.network(noise, conditions)
+
+    def describe(self) -> str:
+        return "one pass"
+
+    @classmethod
+    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
+        network = cls.build(blocks["gan"], shape, n_conditions).eval()
+        inputs = (torch.empty(1, network.z_dim), torch.empty(1, n_conditions))
+        return Cost(network, inputs, 1, (build_gan_discriminator(blocks["gan"], shape, n_conditions),))

@@ -1,19 +1,26 @@
-"""Training task of the denoiser: noisy latents of the training cases, under their tumour conditions."""
+"""Denoising diffusion and flow matching, over latents or voxels: the training task, and the kind of generator."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
 from ..base.seeds import torch_rng
-from ..study.generators import check_together
+from ..models.build_denoiser import build_denoiser
+from ..study.settings.generator import SAMPLERS as GO_WITH_FLOW
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings
 from ..training.task import Player
+from .generator import Cost
+from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, check_parameterization, loss_weight, target
+from .samplers import SAMPLERS, X0Predictor, draw_noise, network_calls
 from .schedules import build_schedule
-from .training_set import TrainingLatents
+from .training_set import TrainingLatents, TrainingSet
 
 DIFFUSION_KEYS = (
     *("timesteps", "schedule", "beta_start", "beta_end", "parameterization", "loss"),
@@ -21,7 +28,7 @@ DIFFUSION_KEYS = (
 )
 
 
-class GeneratorTask:
+class DenoisingTask:
     """What `training.loop.train` needs to train a denoiser.
 
     Parameters
@@ -103,7 +110,8 @@ def check_diffusion(diffusion: dict) -> None:
             raise UserError(f"diffusion: unknown key `{key}`; known keys: {', '.join(DIFFUSION_KEYS)}")
     build_schedule(diffusion)
     check_parameterization(diffusion.get("parameterization", "v"))
-    check_together(diffusion)
+    if (diffusion.get("parameterization", "v") == "flow") != (diffusion.get("schedule", "cosine") == "flow"):
+        raise UserError("diffusion: `schedule: flow` and `parameterization: flow` go together alone")
     if diffusion.get("loss", "mse") not in ("mse", "l1"):
         raise UserError(f"diffusion.loss is {diffusion['loss']!r}: it must be mse or l1")
     gamma, dropout = diffusion.get("min_snr_gamma", 5.0), diffusion.get("condition_dropout", 0.1)
@@ -111,3 +119,45 @@ def check_diffusion(diffusion: dict) -> None:
         raise UserError(f"diffusion.min_snr_gamma is {gamma!r}: it must be a number above 0, or null for no weighting")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise UserError(f"diffusion.condition_dropout is {dropout!r}: it must be from 0 to below 1")
+
+
+class Denoising(NetworkGenerator):
+    """A denoiser, from pure noise to a clean latent by one of `samplers.SAMPLERS`."""
+
+    kind: ClassVar[str] = "diffusion"
+    network_block: ClassVar[str] = "denoiser"
+    player: ClassVar[str] = "denoiser"
+    normalised: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
+        return build_denoiser(spec, shape[0], n_conditions)
+
+    @classmethod
+    def task(
+        cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int
+    ) -> DenoisingTask:
+        check_diffusion(blocks["diffusion"])
+        denoiser = cls.build(blocks["denoiser"], data.scale["shape"], conditions.shape[1])
+        return DenoisingTask(denoiser, data.latents, conditions, blocks["diffusion"], settings, seed)
+
+    def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
+        diffusion, sampler = self.contract["generator"]["diffusion"], self.settings.sampler
+        if GO_WITH_FLOW[sampler["name"]] != (diffusion.get("schedule") == "flow"):
+            raise UserError(
+                f"sampler.name is {sampler['name']!r}, which does not go with the schedule that {self.contract['name']} was "
+                f"trained on: write one of {', '.join(name for name in GO_WITH_FLOW if GO_WITH_FLOW[name] != GO_WITH_FLOW[sampler['name']])}"
+            )
+        schedule, parameterization = build_schedule(diffusion), diffusion.get("parameterization", "v")
+        predict = X0Predictor(self.network, schedule, parameterization, conditions, sampler["guidance"], bounds)
+        noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), rngs).to(self.device)
+        return SAMPLERS[sampler["name"]](predict, noise, schedule, sampler["steps"], rngs, sampler["eta"])
+
+    def describe(self) -> str:
+        return f"{self.settings.sampler['name']}, {self.settings.sampler['steps']} steps"
+
+    @classmethod
+    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
+        network = cls.build(blocks["denoiser"], shape, n_conditions).eval()
+        inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, n_conditions))
+        return Cost(network, inputs, network_calls(blocks["sampler"]))

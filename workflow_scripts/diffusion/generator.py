@@ -1,0 +1,129 @@
+"""What makes cases: the interface of every generator, whether it has learned from the train subset or only draws on it.
+
+A generator lies in a folder that holds all that it needs. Its kind is a class with this interface, registered in
+`kinds.KINDS`; which blocks a system's file has for it stands in `study.generators.KINDS`.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..cohort.regions import channels_to_levels
+from .conditions import ConditionTable
+from .settings import SynthesisSettings
+from .training_set import TrainingFiles
+
+
+@dataclass(frozen=True)
+class Host:
+    """A patient in whom a tumour is wanted. image: float32 (M, D, H, W) in [-1, 1]; levels: uint8 (D, H, W)."""
+
+    case_id: str
+    image: np.ndarray
+    levels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Request:
+    """One case that is asked for.
+
+    Attributes
+    ----------
+    conditions : (F,) float64
+        Of the tumour, in the order and the units of the generator's table.
+    rng : torch.Generator
+        On the CPU; all that is random about the case comes from it.
+    host : Host or None
+        None: a whole new patient.
+    """
+
+    conditions: np.ndarray
+    rng: torch.Generator
+    host: Host | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A case as it is made, before any gate.
+
+    image: float32 (M, D, H, W), about [-1, 1]; masks: float32 (R, D, H, W), probabilities, not yet nested; levels:
+    uint8 (D, H, W), nested.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray
+    levels: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, masks: np.ndarray, regions: Sequence[str]) -> Sample:
+        """The sample whose levels are its `masks`, nested."""
+        return cls(image, masks, channels_to_levels(masks, regions))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one case takes, on torch's meta device: the network that makes it, if there is one; the inputs of one call,
+    without values; calls for one case; networks that only training needs."""
+
+    network: nn.Module | None = None
+    inputs: tuple[torch.Tensor, ...] = ()
+    calls: int = 0
+    besides: tuple[nn.Module, ...] = ()
+
+
+class Generator(ABC):
+    """A generator, ready on a device.
+
+    Attributes
+    ----------
+    contract : dict
+        Its model.json: name, modalities, regions, grid, training_case_ids, foreground_volume_ml, ...
+    conditions : ConditionTable
+        Of the training tumours.
+    device : torch.device
+    """
+
+    contract: dict
+    conditions: ConditionTable
+    device: torch.device
+
+    @classmethod
+    @abstractmethod
+    def train(cls, config: dict, files: TrainingFiles, out: str | os.PathLike, state: str | os.PathLike) -> None:
+        """Learn from the train subset, and leave the generator's folder `out`.
+
+        Parameters
+        ----------
+        config : system (its name), regions, seed, and the kind's own blocks
+        files : of the train subset
+        state : folder for what a stopped training resumes from
+
+        Raises UserError for a key, a value or a file that cannot be.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(
+        cls, folder: str | os.PathLike, weights: dict, contract: dict, settings: SynthesisSettings, device: torch.device
+    ) -> Generator:
+        """The generator in `folder`, whose weights and contract have been read. Raises UserError for damaged files."""
+
+    @abstractmethod
+    def sample(self, requests: Sequence[Request]) -> Iterator[Sample]:
+        """The cases asked for, in their order. Raises UserError for a host where it makes whole patients alone."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """How it draws a case, for logs and tables: a sampler and its steps, for example."""
+
+    @classmethod
+    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
+        """Of volumes or latents of `shape` (C, D, H, W), for a system with these blocks."""
+        return Cost()

@@ -1,0 +1,180 @@
+"""A generator that is one network: latents of an autoencoder, or whole volumes, from noise under tumour conditions."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..base.cli import log
+from ..base.errors import UserError
+from ..base.files import sha256_json
+from ..base.provenance import code_digest
+from ..base.seeds import seed_of
+from ..models.build_autoencoder import build_autoencoder
+from ..study.generators import KINDS
+from ..training.depth_decoder_files import FOLDER, load_depth_decoder
+from ..training.devices import autocast
+from ..training.model_files import CONTRACT, load_weights
+from ..training.settings import TrainSettings
+from ..training.state import run_digest
+from ..training.task import Task
+from ..training.train_model import train_model
+from .conditions import ConditionTable
+from .generator import Generator, Request, Sample
+from .settings import SynthesisSettings
+from .training_set import TrainingFiles, TrainingSet, read_training_set
+
+
+@dataclass(frozen=True)
+class NetworkGenerator(Generator):
+    """What kinds with a network share.
+
+    Attributes
+    ----------
+    autoencoder : nn.Module
+        A `VoxelSpace` where the system has none.
+    decoder : nn.Module
+        What decodes the latents: a depth decoder, or the autoencoder itself.
+    network : nn.Module
+        Makes latents.
+    """
+
+    contract: dict
+    conditions: ConditionTable
+    device: torch.device
+    settings: SynthesisSettings
+    autoencoder: nn.Module
+    decoder: nn.Module
+    network: nn.Module
+
+    kind: ClassVar[str]
+    network_block: ClassVar[str]
+    """Block of the system's file that describes the network."""
+    player: ClassVar[str]
+    """Of the training task: whose weights are kept."""
+    normalised: ClassVar[bool]
+    """Volumes are learned with mean 0 and standard deviation 1 in each channel; else as they are, in [-1, 1]."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
+        """The network for latents or volumes of `shape` (C, D, H, W)."""
+
+    @classmethod
+    @abstractmethod
+    def task(cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int) -> Task:
+        """Its training under normalised `conditions` (n, F). Raises UserError for a key or value that cannot be."""
+
+    @abstractmethod
+    def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """Normalised latents (B, e, D, h, w) for normalised conditions (B, F), an rng each.
+
+        bounds: tensors (1, e, 1, 1, 1), the range of the training latents.
+        """
+
+    @classmethod
+    def train(cls, config: dict, files: TrainingFiles, out: str | os.PathLike, state: str | os.PathLike) -> None:
+        trained_by = KINDS[cls.kind].trained_by
+        settings = TrainSettings.from_config(config[trained_by]["training"], f"{trained_by}.training")
+        data = read_training_set(files, config["regions"], cls.normalised, settings.devices)
+        conditions = torch.from_numpy(data.conditions.normalise(data.conditions.rows)).float()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(config["seed"], "denoiser"))
+            task = cls.task(config, data, conditions, settings, config["seed"])
+        log.info(
+            "generator %s: %.1f M parameters, %d training cases, %s %s",
+            config["system"],
+            sum(weight.numel() for weight in task.players[cls.player].module.parameters()) / 1e6,
+            *(len(data.case_ids), "latents" if data.autoencoder else "volumes"),
+            "x".join(map(str, data.scale["shape"])),
+        )
+        blocks = {name: config[name] for name in KINDS[cls.kind].trained}
+        spec = {key: value for key, value in config[cls.network_block].items() if key != "training"}
+        contract = data.contract | {
+            "kind": "generator",
+            "name": config["system"],
+            "generator": {"kind": cls.kind, **blocks},
+            "spec": spec,
+            "autoencoder": data.autoencoder,
+            "latent": data.scale,
+            "features": data.conditions.describe(),
+            "foreground_volume_ml": data.foreground_volume_ml,
+            "training": config[trained_by]["training"],
+            "seed": config["seed"],
+            "config_digest": sha256_json(config),
+            "code_digest": code_digest(cls.__module__),
+        }
+        weights = {f"autoencoder.{name}": value for name, value in data.autoencoder_weights.items()}
+        weights["features.table"] = torch.from_numpy(data.conditions.rows).float()
+        digest = run_digest(config, cls.__module__, *data.files)
+        where = {"out": out, "state": state, "digest": digest}
+        train_model(task, settings, cls.player, contract, **where, prefix="network.", besides=weights)
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike, weights: dict, contract: dict, settings: SynthesisSettings, device: torch.device
+    ) -> NetworkGenerator:
+        names = tuple(contract["features"]["names"])
+        parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "network": {}, "features": {}}
+        for key, value in weights.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = value
+        if list(parts["features"]) != ["table"] or len(parts) > 3:
+            raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
+        channels = len(contract["modalities"]), len(contract["regions"])
+        modules = {
+            "autoencoder": build_autoencoder(contract["autoencoder"], *channels, contract["grid"]),
+            "network": cls.build(contract["spec"], contract["latent"]["shape"], len(names)),
+        }
+        for name, module in modules.items():
+            load_weights(module, parts[name], folder)
+            module.eval().requires_grad_(False).to(device)
+        decoder, kept = modules["autoencoder"], Path(folder) / FOLDER
+        if settings.depth_decoder and not (kept / CONTRACT).is_file():
+            raise UserError(
+                f"{folder} holds no depth decoder: run `snakemake generator`, or set `depth_decoder: false`"
+            )
+        if settings.depth_decoder is not False and (kept / CONTRACT).is_file():
+            decoder = load_depth_decoder(kept, decoder, parts["autoencoder"]).eval().requires_grad_(False).to(device)
+        table = ConditionTable(names, parts["features"]["table"].double().numpy())
+        return cls(contract, table, device, settings, **modules, decoder=decoder)
+
+    @property
+    def along_depth(self) -> bool:
+        """Whether a depth decoder decodes."""
+        return self.decoder is not self.autoencoder
+
+    def sample(self, requests: Sequence[Request]) -> Iterator[Sample]:
+        for latent in self.latents(requests):
+            yield self.decode(latent)
+
+    @torch.inference_mode()
+    def latents(self, requests: Sequence[Request]) -> Tensor:
+        """Latents (B, e, D, h, w), in the autoencoder's own scale."""
+        if any(request.host is not None for request in requests):
+            raise UserError(f"{self.contract['name']} makes whole patients: it puts no tumour into a host")
+        mean, std, low, high = (
+            torch.tensor(self.contract["latent"][key], device=self.device).view(1, -1, 1, 1, 1)
+            for key in ("mean", "std", "low", "high")
+        )
+        wanted = self.conditions.normalise(np.stack([request.conditions for request in requests]))
+        conditions = torch.from_numpy(wanted).float().to(self.device)
+        with autocast(self.device, self.settings.precision):
+            z = self.draw(conditions, [request.rng for request in requests], (low, high))
+        return z.float() * std + mean
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor, decoder: nn.Module | None = None) -> Sample:
+        """One latent (e, D, h, w), decoded; with another decoder of the same latents, where one is given."""
+        with autocast(self.device, self.settings.precision):
+            image, masks = (decoder or self.decoder).decode_volumes(latent[None], self.settings.slices_per_batch)
+        image, masks = (value[0].float().cpu().numpy() for value in (image, masks))
+        return Sample.of(image, masks, self.contract["regions"])

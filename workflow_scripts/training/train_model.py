@@ -1,0 +1,56 @@
+"""From a training task to a model folder: what every training program of the project does in the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from ..base.cli import log
+from ..base.files import atomic
+from .loop import train
+from .model_files import save_model
+from .settings import TrainSettings
+from .state import StateFolder
+from .task import Task
+
+
+def train_model(
+    task: Task,
+    settings: TrainSettings,
+    player: str,
+    contract: dict,
+    *,
+    out: str | os.PathLike,
+    state: str | os.PathLike,
+    digest: str,
+    prefix: str = "",
+    besides: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Train to the end, or go on where a stopped training was, and leave model.safetensors, model.json and loss.csv.
+
+    Parameters
+    ----------
+    player : of `task`, whose weights are kept
+    contract : of the model; its kind and name name the training in messages, and its folder below `state`
+    out : folder of the model
+    state : folder for what a stopped training resumes from
+    digest : of all that the training depends on, as of `state.run_digest`
+    prefix : before the names of the trained weights in the file
+    besides : other weights of the file
+
+    Raises UserError and SystemExit as `loop.train`.
+    """
+    kind, name = contract["kind"], contract["name"]
+    with StateFolder(state, f"{kind}_{name}", digest) as folder:
+        weights = train(task, settings, folder, f"{kind.replace('_', ' ')} {name}")[player]
+        # the model too under the lock: a job that waits for it would write the same files at the same time
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic(out / "loss.csv") as temporary:
+            shutil.copyfile(folder.folder / "loss.csv", temporary)
+        save_model(out, {f"{prefix}{key}": value for key, value in weights.items()} | dict(besides or {}), contract)
+    log.info("the %s is in %s", kind.replace("_", " "), out)
