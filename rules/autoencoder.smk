@@ -19,7 +19,7 @@ rule train_autoencoder:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=memory(16000),
         runtime="24h",
         gpu=autoencoder_devices,
         launcher="",  # srun and its options, from a profile: a task a device, over several nodes
@@ -50,7 +50,7 @@ rule extract_latents:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="2h",
         gpu=1,
     params:
@@ -85,7 +85,7 @@ rule train_depth_decoder:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=memory(16000),
         runtime="24h",
         gpu=depth_decoder_devices,
         launcher="",

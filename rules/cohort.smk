@@ -12,7 +12,7 @@ rule demo_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="2h",
     params:
         config=block(**config["demo_cohort"]),
@@ -37,7 +37,7 @@ rule find_cases:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         config=block(modalities=config["modalities"], layout=config["layout"], on_bad_case=config["on_bad_case"]),
@@ -62,7 +62,7 @@ rule preprocess:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="4h",
     params:
         config=block(
@@ -95,7 +95,7 @@ rule merge_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         config=block(on_bad_case=config["on_bad_case"]),
@@ -122,7 +122,7 @@ rule split_cohort:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         config=block(**config["splits"]),

@@ -82,6 +82,13 @@ def block(**settings):
     return json.dumps(settings, sort_keys=True)
 
 
+def memory(mb):
+    """Megabytes that a job asks for: more with each attempt, up to `node_mem_mb` of a cluster's profile, its largest node's."""
+    limit = (workflow.resource_settings.default_resources or {}).get("node_mem_mb")
+    most = max(mb, limit.value) if limit and limit.value else float("inf")
+    return lambda wildcards, attempt: min(mb * attempt, most)
+
+
 def code(*modules):
     """Digest of a program, what it loads by name, and all they import: a changed line reruns the rule, a comment does not."""
     return " ".join(code_digest(f"workflow_scripts.{module}") for module in modules)

@@ -16,7 +16,7 @@ rule score_segmentation:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="12h",
     params:
         config=block(regions=config["regions"], **config["evaluation"]["segmentation"]),
@@ -43,7 +43,7 @@ rule extract_real_features:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="12h",
         gpu=1,
     params:
@@ -71,7 +71,7 @@ rule extract_synthetic_features:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="12h",
         gpu=1,
     params:
@@ -105,7 +105,7 @@ rule evaluate_images:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=memory(6000),
         runtime="4h",
     params:
         config=block(
@@ -138,7 +138,7 @@ rule measure_cost:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="1h",
         gpu=1,
     params:
@@ -164,7 +164,7 @@ rule measure_held_out:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=block(regions=config["regions"]),
@@ -188,7 +188,7 @@ rule measure_reference_masks:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="4h",
     params:
         config=block(
@@ -220,7 +220,7 @@ rule evaluate_control:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="4h",
         gpu=1,
     params:
@@ -251,7 +251,7 @@ rule evaluate_masks:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=block(permutations=config["evaluation"]["masks"]["permutations"]),
@@ -284,7 +284,7 @@ rule compare_decoders:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="4h",
         gpu=1,
     params:

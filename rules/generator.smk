@@ -15,7 +15,7 @@ rule measure_tumours:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=block(regions=config["regions"]),
@@ -42,7 +42,7 @@ rule train_generator:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=memory(16000),
         runtime="24h",
         gpu=generator_devices,
         launcher="",  # srun and its options, from a profile: a task a device, over several nodes
@@ -73,7 +73,7 @@ rule attach_depth_decoder:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="30m",
     params:
         depth_decoder=subpath(input.contract, parent=True),

@@ -15,7 +15,7 @@ rule memorisation_reference:
         "../envs/sliceaug.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         config=block(**{key: config["memorisation"][key] for key in ("resolution_mm", "max_shift_mm")}),
@@ -44,7 +44,7 @@ rule calibrate_memorisation:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="4h",
         gpu=1,
     params:
@@ -78,7 +78,7 @@ rule audit_memorisation:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="4h",
         gpu=1,
     params:
@@ -120,7 +120,7 @@ rule figure_memorisation:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], modalities=config["modalities"]),

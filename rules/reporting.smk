@@ -14,7 +14,7 @@ rule gather_scores:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         code=code("gather_scores"),
@@ -41,7 +41,7 @@ rule make_figures:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=block(**config["evaluation"]["tables"]),
@@ -75,7 +75,7 @@ rule figure_cases:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         config=block(**config["evaluation"]["figures"], regions=config["regions"], modalities=config["modalities"]),
@@ -102,7 +102,7 @@ rule pack_viewer:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         config=block(
@@ -144,7 +144,7 @@ rule figure_control_sweep:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="1h",
         gpu=1,
     params:
@@ -222,7 +222,7 @@ rule make_table:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=table_block,
@@ -258,7 +258,7 @@ rule make_report:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         config=block(**config),

@@ -14,7 +14,7 @@ rule plan_segmentation:
         "../envs/sliceaug.yaml"
     threads: 4
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="2h",
     params:
         config=block(
@@ -43,7 +43,7 @@ rule pool_real:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="4h",
     params:
         pool=subpath(output.table, parent=True),
@@ -67,7 +67,7 @@ rule pool_synthetic:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="2h",
     params:
         synthetic=subpath(input.table, ancestor=2),
@@ -96,7 +96,7 @@ rule train_segmentation:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        mem_mb=memory(16000),
         runtime="48h",
         gpu=1,
     params:
@@ -142,7 +142,7 @@ rule predict_segmentation:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        mem_mb=memory(12000),
         runtime="24h",
         gpu=1,
     params:

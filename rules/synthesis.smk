@@ -18,7 +18,7 @@ rule synthesize:
         "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime="4h",
         gpu=1,
     params:
@@ -50,7 +50,7 @@ rule gather_synthetic:
         "../envs/sliceaug.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         code=code("gather_synthetic"),

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import yaml
+from workflow import ROOT
+
+from workflow_scripts.operations.plan import plan
 
 GPU_JOBS = (
     "train_autoencoder",
@@ -41,20 +44,16 @@ def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> No
     path = project / "slurm" / "config.yaml"
     profile = yaml.safe_load(path.read_text())
     profile["default-resources"] |= {"slurm_account": "lab", "slurm_partition": "cpu"}
-    rules = re.findall(r"^rule (\w+):$.*?^    threads: (\d+)", _rules(project), flags=re.MULTILINE | re.DOTALL)
-    profile["set-threads"] = {rule: THREADS for rule, threads in rules if int(threads) > 1}
+    made = [rule for rule in plan(["--configfile", str(ROOT / "tests/tiny.yaml")])[0].rules if rule.output]
+    profile["set-threads"] = {rule.name: THREADS for rule in made if rule.resources["_cores"].value > 1}
     profile["set-resources"] = {
-        rule: (LARGE | {"slurm_partition": partition} if rule in GPU_JOBS else SMALL)
-        | COMPARING.get(rule, {})
-        | of_rules.get(rule, {})
-        for rule, _ in rules
+        name: (LARGE | {"slurm_partition": partition} if name in GPU_JOBS else SMALL)
+        | COMPARING.get(name, {})
+        | of_rules.get(name, {})
+        for name in (rule.name for rule in made)
     }
     profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
     path.write_text(yaml.safe_dump(profile, sort_keys=False))
-
-
-def _rules(project: Path) -> str:
-    return "\n".join(path.read_text() for path in sorted((project / "rules").glob("*.smk")))
 
 
 def local_threads(project: Path) -> list[str]:

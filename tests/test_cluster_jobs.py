@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
+from workflow_scripts.base import allocation
 from workflow_scripts.base.environment import use_node_scratch
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.slurm import allocation
 from workflow_scripts.training import cards, lock, tasks
 from workflow_scripts.training.interrupt import seconds_to_stop
 from workflow_scripts.training.state import StateFolder

@@ -16,6 +16,9 @@ import yaml
 from cluster_study import GPU_JOBS, Running, ask_slurm, jobs, local_threads, write_profile
 from workflow import ROOT, copy_project, planned, snakemake
 
+from workflow_scripts.operations.cluster import asks_of
+from workflow_scripts.operations.plan import plan
+
 COMPARED = ("**/model.safetensors", "**/model.json", "**/loss.csv", "**/dice.tsv")
 # compute, cost, systems and depth_decoder tell seconds, which differ from run to run
 COMPARED += tuple(f"tables/{name}.*" for name in ("augmentation_ratio", "images", "control", "masks", "memorisation"))
@@ -117,17 +120,21 @@ def test_300_submissions_pass_without_a_lost_or_repeated_job(slurm, tmp_path):
     assert Counter(job.split()[0] for job in ran) == wanted
 
 
-def test_every_rule_of_the_study_has_its_resources_and_the_gpu_jobs_their_partition():
+def test_every_rule_of_the_study_has_its_resources_and_the_gpu_jobs_their_partition(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    workflow, _ = plan(["--configfile", "tests/tiny.yaml"])
     profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text())
-    text = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    rules = dict(re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", text, flags=re.MULTILINE | re.DOTALL))
-    for rule, body in rules.items():
-        assert re.search(r"mem_mb=lambda wildcards, attempt: \d+ \* attempt", body), f"{rule}: memory must grow"
-        assert "runtime=" in body, rule
-        assert "threads:" in body, rule
-    with_gpu = {rule for rule, body in rules.items() if re.search(r"^ +gpu=", body, flags=re.MULTILINE)}
-    assert with_gpu == set(profile["set-resources"]) == set(GPU_JOBS)
-    assert set(profile["groups"]) <= set(rules)
+    asks = asks_of(workflow, attempts=3)
+    for ask in asks:
+        assert ask.peak_mb == 3 * ask.memory_mb > 0, f"{ask.rule}: memory must grow"
+        assert ask.number("runtime") > 0, ask.rule
+    rules = {rule.name for rule in workflow.rules}
+    assert (
+        {rule.name for rule in workflow.rules if "gpu" in rule.resources}
+        == set(profile["set-resources"])
+        == set(GPU_JOBS)
+    )
+    assert set(profile["groups"]) <= rules
 
 
 @pytest.mark.slurm

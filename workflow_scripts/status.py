@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     if runs and args.configfile is None and args.config is None:
         files, config = runs[0].configfiles, runs[0].config
     options = [*(["--configfile", *files] if files else []), *(["--config", *config] if config else [])]
-    workflow = plan(options)
+    workflow, _ = plan(options)
     study = study_state(jobs_of(workflow), runs, workdir)
     folder = workflow.globals["RUN"]
     print(status_text(folder, study, workdir, time.time(), use_colours(sys.stdout.isatty())))

@@ -6,13 +6,28 @@ import contextlib
 import io
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.provenance import ROOT
 
 
+def profile_file(name: str) -> Path:
+    """The file that ``snakemake --profile <name>`` reads. Raises UserError where there is none."""
+    from snakemake.cli import get_profile_dir
+
+    if (found := get_profile_dir(name)) is None:
+        raise UserError(
+            f"there is no profile {name!r}: {name}/config.yaml is missing. Run this in the project's folder, or name the "
+            "profile's folder: make slurm-check PROFILE=<folder>"
+        )
+    with contextlib.suppress(ValueError):
+        return Path(found[1]).resolve().relative_to(Path.cwd())
+    return Path(found[1])
+
+
 def plan(options: Sequence[str]):
-    """The workflow with its DAG, for some of ``--profile``, ``--configfile`` and ``--config`` as given to Snakemake.
+    """(workflow with its DAG, all options), for some of Snakemake's ``--profile``, ``--configfile`` and ``--config``.
 
     Works beside a running Snakemake and takes no lock. Raises UserError, with Snakemake's sentence, where the options or
     the study are wrong.
@@ -39,7 +54,7 @@ def plan(options: Sequence[str]):
             with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, enable_file_logging=False)) as api:
                 dag = api.workflow(resources, config, snakefile=args.snakefile).dag()
                 dag.printd3dag()  # plans, and leaves the plan in the workflow
-                return dag.workflow_api._workflow
+                return dag.workflow_api._workflow, args
     except (WorkflowError, RuleException, cli.CliException, OSError, ValueError) as error:
         raise UserError(f"Snakemake cannot plan the study: {' '.join(str(error).split())}") from None
     except SystemExit:  # its command line, or a profile, is wrong: after the usage comes the reason

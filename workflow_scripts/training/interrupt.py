@@ -9,8 +9,8 @@ import threading
 import time
 from typing import NoReturn
 
+from ..base import allocation
 from ..base.cli import log
-from ..base.slurm import allocation
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TIME_IS_UP = signal.SIGALRM

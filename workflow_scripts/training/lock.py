@@ -17,9 +17,9 @@ import threading
 import time
 from pathlib import Path
 
+from ..base import allocation
 from ..base.cli import log
 from ..base.errors import UserError
-from ..base.slurm import allocation
 
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 6  # a holder on another host that has not moved for so many is gone

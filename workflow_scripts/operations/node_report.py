@@ -1,7 +1,7 @@
-"""What a compute node sees: this file's source goes there with a job and prints a JSON line a part.
+"""What a compute node sees: a small job prints it, a JSON line a part.
 
-Only the standard library, and nothing newer than Python 3.8: it also runs where the Python is the wrong one.
-Argument: a JSON object with ``project``, ``folder`` and ``data_root`` (paths; the last two may be null), ``gpu`` (bool).
+Only the standard library, and nothing newer than Python 3.8: its source also runs where the Python is the wrong one.
+Argument: a JSON object with ``project``, ``folder`` and ``data_root`` (paths; the last may be null), ``gpu`` (bool).
 """
 
 import contextlib
@@ -17,9 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-MARK = "sliceaug-probe: "  # what a node prints besides (prologs, login banners) has none
-NONCE, REPLY = "from-login-node", "from-compute-node"
-WAIT_SECONDS = 10.0  # a network file system may show a new file late
+MARK = "sliceaug-node: "  # what a node prints besides (prologs, login banners) has none
+WAIT_SECONDS = 10.0  # a network file system may show a new folder late
 
 
 def packages():
@@ -28,9 +27,8 @@ def packages():
 
     found = {}
     for item in distributions():
-        name = item.metadata["Name"]
-        if name:
-            found.setdefault(normalised(name), item.version.split("+")[0])
+        if item.metadata["Name"]:
+            found.setdefault(normalised(item.metadata["Name"]), item.version.split("+")[0])
     return found
 
 
@@ -40,67 +38,53 @@ def normalised(name):
 
 
 def look_at_folder(folder):
-    """Whether the folder is the one that the login node wrote to, can be written here, and has locks; free gigabytes."""
-    nonce = folder.name
+    """Whether the login node's new folder is seen here, can be written, and has locks; free gigabytes."""
     seen = {"sees": False, "writes": None, "locks": None, "free_gb": None}
     deadline = time.monotonic() + WAIT_SECONDS
-    while not seen["sees"]:
-        with contextlib.suppress(OSError):
-            seen["sees"] = (folder / NONCE).read_text() == nonce
-        if seen["sees"] or time.monotonic() > deadline:
-            break
+    while not folder.is_dir():
+        if time.monotonic() > deadline:
+            return seen
         time.sleep(0.2)
-    if not seen["sees"]:
-        return seen
+    seen["sees"] = True
     seen["free_gb"] = round(shutil.disk_usage(str(folder)).free / 1e9, 1)
-    seen["reply"] = "-".join([REPLY, socket.gethostname(), str(os.getpid())])
-    temporary = folder / (seen["reply"] + ".writing")
     try:
-        with temporary.open("w") as stream:
-            stream.write(nonce)
-            stream.flush()
-            os.fsync(stream.fileno())
-            try:
+        with (folder / "-".join(["lock", socket.gethostname(), str(os.getpid())])).open("w") as stream:
+            seen["writes"] = True
+            with contextlib.suppress(OSError):
+                seen["locks"] = False
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 seen["locks"] = True
-            except OSError:
-                seen["locks"] = False
-        temporary.replace(folder / seen["reply"])
-        seen["writes"] = True
     except OSError as error:
         seen["writes"], seen["error"] = False, os.strerror(error.errno)
     return seen
 
 
 def look_at_gpu():
-    """What Slurm gave, what the driver sees, and whether torch finds it and can calculate on it."""
+    """What Slurm gave, and what the driver sees."""
     names = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
     given = next((os.environ[name] for name in names if os.environ.get(name)), None)
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
+    driver = None
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
         driver = done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
-    except (OSError, subprocess.TimeoutExpired):
-        driver = None
     return {"given": given, "driver": driver}
 
 
 def look_at_torch(gpu):
-    """Version and CUDA version of torch; with `gpu`, the name of the GPU that it finds, or the error."""
+    """Version and CUDA version of torch; with `gpu`, the name of the GPU that it finds and can calculate on; or the error."""
+    seen = {}
     try:
         import torch
-    except Exception as error:  # a broken build raises anything
-        return {"error": "{}: {}".format(type(error).__name__, " ".join(str(error).split())[:300])}
-    seen = {"version": torch.__version__, "cuda": torch.version.cuda or torch.version.hip, "device": None}
-    if gpu and torch.cuda.is_available():
-        try:
+
+        seen = {"version": torch.__version__, "cuda": torch.version.cuda or torch.version.hip, "device": None}
+        if gpu and torch.cuda.is_available():
             seen["device"] = torch.cuda.get_device_name(0)
-            seen["count"] = torch.cuda.device_count()
             ones = torch.ones(8, 8, device="cuda")
             if float((ones @ ones).sum()) != 512:
                 raise ArithmeticError("a product of two matrices is wrong")
-        except Exception as error:  # an unfit build raises anything
-            seen["error"] = "{}: {}".format(type(error).__name__, " ".join(str(error).split())[:300])
+    except Exception as error:  # a broken or unfit build raises anything
+        seen["error"] = "{}: {}".format(type(error).__name__, " ".join(str(error).split())[:300])
     return seen
 
 
@@ -116,8 +100,7 @@ def main():
     say("temporary_folder", tempfile.gettempdir())
     if asked["data_root"]:
         say("data_root", os.access(asked["data_root"], os.R_OK | os.X_OK))
-    if asked["folder"]:
-        say("folder", look_at_folder(Path(asked["folder"])))
+    say("folder", look_at_folder(Path(asked["folder"])))
     say("packages", packages())
     if asked["gpu"]:
         say("gpu", look_at_gpu())
