@@ -17,8 +17,8 @@ from workflow_scripts.segmentation.nnunet.batches import seed_everything
 from workflow_scripts.segmentation.nnunet.library import NnunetPlan, nnunet_home, quiet
 from workflow_scripts.segmentation.nnunet.trainer import build_trainer
 from workflow_scripts.segmentation.segmenter import load_plan
-from workflow_scripts.segmentation.settings import SegmentationSettings
 from workflow_scripts.study.arms import Arm
+from workflow_scripts.study.settings.segmentation import Segmentation
 
 ONE_STEP = {"epochs": 1, "iterations_per_epoch": 1, "val_iterations_per_epoch": 0}
 
@@ -99,7 +99,7 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
     plan, counts, orders = load_plan(study.plan), [], []
     with nnunet_home() as home, quiet():
         for copies in (1, 3):
-            settings = SegmentationSettings.from_config(ONE_STEP)
+            settings = Segmentation.read(ONE_STEP)
             listed = Arm(3) if copies == 1 else Arm(3, ratio=copies - 1.0, control="oversampled")
             listed = choose_cases(listed, plan, pd.read_csv(study.real, sep="\t"), [])
             view = home / f"view{copies}"
@@ -156,10 +156,10 @@ def test_a_missing_pool_file_is_named_with_its_stage(study):
     ("settings", "message"),
     [
         ({"epochs": 0}, "epochs is 0"),
-        ({"precision": "16"}, "precision is '16', but must be auto or bf16 or 32"),
+        ({"precision": "16"}, "precision is 16, but must be one of auto, bf16, 32"),
         ({"workers": -1}, "workers is -1"),
         ({"initial_learning_rate": 0}, "initial_learning_rate is 0"),
-        ({"augmentation": "yes"}, "augmentation is 'yes'"),
+        ({"augmentation": "often"}, "augmentation is 'often'"),
     ],
 )
 def test_wrong_settings_are_named(study, settings, message):

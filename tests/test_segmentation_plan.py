@@ -76,7 +76,7 @@ def test_fewer_regions_give_fewer_outputs(study):
     [
         ({"patch_size": [15, 16, 16]}, r"does not divide by \[2, 2, 2\].*patch_size: \[16, 16, 16\]"),
         ({"features_per_stage": [8] * 6}, r"6 entries.*allows 2 to 3"),
-        ({"patch_size": [16, 16]}, r"patch_size is \[16, 16\]: write null"),
+        ({"patch_size": [16, 16]}, r"patch_size is \[16, 16\], but must be"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"regions": ["tumor_core"]}, "regions must be nested"),
         ({"regions": None}, "needs regions in its --config"),

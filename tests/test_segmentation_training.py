@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_segmentation import TEST, Study
+from tiny_segmentation import Study
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.segmentation.settings import SegmentationSettings
+from workflow_scripts.study.settings.segmentation import Segmentation
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ("model.safetensors", "progress.csv", "arm.json")
@@ -53,16 +50,14 @@ def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path, how):
+def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path):
     length = {"epochs": 2, "iterations_per_epoch": 15}
     whole = study.train("whole", "real", "--state", str(tmp_path / "a"), **length)
     stopped = study.arm("stopped")
-    shutil.rmtree(stopped, ignore_errors=True)
     process = start(study, stopped, tmp_path / "b", **length)
     wait_for_step(process, tmp_path / "b", 18)  # in the second epoch
-    process.send_signal(how)
-    assert process.wait(60) == (-signal.SIGKILL if how == signal.SIGKILL else 128 + signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert not any((stopped / name).exists() for name in FILES)
     again = start(study, stopped, tmp_path / "b", **length)
     assert again.wait(90) == 0
@@ -89,12 +84,6 @@ def test_bfloat16_is_repeatable_and_said_in_the_arm(study, tmp_path):
 def test_another_seed_gives_other_weights(study):
     one, other = study.train("seeds", seed=0), study.train("seeds", seed=1)
     assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
-
-
-def test_without_augmentation_nothing_is_mirrored_at_prediction(study):
-    plain, own = study.train("plain", augmentation=False), study.train("own", augmentation=True)
-    axes = [json.loads((arm / "arm.json").read_text())["prediction"]["mirror_axes"] for arm in (plain, own)]
-    assert axes == [None, [0, 1, 2]]
 
 
 def test_progress_has_a_row_an_epoch_and_no_times(study):
@@ -127,17 +116,6 @@ def test_an_arm_on_a_full_disk_goes_on_without_checkpoints_and_needs_room_for_th
     assert same(whole, study.train("full", "real", "--state", str(tmp_path / "full"), epochs=3))
 
 
-def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):
-    arm = study.train("long", epochs=6, iterations_per_epoch=20)
-    losses = pd.read_csv(arm / "progress.csv")["train_loss"]
-    assert losses.iloc[-1] < losses.iloc[0] - 0.4
-    study.predict(arm)
-    for case_id in TEST:
-        found = np.asarray(nib.load(arm / "predictions" / f"{case_id}.nii.gz").dataobj).transpose(2, 1, 0) > 0
-        truth = VolumeStore(study.volumes).levels(case_id) > 0
-        assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
-
-
 @pytest.mark.parametrize(
     ("workers", "threads", "on_gpu", "number"),
     [
@@ -150,4 +128,4 @@ def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):
     ],
 )
 def test_the_number_of_workers_follows_the_jobs_cpus(workers, threads, on_gpu, number):
-    assert SegmentationSettings(workers=workers).workers_for(threads, on_gpu) == number
+    assert Segmentation(workers=workers).workers_for(threads, on_gpu) == number

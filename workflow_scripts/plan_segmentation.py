@@ -27,13 +27,14 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.regions import check_regions
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.segmenter import Plan, stage
-    from workflow_scripts.segmentation.settings import read_plan_settings
+    from workflow_scripts.study.settings.segmentation import Segmentation
 
     for key in ("modalities", "regions"):
         if not args.config.get(key):
             raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
-    settings, train = read_plan_settings(args.config), Subset.open(args.train, "train")
-    channels = args.config["modalities"], list(check_regions(args.config["regions"]))
+    modalities, regions = (args.config.pop(key) for key in ("modalities", "regions"))
+    settings, train = Segmentation.read(args.config, "segmentation"), Subset.open(args.train, "train")
+    channels = modalities, list(check_regions(regions))
     spacing_mm = np.median([train.store.meta(case_id)["spacing_mm"] for case_id in train.case_ids], axis=0).tolist()
     head = Plan(args.segmenter, train.n_patients, *channels, spacing_mm, train.case_ids)
     own = stage(args.segmenter, "plan")(train.store, train.case_ids, head, settings, args.threads)

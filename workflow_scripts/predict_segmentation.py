@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.segmentation.cases import checked_image
     from workflow_scripts.segmentation.predict import predicted_labels
     from workflow_scripts.segmentation.segmenter import load_plan, stage
-    from workflow_scripts.segmentation.settings import SegmentationSettings
+    from workflow_scripts.study.settings.segmentation import Segmentation
     from workflow_scripts.training.devices import default_device, describe, use_threads
 
     if len(args.arm) != len(args.out):
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     with track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
         for path, arm, out in zip(args.arm, arms, args.out, strict=True):
             own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}
-            settings = SegmentationSettings.from_config({**own, **given})
+            settings = Segmentation.read({**own, **given}, "segmentation")
             axes = arm["prediction"]["mirror_axes"] if settings.mirroring else None
             device = default_device()
             predictor = predict(plan, path.parent / "model.safetensors", axes, settings.precision, device)

@@ -6,7 +6,7 @@ Writes model.safetensors (the last epoch's weights: nothing is chosen on validat
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
@@ -17,7 +17,7 @@ from workflow_scripts.study.segmenters import module_of
 
 PACKAGE = "workflow_scripts"
 MODULE = f"{PACKAGE}.train_segmentation"
-NOT_TRAINING = ("mirroring", "workers")  # settings that leave the weights as they are
+NOT_TRAINING = {"mirroring", "workers"}  # settings that leave the weights as they are
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,15 +42,17 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.segmentation.arms import choose_cases, link_view
     from workflow_scripts.segmentation.segmenter import Training, load_plan, stage
-    from workflow_scripts.segmentation.settings import SegmentationSettings
+    from workflow_scripts.study.settings.segmentation import Segmentation
     from workflow_scripts.training.devices import default_device, use_threads
     from workflow_scripts.training.state import StateFolder, run_digest
 
-    settings, plan, arm = SegmentationSettings.from_config(args.config), load_plan(args.plan), Arm.of_folder(args.out)
+    settings = Segmentation.read(args.config, "segmentation")
+    plan, arm = load_plan(args.plan), Arm.of_folder(args.out)
     cases = choose_cases(arm, plan, read_tsv(args.real), [read_tsv(table) for table in args.synthetic])
-    settings = replace(settings, augmentation=AUGMENTATION_OF.get(arm.control, settings.augmentation))
+    augmentation = AUGMENTATION_OF.get(arm.control, settings.augmentation)
+    settings = settings.model_copy(update={"augmentation": augmentation})
     code = f"{PACKAGE}.{module_of(arm.segmenter, 'train')}"
-    what = {"settings": {key: value for key, value in asdict(settings).items() if key not in NOT_TRAINING}}
+    what = {"settings": settings.model_dump(exclude=NOT_TRAINING)}
     what |= {"cases": asdict(cases), "plan": asdict(plan), "segmenter": code_digest(code)}
     use_threads(args.threads)
     with (

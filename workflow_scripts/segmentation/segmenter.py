@@ -29,7 +29,7 @@ import numpy as np
 from ..base.errors import UserError
 from ..base.files import read_json, write_json
 from ..study.segmenters import SEGMENTERS, module_of
-from .settings import SegmentationSettings
+from ..study.settings.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ class Training:
     plan: Plan
     cases: ArmCases
     view: Path
-    settings: SegmentationSettings
+    settings: Segmentation
     device: torch.device
     state: StateFolder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SEGMENTERS = {"nnunet": "nnU-Net"}  # name -> how people call it
+SEGMENTERS = {"nnunet": "nnU-Net", "monai_dynunet": "MONAI DynUNet"}  # name -> how people call it
 
 ROOM = Path(__file__).parents[1] / "segmentation"
 

@@ -17,9 +17,9 @@ import torch
 from ...base.cli import log
 from ...base.errors import UserError
 from ...base.progress import track
+from ...study.settings.segmentation import Segmentation
 from ...training.checkpoint import Checkpoints
 from ...training.interrupt import StopRequest, leave
-from ..settings import SegmentationSettings
 from .batches import NumberedBatches
 from .precision import use_precision
 from .trainer import ArmTrainer
@@ -28,7 +28,7 @@ from .trainer import ArmTrainer
 class Fit:
     """One arm's training: a trainer, and where it stands."""
 
-    def __init__(self, trainer: ArmTrainer, settings: SegmentationSettings, seed: int, folder: Path, title: str):
+    def __init__(self, trainer: ArmTrainer, settings: Segmentation, seed: int, folder: Path, title: str):
         self.trainer, self.settings, self.title = trainer, settings, title
         self.checkpoints = Checkpoints(folder)
         self.precision = use_precision(trainer.network, trainer.device, settings.precision)

@@ -16,6 +16,7 @@ from ...base.cli import log
 from ...base.errors import UserError
 from ...base.files import read_json
 from ...cohort.volumes import VolumeStore
+from ...study.settings.segmentation import Segmentation
 from ..cases import checked_volume
 from ..segmenter import Plan
 from .library import CONFIGURATION, DATASET, NnunetPlan, nnunet_home, nnunet_image, quiet
@@ -174,11 +175,12 @@ def _back(transposed: list[int], plans: dict) -> list[int]:
     return [transposed[axis] for axis in plans["transpose_backward"]]
 
 
-def plan(store: VolumeStore, case_ids: list[str], head: Plan, settings: dict, threads: int) -> dict:
+def plan(store: VolumeStore, case_ids: list[str], head: Plan, settings: Segmentation, threads: int) -> dict:
     """nnU-Net's plan of the named cases; see `segmentation.segmenter`."""
     dataset = dataset_description(head.modalities, head.regions, len(case_ids))
     measured = fingerprint(store, case_ids, head.modalities, threads)
-    planned = override_plan(make_plan(measured, dataset, case_ids, threads), **settings)
+    own = settings.patch_size, settings.batch_size, settings.features_per_stage
+    planned = override_plan(make_plan(measured, dataset, case_ids, threads), *own)
     chosen = planned.configuration
     log.info(
         "planned on %d cases: patch %s, batch %d, features %s",

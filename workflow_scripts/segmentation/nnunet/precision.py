@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...models.blocks import Conv3d
 from ...training.devices import resolve_precision
+from ..networks import use_own_convolutions
 
 
 def use_precision(network: nn.Module, device: torch.device, precision: str) -> str:
@@ -18,9 +18,7 @@ def use_precision(network: nn.Module, device: torch.device, precision: str) -> s
     if precision == "auto" and device.type == "cuda":
         return "16-mixed"
     precision = resolve_precision(precision, device)
-    for module in network.modules():
-        if type(module) is nn.Conv3d:
-            module.__class__ = Conv3d  # right for shallow volumes, fast for single ones, on a CPU too
+    use_own_convolutions(network)
     plain = network.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:

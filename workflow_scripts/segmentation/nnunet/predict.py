@@ -8,10 +8,8 @@ import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from ...base.errors import UserError
+from ..networks import load_weights
 from ..segmenter import Plan
 from .library import NnunetPlan, nnunet_home, quiet
 from .pool import preprocess
@@ -21,10 +19,7 @@ TILE_STEP = 0.5  # of the patch: nnU-Net's default overlap
 
 
 def load_network(plan: NnunetPlan, weights_file: Path) -> torch.nn.Module:
-    """The plan's network with an arm's weights, in evaluation mode.
-
-    Raises UserError if the file is missing, damaged, or belongs to a network of another plan.
-    """
+    """The plan's network with an arm's weights; as `networks.load_weights`."""
     _, configuration, labels = plan.managers()
     network = get_network_from_plans(
         configuration.network_arch_class_name,
@@ -35,14 +30,7 @@ def load_network(plan: NnunetPlan, weights_file: Path) -> torch.nn.Module:
         allow_init=False,
         deep_supervision=False,
     )
-    try:
-        network.load_state_dict(load_file(weights_file))
-    except FileNotFoundError:
-        raise UserError(f"missing file {weights_file}: run `snakemake -R train_segmentation`") from None
-    except (SafetensorError, RuntimeError) as error:
-        text = str(error).splitlines()[0]
-        raise UserError(f"{weights_file} does not fit the plan, or is damaged ({text}): train the arm again") from None
-    return network.eval()
+    return load_weights(network, weights_file)
 
 
 def predict(

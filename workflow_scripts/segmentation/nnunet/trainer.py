@@ -11,7 +11,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ...base.cli import log
-from ..settings import SegmentationSettings
+from ...study.settings.segmentation import Segmentation
 from .batches import seed_everything
 from .library import CONFIGURATION, NnunetPlan
 
@@ -85,7 +85,7 @@ def build_trainer(
     view: Path,
     train_ids: list[str],
     val_ids: list[str],
-    settings: SegmentationSettings,
+    settings: Segmentation,
     seed: int,
     device: torch.device,
 ) -> ArmTrainer:

@@ -1,4 +1,4 @@
-"""The arms of the study, and how nnU-Net is trained and used in each."""
+"""The arms of the study, and how segmenters are trained and used in each."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Controls(Block):
     switch_augmentation: bool = key(
         True,
         "",
-        "one more real-only arm, with nnU-Net's data augmentation the other way than `segmentation.augmentation`",
+        "one more real-only arm, with the segmenter's data augmentation the other way than `segmentation.augmentation`",
     )
     oversampled_ratios: Annotated[list[Annotated[int, Field(ge=1, le=1000)]], Unique] = key(
         [1],
         "copies",
-        "real-only arms whose cases are listed 1 + ratio times, as many as in that mix; nnU-Net draws cases uniformly and "
+        "real-only arms whose cases are listed 1 + ratio times, as many as in that mix; segmenters draw cases uniformly and "
         "every arm makes the same steps, so they show how far chance alone moves the scores",
     )
 
 
 class Segmentation(Block):
-    """Null: nnU-Net's own value."""
+    """Null: the segmenter's own value."""
 
     segmenters: Annotated[list[Segmenter], Field(min_length=1), Unique] = key(
-        ["nnunet"], "names", "what is trained on each arm"
+        ["nnunet"], "names", "what is trained on each arm; monai_dynunet is for quick looks"
     )
     ratios: Annotated[list[Ratio], Field(min_length=1), Unique] = key(
         [0, 0.5, 1, 2, 4], "synthetic per real", "the arms; 0, real only, must be among them"
@@ -44,20 +44,22 @@ class Segmentation(Block):
     )
     controls: Controls = key(Controls(), "", "arms of real cases alone")
     seeds: Annotated[list[Seed], Field(min_length=1), Unique] = key([0, 1, 2], "", "each arm is trained with each")
-    epochs: Count | None = key(None, "", "null: nnU-Net's own (1000)")
+    epochs: Count | None = key(None, "", "null: nnunet 1000, monai_dynunet 20")
     iterations_per_epoch: Count | None = key(
-        None, "", "null: nnU-Net's own (250); every arm makes epochs x iterations steps, however many cases it has"
+        None, "", "null: 250; every arm makes epochs x iterations steps, however many cases it has"
     )
     val_iterations_per_epoch: Seed | None = key(
-        None, "", "null: nnU-Net's own (50); they are watched only: nothing is chosen by them. 0: none"
+        None, "", "of nnunet; null: 50; they are watched only: nothing is chosen by them. 0: none"
     )
-    patch_size: Size | None = key(None, "voxels", "depth, height, width; null: nnU-Net's plan")
-    batch_size: Count | None = key(None, "patches", "null: nnU-Net's plan")
+    patch_size: Size | None = key(None, "voxels", "depth, height, width; null: by the segmenter's plan")
+    batch_size: Count | None = key(None, "patches", "null: by the segmenter's plan")
     features_per_stage: Annotated[list[Count], Field(min_length=2)] | None = key(
-        None, "channels", "of each stage; null: nnU-Net's plan"
+        None, "channels", "of each stage; null: by the segmenter's plan"
     )
-    initial_learning_rate: Positive | None = key(None, "", "falls by nnU-Net's schedule; null: nnU-Net's own (0.01)")
-    augmentation: bool = key(True, "", "nnU-Net's own data augmentation")
+    initial_learning_rate: Positive | None = key(
+        None, "", "of nnunet's SGD, null: 0.01; monai_dynunet's AdamW takes a tenth of it"
+    )
+    augmentation: bool = key(True, "", "the segmenter's own data augmentation")
     mirroring: bool = key(True, "", "average predictions over flips: eight times the work")
     precision: Precision = key("auto", "", "of training and prediction; on CUDA nnU-Net's own mixed precision")
     workers: Annotated[int, Field(ge=0, le=1024)] | None = key(
