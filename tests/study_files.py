@@ -14,7 +14,17 @@ MIXES = (("none", 0.0, False), ("slice_ldm", 1.0, False), ("slice_ldm", 2.0, Fal
 CONTROLS = (("none", 0.0, False, "no_augmentation"), ("none", 1.0, False, "oversampled"))
 
 
-def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, regions=REGIONS, time_points=1):
+def study(
+    folder,
+    n_real=(20,),
+    mixes=MIXES,
+    seeds=(0, 1),
+    cases=8,
+    gain=0.02,
+    regions=REGIONS,
+    time_points=1,
+    segmenter="nnunet",
+):
     """Write a dice.tsv an arm and seed. Returns the paths.
 
     A mix gains `gain` Dice a ratio, synthetic only loses 0.2, the control without augmentation loses 0.1.
@@ -46,7 +56,7 @@ def study(folder, n_real=(20,), mixes=MIXES, seeds=(0, 1), cases=8, gain=0.02, r
                                 "ratio": ratio,
                                 "synthetic_only": only,
                                 "control": control,
-                                "segmenter": "nnunet",
+                                "segmenter": segmenter,
                                 "seed": seed,
                                 "case_id": f"BraTS-GLI-{case:05d}-000",
                                 "patient_id": f"BraTS-GLI-{case // time_points:05d}",

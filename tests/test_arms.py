@@ -50,7 +50,9 @@ def test_an_arm_is_called_by_what_it_trains_on():
     assert Arm(20, "gan", 2.0).reference == Arm(20)
 
 
-@pytest.mark.parametrize("folder", ["results/tiny", "n_real~3/segmentation/nnunet/gan/ratio~x/seed~0", "n_real~3/real"])
+@pytest.mark.parametrize(
+    "folder", ["results/tiny", "n_real~3/segmentation/nnunet/gan/ratio~1x/seed~0", "n_real~3/real"]
+)
 def test_a_folder_that_names_no_arm_is_refused(folder):
     with pytest.raises(UserError, match="names no arm: write n_real~20/segmentation"):
         Arm.of_folder(folder)

@@ -53,6 +53,14 @@ def test_the_table_of_all_scores_makes_the_same_figure_as_its_parts(tmp_path, sc
     pd.testing.assert_frame_equal(read_scores([together]), read_scores(scores))
 
 
+def test_each_segmenter_has_its_row_of_panels(tmp_path):
+    files = study(tmp_path / "a") + study(tmp_path / "b", gain=-0.02, segmenter="monai_dynunet")
+    make_table(tmp_path, files)
+    figure = dice_vs_ratio(read_scores(files), read_ratio_table(tmp_path / "ratio.csv"))
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert labels == [f"mean test Dice of {name}, n_real = 20" for name in ("nnU-Net", "MONAI DynUNet")]
+
+
 def test_the_same_scores_make_the_same_bytes(tmp_path, scores):
     for suffix in (".png", ".svg"):
         first = ratio_figure(tmp_path, scores, suffix=suffix).read_bytes()

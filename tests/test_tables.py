@@ -238,3 +238,20 @@ def test_latex_has_balanced_tables_and_no_bare_specials(tmp_path):
     assert not re.search(r"(?<!\\)_", body.replace("tab:augmentation-ratio", ""))
     rows = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {8, 9, 10}
+
+
+def test_each_segmenter_is_compared_with_its_own_real_only(tmp_path):
+    first = study(tmp_path / "a", n_real=(20, 50), gain=0.03)
+    alone = make_table(tmp_path, first)
+    text = (tmp_path / "ratio.md").read_text()
+    files = first + study(tmp_path / "b", n_real=(20, 50), gain=-0.03, segmenter="monai_dynunet")
+    table = make_table(tmp_path, files)
+    own, other = (table[table.segmenter == name].reset_index(drop=True) for name in ("nnunet", "monai_dynunet"))
+    pd.testing.assert_frame_equal(own, alone)
+    mixes = other[(other.system != "none") & ~other.synthetic_only]
+    assert (mixes.dice_difference.astype(float) < 0).all() and (own.holm_tests == other.holm_tests).all()
+    together = (tmp_path / "ratio.md").read_text()
+    assert [re.search(r"\| segmenter +\|", words) is None for words in (text, together)] == [True, False]
+    assert "of nnU-Net and MONAI DynUNet's predictions" in together
+    with pytest.raises(UserError, match=r"no scores of the arm n_real=50.*segmenter monai_dynunet"):
+        make_table(tmp_path, [file for file in files if "/b/n_real~50/slice_ldm" not in file])

@@ -51,10 +51,13 @@ KINDS = {
 
 
 def _pattern(folder: str, named: bool) -> str:
-    fields = {"system": r"[^/]+", "ratio": r"\d[^/]*"}
+    fields = {"system": r"[^/]+", "ratio": r"\d+(?:\.\d+)?(?:e-?\d+)?"}
     return folder.format(**{key: f"(?P<{key}>{value})" if named else value for key, value in fields.items()})
 
 
+_NO_ARM = (
+    "{} names no arm: write n_real~20/segmentation/nnunet/real/seed~0, or a mix such as slice_ldm/ratio~1 for `real`"
+)
 # What the wildcard {arm} of the rules may be.
 ARM_PATTERN = "|".join(f"(?:{_pattern(kind.folder, named=False)})" for kind in KINDS.values())
 
@@ -111,19 +114,17 @@ class Arm:
     def of_folder(cls, folder: str | Path) -> Arm:
         """The arm of a `folder`, wherever that lies. Raises UserError if it names none."""
         found = re.search(r"n_real~(\d+)/segmentation/([^/]+)/(.+?)(?:/seed~(\d+))?/?$", str(folder))
-        for name, kind in KINDS.items() if found else ():
-            if mix := re.fullmatch(_pattern(kind.folder, named=True), found[3]):
+        if found is None:
+            raise UserError(_NO_ARM.format(folder))
+        n_real, segmenter, written, seed = found.groups()
+        for name, kind in KINDS.items():
+            if mix := re.fullmatch(_pattern(kind.folder, named=True), written):
                 values = mix.groupdict()
-                return cls(
-                    n_real=int(found[1]),
-                    system=values.get("system", REAL_ONLY),
-                    ratio=float(values.get("ratio", 0)),
-                    synthetic_only=name == "synthetic_only",
-                    control=name if name in CONTROLS else NO_CONTROL,
-                    segmenter=found[2],
-                    seed=None if found[4] is None else int(found[4]),
-                )
-        raise UserError(f"{folder} names no arm: write n_real~20/segmentation/nnunet/real/seed~0, or a mix for `real`")
+                system, ratio = values.get("system", REAL_ONLY), float(values.get("ratio", 0))
+                control = name if name in CONTROLS else NO_CONTROL
+                number = None if seed is None else int(seed)
+                return cls(int(n_real), system, ratio, name == "synthetic_only", control, segmenter, number)
+        raise UserError(_NO_ARM.format(folder))
 
     @property
     def what(self) -> tuple[str, float, bool, str]:
@@ -157,8 +158,8 @@ class Arm:
         return 1 + round(self.ratio) if self.control == OVERSAMPLED else 1
 
     def _write(self, text: str) -> str:
-        names = {"system": self.system, "segmenter": SEGMENTERS[self.segmenter]}
-        return text.format(**names, ratio=f"{self.ratio:g}", times=f"{1 + self.ratio:g}")
+        numbers = {"ratio": f"{self.ratio:g}", "times": f"{1 + self.ratio:g}"}
+        return text.format(system=self.system, segmenter=SEGMENTERS[self.segmenter], **numbers)
 
     @property
     def mix(self) -> str:
@@ -178,7 +179,8 @@ class Arm:
 
     @property
     def tick(self) -> str:
-        return KINDS[self.kind].tick.format(ratio=f"{self.ratio:g}", times=f"{1 + self.ratio:g}")
+        """How a figure's axis writes it."""
+        return self._write(KINDS[self.kind].tick)
 
     @property
     def group(self) -> int:
