@@ -21,6 +21,7 @@ include: "rules/common.smk"
 container: config["container"]  # read with --sdm apptainer alone
 
 
+include: "rules/stage.smk"
 include: "rules/cohort.smk"
 include: "rules/autoencoder.smk"
 include: "rules/generator.smk"
@@ -57,18 +58,18 @@ rule cohort:
 
 rule autoencoder:
     input:
-        expand(f"{N}/autoencoder/{{name}}/model.json", n_real=N_REAL, name=AUTOENCODERS),
+        FILES.of_autoencoders("model.json"),
 
 
 rule latents:
     input:
-        expand(f"{N}/latents/{{name}}/latents.json", n_real=N_REAL, name=AUTOENCODERS),
+        expand(f"{N}/latents/{{name}}/latents.json", n_real=N_REAL, name=FILES.autoencoders),
 
 
 rule generator:
     input:
         expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
-        expand(f"{N}/generator/{{system}}/depth_decoder/model.json", n_real=N_REAL, system=DEPTH_DECODED),
+        expand(f"{N}/generator/{{system}}/depth_decoder/model.json", n_real=N_REAL, system=FILES.depth_decoded),
 
 
 rule synthetic:
@@ -78,12 +79,12 @@ rule synthetic:
 
 rule segmentation:
     input:
-        all_arms("dice.tsv"),
+        FILES.of_arms("dice.tsv"),
 
 
 rule evaluation:
     input:
-        all_arms("dice.tsv"),
+        FILES.of_arms("dice.tsv"),
         expand(
             f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
             n_real=N_REAL,

@@ -1,299 +1,177 @@
 # What the synthetic cases are worth: to the segmenter, and to the eye of a feature network.
+OF_SYSTEM = f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}"
 
 
-rule score_segmentation:
+use rule stage as score_segmentation with:
     input:
         test=TEST,
-        arms=of_seeds(rules.train_segmentation.output.arm),
-        predictions=rules.predict_segmentation.output.tables,
+        arm=of_seeds(rules.train_segmentation.output.out),
+        predictions=rules.predict_segmentation.output.out,
     output:
-        dice=of_seeds(f"{ARM}/dice.tsv"),
+        out=of_seeds(f"{ARM}/dice.tsv"),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/score_segmentation/{{segmenter}}/{{arm}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/score_segmentation/{{segmenter}}/{{arm}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(4000),
-        runtime="12h",
+        **needs(4000, "12h"),
     params:
-        config=block(regions=config["regions"], **config["evaluation"]["segmentation"]),
-        code=code("score_segmentation"),
-    shell:
-        "python -m workflow_scripts.score_segmentation --config {params.config:q} --test {input.test:q}"
-        " --predictions {input.predictions:q} --arm {input.arms:q} --out {output.dice:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        **run("score_segmentation", {"regions": config["regions"], **config["evaluation"]["segmentation"]}),
 
 
-rule extract_real_features:
+use rule gpu_stage as extract_real_features with:
     input:
         val=VAL,
         test=TEST,
         train=TRAIN_SUBSETS,
     output:
-        cases=f"{RUN}/evaluation/image_features.tsv",
+        out=f"{RUN}/evaluation/image_features.tsv",
         pairs=f"{RUN}/evaluation/image_pairs.tsv",
     log:
         f"{RUN}/logs/extract_real_features.log",
     benchmark:
         f"{RUN}/benchmarks/extract_real_features.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
     resources:
-        mem_mb=memory(4000),
-        runtime="12h",
-        gpu=1,
+        **needs(4000, "12h", gpu=1),
     params:
-        config=block(**IMAGE_FEATURES),
-        features=f"{STATE}/image_features",
-        code=code("extract_image_features"),
-    shell:
-        "python -m workflow_scripts.extract_image_features --config {params.config:q} --val {input.val:q}"
-        " --test {input.test:q} --train {input.train:q} --features {params.features:q} --out {output.cases:q}"
-        " --pairs {output.pairs:q} --threads {threads} 2>&1 | tee {log:q}"
+        **run("extract_image_features", blocks.image_features, features=f"{STATE}/image_features"),
 
 
-rule extract_synthetic_features:
+use rule gpu_stage as extract_synthetic_features with:
     input:
         val=VAL,
-        tables=synthetic_blocks,
+        tables=FILES.first_synthetic,
     output:
-        cases=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_features.tsv",
-        pairs=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/image_pairs.tsv",
+        out=f"{OF_SYSTEM}/image_features.tsv",
+        pairs=f"{OF_SYSTEM}/image_pairs.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/extract_synthetic_features/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/extract_synthetic_features/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
     resources:
-        mem_mb=memory(4000),
-        runtime="12h",
-        gpu=1,
+        **needs(4000, "12h", gpu=1),
     params:
-        config=block(**IMAGE_FEATURES),
-        synthetic=f"{N}/synthetic/{{system}}",
-        features=f"{STATE}/image_features",
-        code=code("extract_image_features"),
-    shell:
-        "python -m workflow_scripts.extract_image_features --config {params.config:q} --val {input.val:q}"
-        " --synthetic {params.synthetic:q} --tables {input.tables:q} --system {wildcards.system:q}"
-        " --features {params.features:q} --out {output.cases:q} --pairs {output.pairs:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        **run(
+            "extract_image_features",
+            blocks.image_features,
+            synthetic=f"{N}/synthetic/{{system}}",
+            system="{system}",
+            features=f"{STATE}/image_features",
+        ),
 
 
-rule evaluate_images:
+use rule stage as evaluate_images with:
     input:
         train=TRAIN,
         val=VAL,
         test=TEST,
-        real=rules.extract_real_features.output.cases,
+        real=rules.extract_real_features.output.out,
         real_pairs=rules.extract_real_features.output.pairs,
-        synthetic=rules.extract_synthetic_features.output.cases,
+        synthetic=rules.extract_synthetic_features.output.out,
         synthetic_pairs=rules.extract_synthetic_features.output.pairs,
     output:
-        images=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/images.tsv",
+        out=f"{OF_SYSTEM}/images.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/evaluate_images/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_images/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
     threads: 8
     resources:
-        mem_mb=memory(6000),
-        runtime="4h",
+        **needs(6000, "4h"),
     params:
-        config=block(
-            **{key: config["evaluation"]["images"][key] for key in ("neighbours", "jackknife_groups")},
-            intervals=config["evaluation"]["tables"],
-        ),
-        features=f"{STATE}/image_features",
-        code=code("evaluate_images"),
-    shell:
-        "python -m workflow_scripts.evaluate_images --config {params.config:q} --train {input.train:q}"
-        " --val {input.val:q} --test {input.test:q} --real {input.real:q} --real-pairs {input.real_pairs:q}"
-        " --synthetic {input.synthetic:q} --synthetic-pairs {input.synthetic_pairs:q}"
-        " --features {params.features:q} --system {wildcards.system:q} --out {output.images:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        **run("evaluate_images", blocks.images, features=f"{STATE}/image_features", system="{system}"),
 
 
-rule measure_cost:
+use rule gpu_stage as measure_cost with:
     input:
-        attached_depth_decoder,
         train=TRAIN,
-        weights=rules.train_generator.output.weights,
-        contract=rules.train_generator.output.contract,
+        model=FILES.model,
     output:
-        cost=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/cost.tsv",
+        out=f"{OF_SYSTEM}/cost.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/measure_cost/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_cost/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(8000),
-        runtime="1h",
-        gpu=1,
     params:
-        config=cost_block,
-        model=subpath(input.contract, parent=True),
-        code=code("measure_cost"),
-    shell:
-        "python -m workflow_scripts.measure_cost --config {params.config:q} --train {input.train:q}"
-        " --model {params.model:q} --out {output.cost:q} --threads {threads} 2>&1 | tee {log:q}"
+        **run("measure_cost", blocks.cost),
 
 
-rule measure_held_out:
+use rule stage as measure_held_out with:
     input:
         val=VAL,
         test=TEST,
     output:
-        tumours=f"{RUN}/evaluation/held_out_tumours.tsv",
+        out=f"{RUN}/evaluation/held_out_tumours.tsv",
     log:
         f"{RUN}/logs/measure_held_out.log",
     benchmark:
         f"{RUN}/benchmarks/measure_held_out.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime="1h",
     params:
-        config=block(regions=config["regions"]),
-        code=code("measure_held_out"),
-    shell:
-        "python -m workflow_scripts.measure_held_out --config {params.config:q} --val {input.val:q}"
-        " --test {input.test:q} --out {output.tumours:q} 2>&1 | tee {log:q}"
+        **run("measure_held_out", blocks.picked(config, ("regions",))),
 
 
-rule measure_reference_masks:
+use rule stage as measure_reference_masks with:
     input:
         train=TRAIN_SUBSETS,
     output:
-        tumours=f"{RUN}/evaluation/reference_masks.tsv",
+        out=f"{RUN}/evaluation/reference_masks.tsv",
         rejected=f"{RUN}/evaluation/reference_masks.rejected.tsv",
     log:
         f"{RUN}/logs/measure_reference_masks.log",
     benchmark:
         f"{RUN}/benchmarks/measure_reference_masks.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime="4h",
+        **needs(2000, "4h"),
     params:
-        config=block(
-            regions=config["regions"],
-            spacing_mm=config["preprocessing"]["spacing_mm"],
-            on_bad_case=config["on_bad_case"],
-        ),
-        root=REFERENCE_ROOT,
-        code=code("measure_reference_masks"),
-    shell:
-        "python -m workflow_scripts.measure_reference_masks --config {params.config:q} --train {input.train:q}"
-        " --root {params.root:q} --out {output.tumours:q} --rejected {output.rejected:q} 2>&1 | tee {log:q}"
+        **run("measure_reference_masks", blocks.reference_masks, root=lambda config, wildcards: REFERENCE_ROOT),
 
 
-rule evaluate_control:
+use rule gpu_stage as evaluate_control with:
     input:
-        attached_depth_decoder,
         train=TRAIN,
-        weights=rules.train_generator.output.weights,
-        contract=rules.train_generator.output.contract,
-        held_out=rules.measure_held_out.output.tumours,
+        model=FILES.model,
+        held_out=rules.measure_held_out.output.out,
     output:
-        control=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/control.tsv",
+        out=f"{OF_SYSTEM}/control.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/evaluate_control/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_control/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(8000),
-        runtime="4h",
-        gpu=1,
     params:
-        config=control_block,
-        model=subpath(input.contract, parent=True),
-        code=code("evaluate_control"),
-    shell:
-        "python -m workflow_scripts.evaluate_control --config {params.config:q} --train {input.train:q}"
-        " --model {params.model:q} --held-out {input.held_out:q} --out {output.control:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        **run("evaluate_control", blocks.control),
 
 
-rule evaluate_masks:
+use rule stage as evaluate_masks with:
     input:
         train=TRAIN,
-        held_out=rules.measure_held_out.output.tumours,
-        conditions=rules.measure_tumours.output.conditions,
-        tables=synthetic_blocks,
-        control=rules.evaluate_control.output.control,
-        reference=rules.measure_reference_masks.output.tumours if REFERENCE_ROOT else [],
+        held_out=rules.measure_held_out.output.out,
+        conditions=rules.measure_tumours.output.out,
+        tables=FILES.first_synthetic,
+        control=rules.evaluate_control.output.out,
+        reference=rules.measure_reference_masks.output.out if REFERENCE_ROOT else [],
     output:
-        masks=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/masks.tsv",
+        out=f"{OF_SYSTEM}/masks.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/evaluate_masks/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_masks/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime="1h",
     params:
-        config=block(permutations=config["evaluation"]["masks"]["permutations"]),
-        reference="--reference" if REFERENCE_ROOT else "",
-        code=code("evaluate_masks"),
-    shell:
-        "python -m workflow_scripts.evaluate_masks --config {params.config:q} --train {input.train:q}"
-        " --held-out {input.held_out:q} --conditions {input.conditions:q} --tables {input.tables:q}"
-        " --control {input.control:q} {params.reference} {input.reference:q} --system {wildcards.system:q}"
-        " --out {output.masks:q} 2>&1 | tee {log:q}"
+        **run("evaluate_masks", blocks.picked(config["evaluation"]["masks"], ("permutations",)), system="{system}"),
 
 
-rule compare_decoders:
+use rule gpu_stage as compare_decoders with:
     input:
-        attached_depth_decoder,
         train=TRAIN,
         val=VAL,
         test=TEST,
-        real=rules.extract_real_features.output.cases,
-        weights=rules.train_generator.output.weights,
-        contract=rules.train_generator.output.contract,
+        model=FILES.model,
+        real=rules.extract_real_features.output.out,
     output:
-        table=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoders.tsv",
-        fid=f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/decoder_fid.tsv",
+        out=f"{OF_SYSTEM}/decoders.tsv",
+        fid=f"{OF_SYSTEM}/decoder_fid.tsv",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(8000),
-        runtime="4h",
-        gpu=1,
     params:
-        config=decoders_block,
-        model=subpath(input.contract, parent=True),
-        features=f"{STATE}/image_features",
-        code=code("compare_decoders"),
-    shell:
-        "python -m workflow_scripts.compare_decoders --config {params.config:q} --train {input.train:q}"
-        " --val {input.val:q} --test {input.test:q} --model {params.model:q} --real {input.real:q}"
-        " --features {params.features:q} --out {output.table:q} --fid {output.fid:q} --threads {threads}"
-        " 2>&1 | tee {log:q}"
+        **run("compare_decoders", blocks.decoders, features=f"{STATE}/image_features"),

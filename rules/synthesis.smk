@@ -1,12 +1,10 @@
 # Synthetic cases, in blocks of numbered cases: a larger ratio adds blocks and makes none again.
 
 
-rule synthesize:
+use rule gpu_stage as synthesize with:
     input:
-        attached_depth_decoder,
-        weights=rules.train_generator.output.weights,
-        contract=rules.train_generator.output.contract,
-        copies=copy_gate_files,
+        model=FILES.model,
+        refuse_copies=FILES.copies,
     output:
         table=f"{N}/synthetic/{{system}}/blocks/{{block}}.tsv",
         rejected=f"{N}/synthetic/{{system}}/blocks/{{block}}.rejected.tsv",
@@ -14,31 +12,21 @@ rule synthesize:
         f"{RUN}/logs/n_real~{{n_real}}/synthesize/{{system}}/{{block}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/synthesize/{{system}}/{{block}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 8
-    resources:
-        mem_mb=memory(8000),
-        runtime="4h",
-        gpu=1,
     params:
-        config=synthesis_block,
-        model=subpath(input.contract, parent=True),
-        block_size=config["synthesis"]["block_size"],
-        out=subpath(output.table, ancestor=2),
-        copies=copy_gate_options,
-        code=code("synthesize"),
-    shell:
-        "python -m workflow_scripts.synthesize --config {params.config:q} --model {params.model:q}"
-        " --block {wildcards.block} --block-size {params.block_size} --out {params.out:q}"
-        " --table {output.table:q} --rejected {output.rejected:q} {params.copies}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        **run(
+            "synthesize",
+            blocks.synthesis,
+            block="{block}",
+            block_size=config["synthesis"]["block_size"],
+            out=f"{N}/synthetic/{{system}}",
+            false_positive_rate=blocks.copy_rate,
+        ),
 
 
-rule gather_synthetic:
+use rule stage as gather_synthetic with:
     input:
-        tables=all_synthetic_blocks,
-        rejected=rejected_of_blocks,
+        tables=FILES.all_synthetic,
+        rejected_tables=FILES.all_rejected,
     output:
         cases=f"{N}/synthetic/{{system}}/cases.tsv",
         rejected=f"{N}/synthetic/{{system}}/rejected.tsv",
@@ -46,14 +34,5 @@ rule gather_synthetic:
         f"{RUN}/logs/n_real~{{n_real}}/gather_synthetic/{{system}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/gather_synthetic/{{system}}.tsv"
-    conda:
-        "../envs/sliceaug.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime="30m",
     params:
-        code=code("gather_synthetic"),
-    shell:
-        "python -m workflow_scripts.gather_synthetic --tables {input.tables:q} --rejected-tables {input.rejected:q}"
-        " --cases {output.cases:q} --rejected {output.rejected:q} 2>&1 | tee {log:q}"
+        **run("gather_synthetic"),

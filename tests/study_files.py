@@ -91,7 +91,7 @@ def write_table(name, out, *options, settings=None, **files):
     if settings is None:
         settings = {"tables": INTERVALS, "confidence": INTERVALS["confidence"]}
     words = [word for option, paths in files.items() for word in (f"--{option}", *map(str, paths))]
-    program.main([name, "--config", json.dumps(settings), *options, *words, "--out", str(out)])
+    program.main(["--table", name, "--config", json.dumps(settings), *options, *words, "--out", str(out)])
 
 
 def row_of(table, region, arm):

@@ -14,6 +14,7 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 import pytest
+from parsed_workflow import parsed
 from workflow import ROOT, copy_project, planned, snakemake
 
 from workflow_scripts.base.files import read_tsv
@@ -116,8 +117,7 @@ def test_snakemake_makes_its_own_report_without_network(project, monkeypatch):
 
 def test_every_program_that_asks_for_a_gpu_names_its_device_in_its_log(results):
     """The cost table counts a GPU only where a log names one."""
-    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")).split("\nrule ")[1:]
-    asking = {rule.split(":")[0] for rule in rules if re.search(r"^        gpu=", rule, flags=re.MULTILINE)}
+    asking = {name for name, rule in parsed(plan=False)["rules"].items() if "gpu" in rule["resources"]}
     assert {"train_generator", "train_segmentation", "synthesize", "predict_segmentation"} <= asking
     checked = set()
     for log in (results / "logs").rglob("*.log"):

@@ -17,7 +17,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.reporting.report.blocks import Run
 from workflow_scripts.reporting.report.sections.tables import cost as cost_section
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
-from workflow_scripts.reporting.tables.cost import device_of, read_jobs, stage_of
+from workflow_scripts.reporting.tables.cost import device_of, read_jobs
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 GPU = "NVIDIA H100 80GB HBM3"
@@ -186,18 +186,6 @@ def test_what_a_program_logs_of_its_device_is_understood(precision, devices):
     name = re.search("device: (.*)", log)[1]
     text = re.sub(r"CPU with \d+ threads", GPU, log).replace(f"device: {name}", f"device: {GPU}").replace(name, GPU)
     assert device_of(text) == (devices, GPU)
-
-
-def test_logs_and_benchmarks_of_a_rule_lie_at_the_same_place():
-    """The table finds the log of a benchmark file, and its stage, by the path."""
-    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    for rule in text.split("\nrule ")[1:]:
-        log, benchmark = (
-            re.search(r'f"{RUN}/logs/(.*)\.log"', rule)[1],
-            re.search(r'f"{RUN}/benchmarks/(.*)\.tsv"', rule)[1],
-        )
-        assert log == benchmark
-        assert stage_of(Path(re.sub(r"{{.*?}}", "x", benchmark) + ".tsv")) == rule.split(":")[0]
 
 
 def test_jobs_are_read_in_a_fixed_order(run):

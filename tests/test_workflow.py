@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from parsed_workflow import parsed
 from workflow import ROOT, TARGETS, copy_project, planned, snakemake
+
+from workflow_scripts.reporting.tables.cost import stage_of
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +48,7 @@ def test_the_demo_of_all_systems_plans_each_of_them(project):
 
 def test_on_a_machine_without_a_card_small_trainings_run_side_by_side_and_what_is_timed_does_not(project):
     profile = yaml.safe_load((ROOT / "profiles/cpu/config.yaml").read_text())
-    rules = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk"))).split("\nrule ")[1:]
-    threads = {rule.split(":")[0]: int(re.search(r"^    threads: (\d+)", rule, re.MULTILINE)[1]) for rule in rules}
+    threads = {name: rule["threads"] for name, rule in parsed(plan=False)["rules"].items()}
     timed = {"measure_cost", "train_depth_decoder", "compare_decoders"}
     assert set(profile["set-threads"]) == {rule for rule, count in threads.items() if count > 1} - timed
     command = ("--workflow-profile", "profiles/cpu", "--cores", "2", "--dry-run", "generator")
@@ -110,10 +112,10 @@ def test_read_only_results_are_named(project):
     assert "blocked" in done.stdout
 
 
-def test_every_rule_says_what_it_needs():
-    """Each rule has a log, a benchmark, an environment, threads and resources."""
-    for file in sorted((ROOT / "rules").glob("*.smk")):
-        for rule in file.read_text().split("\nrule ")[1:]:
-            name = rule.split(":")[0]
-            for part in ("log:", "benchmark:", "conda:", "threads:", "resources:", "code=code("):
-                assert part in rule, f"{name} in {file.name} has no {part}"
+def test_every_rule_says_what_it_needs_and_has_a_log_of_its_own():
+    for name, rule in parsed(plan=False)["rules"].items():
+        assert rule["conda"] and rule["threads"] and {"mem_mb", "runtime"} <= set(rule["resources"]), name
+        assert {"program", "options", "code"} <= set(rule["params"]), name
+        (log,) = rule["log"]
+        assert log.removesuffix(".log") == rule["benchmark"].replace("/benchmarks/", "/logs/").removesuffix(".tsv")
+        assert stage_of(Path(re.sub(r"{.*?}", "x", log)).relative_to("results/full/logs")) == name

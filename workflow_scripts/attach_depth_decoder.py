@@ -6,17 +6,16 @@ Refused where the two belong to different autoencoders. The generator itself is 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.files import atomic
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--depth-decoder", type=Path, required=True, help="folder of train_depth_decoder")
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--depth-decoder", action=Folder, required=True, help="folder of train_depth_decoder")
+    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
     args = parser.parse_args(argv)
 
     import torch

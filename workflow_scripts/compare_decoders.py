@@ -17,7 +17,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
@@ -27,7 +27,9 @@ from workflow_scripts.cohort.subset import Subset
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator with a depth decoder")
+    parser.add_argument(
+        "--model", action=Folder, required=True, help="folder of a trained generator with a depth decoder"
+    )
     add_subsets(parser, "train", "val", "test")
     parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
     parser.add_argument("--features", type=Path, required=True, help="folder in which these features are kept")

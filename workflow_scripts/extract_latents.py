@@ -6,9 +6,7 @@ mean and standard deviation of each channel over the train subset).
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_json
 from workflow_scripts.base.progress import track
@@ -18,9 +16,9 @@ from workflow_scripts.cohort.subset import Subset
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="folder of train_autoencoder")
+    parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
     add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the latents")
+    parser.add_argument("--out", action=Folder, required=True, help="folder of the latents")
     args = parser.parse_args(argv)
 
     import torch

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
@@ -17,7 +17,7 @@ from workflow_scripts.base.progress import track
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
     add_subsets(parser, "train")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")

@@ -16,7 +16,7 @@ from workflow_scripts.reporting.registry import INPUTS, TABLES
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    parser.add_argument("table", choices=TABLES, help="name of the table")
+    parser.add_argument("--table", choices=TABLES, required=True, help="name of the table")
     for name, words in INPUTS.items():
         parser.add_argument(f"--{name}", nargs="+", type=Path, help=words)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")

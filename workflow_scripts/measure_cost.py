@@ -11,14 +11,14 @@ import resource
 import time
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
     add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="cost.tsv")
     args = parser.parse_args(argv)

@@ -7,9 +7,8 @@ Config (--config): resolution_mm and max_shift_mm, as in config/README.md.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 
 
@@ -17,7 +16,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="folder of reference.safetensors and reference.json")
+    parser.add_argument(
+        "--out", action=Folder, required=True, help="folder of reference.safetensors and reference.json"
+    )
     args = parser.parse_args(argv)
 
     import numpy as np

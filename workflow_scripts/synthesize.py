@@ -17,7 +17,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
@@ -28,7 +28,7 @@ COPY_KIND = "copy of a training case (memorisation)"
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained generator")
+    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
     parser.add_argument("--out", type=Path, required=True, help="folder for the cases, one folder each")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--count", type=_whole, help="how many cases to make")
@@ -43,7 +43,9 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="accept requests outside of the training range; the gate then ignores that range",
     )
-    parser.add_argument("--refuse-copies", type=Path, help="folder of the training set, made by memorisation_reference")
+    parser.add_argument(
+        "--refuse-copies", action=Folder, help="folder of the training set, made by memorisation_reference"
+    )
     parser.add_argument(
         "--false-positive-rate", type=float, default=0.05, help="share of real patients taken for copies (0.05)"
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, sha256_json, write_tsv
 from workflow_scripts.base.provenance import code_digest
@@ -26,10 +26,10 @@ SPEC = ("levels", "kernel_size")
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="folder of train_autoencoder")
-    parser.add_argument("--latents", type=Path, required=True, help="folder of extract_latents")
+    parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
+    parser.add_argument("--latents", action=Folder, required=True, help="folder of extract_latents")
     add_subsets(parser, "train", "val")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the trained decoder")
+    parser.add_argument("--out", action=Folder, required=True, help="folder of the trained decoder")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.cli import Folder, program_parser, run_program
 from workflow_scripts.base.files import atomic, read_tsv, write_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.study.arms import ARM_COLUMNS, AUGMENTATION_OF, Arm
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="tables of pool_synthetic")
     parser.add_argument(
         "--out",
-        type=Path,
+        action=Folder,
         required=True,
         help="the arm's folder, which says what it is: .../n_real~20/segmentation/nnunet/slice_ldm/ratio~1/seed~0",
     )

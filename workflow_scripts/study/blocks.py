@@ -1,0 +1,162 @@
+"""The settings that each stage is given, and no other: functions of the whole configuration and a job's wildcards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .generators import KINDS
+
+
+def picked(block: Mapping[str, Any], keys: Iterable[str]) -> dict:
+    """The block with these keys alone."""
+    return {key: block[key] for key in keys}
+
+
+def without(block: Mapping[str, Any], *keys: str) -> dict:
+    """The block without these keys."""
+    return {key: value for key, value in block.items() if key not in keys}
+
+
+def preprocess(config: dict, wildcards: Any = None) -> dict:
+    """Of `preprocess`."""
+    shared = picked(config, ("modalities", "regions", "on_bad_case"))
+    return shared | without(config["preprocessing"], "shards")
+
+
+def system_of_autoencoder(config: dict, name: str) -> dict:
+    """Settings of the (first) system that uses the autoencoder; the check of the configuration keeps them equal for all."""
+    users = (system for system in config["system"].values() if system["autoencoder"])
+    return next(system for system in users if system["autoencoder"]["name"] == name)
+
+
+def autoencoder(config: dict, wildcards: Any) -> dict:
+    """Of `train_autoencoder`."""
+    spec = system_of_autoencoder(config, wildcards.name)["autoencoder"]
+    return {**spec, **picked(config, ("modalities", "regions")), "seed": config["training_seed"]}
+
+
+def latents(config: dict, wildcards: Any) -> dict:
+    """Of `extract_latents`."""
+    return system_of_autoencoder(config, wildcards.name)["latents"]
+
+
+def depth_decoder(config: dict, wildcards: Any) -> dict:
+    """Of `train_depth_decoder`."""
+    return system_of_autoencoder(config, wildcards.name)["depth_decoder"] | {"seed": config["training_seed"]}
+
+
+def generator(config: dict, wildcards: Any) -> dict:
+    """Of `train_generator`."""
+    system = config["system"][wildcards.system]
+    parts = picked(system, ("kind", *KINDS[system["kind"]].trained))
+    return {"system": wildcards.system, "regions": config["regions"], "seed": config["training_seed"], **parts}
+
+
+def devices(config: dict, wildcards: Any, part: str) -> int:
+    """How many devices train a "generator" (by {system}), an "autoencoder" or a "depth_decoder" (by {name})."""
+    if part == "generator":
+        system = config["system"][wildcards.system]
+        trained_by = KINDS[system["kind"]].trained_by
+        return system[trained_by]["training"].get("devices", 1) if trained_by else 1
+    return system_of_autoencoder(config, wildcards.name)[part]["training"].get("devices", 1)
+
+
+def _sampler(config: dict, system: str) -> dict:
+    """The blocks of a system that decide how its cases are drawn, and whether they are decoded along depth."""
+    settings = config["system"][system]
+    return picked(settings, KINDS[settings["kind"]].sampled) | {"depth_decoder": bool(settings.get("depth_decoder"))}
+
+
+def synthesis(config: dict, wildcards: Any) -> dict:
+    """Of `synthesize`: how a system is sampled, and the gate."""
+    return without(config["synthesis"], "block_size") | _sampler(config, wildcards.system)
+
+
+def sampling(config: dict, wildcards: Any) -> dict:
+    """How a system is sampled, and nothing of the gate."""
+    return picked(config["synthesis"], ("seed", "slices_per_batch")) | _sampler(config, wildcards.system)
+
+
+def cost(config: dict, wildcards: Any) -> dict:
+    """Of `measure_cost`."""
+    return config["evaluation"]["cost"] | sampling(config, wildcards)
+
+
+def control(config: dict, wildcards: Any) -> dict:
+    """Of `evaluate_control`."""
+    return picked(config["evaluation"]["control"], ("requests",)) | sampling(config, wildcards)
+
+
+def sweep(config: dict, wildcards: Any) -> dict:
+    """Of `figure_control_sweep`."""
+    evaluation = config["evaluation"]
+    drawn = picked(evaluation["control"], ("sweep_steps",)) | picked(evaluation["figures"], ("modality",))
+    return drawn | sampling(config, wildcards)
+
+
+def image_features(config: dict, wildcards: Any = None) -> dict:
+    """Of the extraction of features, real or synthetic."""
+    return without(config["evaluation"]["images"], "neighbours", "jackknife_groups")
+
+
+def images(config: dict, wildcards: Any = None) -> dict:
+    """Of `evaluate_images`."""
+    evaluation = config["evaluation"]
+    return picked(evaluation["images"], ("neighbours", "jackknife_groups")) | {"intervals": evaluation["tables"]}
+
+
+def decoders(config: dict, wildcards: Any) -> dict:
+    """Of `compare_decoders`."""
+    evaluation = config["evaluation"]
+    features = {"images": without(image_features(config), "ms_ssim_cases")}
+    groups = picked(evaluation["images"], ("jackknife_groups",))
+    return evaluation["decoders"] | features | groups | sampling(config, wildcards)
+
+
+def audit_images(config: dict, wildcards: Any = None) -> dict:
+    """Of `calibrate_memorisation`: features by which the audit compares."""
+    return picked(config["evaluation"]["images"], ("batch_size", "planes", "min_foreground_fraction"))
+
+
+def audit(config: dict, wildcards: Any) -> dict:
+    """Of `audit_memorisation`."""
+    gate = picked(config["memorisation"], ("action", "false_positive_rate")) | {"images": audit_images(config)}
+    along_depth = bool(config["system"][wildcards.system].get("depth_decoder"))
+    return gate | picked(config["synthesis"], ("slices_per_batch",)) | {"depth_decoder": along_depth}
+
+
+def copy_rate(config: dict, wildcards: Any = None) -> float | None:
+    """The false-positive rate of the gate against copies; None: there is no such gate."""
+    memorisation = config["memorisation"]
+    return memorisation["false_positive_rate"] if memorisation["action"] == "refuse" else None
+
+
+def segmentation_plan(config: dict, wildcards: Any = None) -> dict:
+    """Of `plan_segmentation`."""
+    keys = ("patch_size", "batch_size", "features_per_stage")
+    return picked(config, ("modalities", "regions")) | picked(config["segmentation"], keys)
+
+
+def segmentation_training(config: dict, wildcards: Any = None) -> dict:
+    """Of `train_segmentation`."""
+    steps = ("epochs", "iterations_per_epoch", "val_iterations_per_epoch", "initial_learning_rate")
+    keys = (*steps, "augmentation", "precision", "workers", "checkpoint_minutes")
+    return picked(config["segmentation"], keys)
+
+
+def segmentation_prediction(config: dict, wildcards: Any = None) -> dict:
+    """Of `predict_segmentation`."""
+    return picked(config["segmentation"], ("mirroring", "precision"))
+
+
+def reference_masks(config: dict, wildcards: Any = None) -> dict:
+    """Of `measure_reference_masks`."""
+    return picked(config, ("regions", "on_bad_case")) | picked(config["preprocessing"], ("spacing_mm",))
+
+
+def viewer(config: dict, wildcards: Any = None) -> dict:
+    """Of `pack_viewer`."""
+    evaluation = config["evaluation"]
+    channels = picked(config, ("modalities", "regions"))
+    return evaluation["report"] | picked(evaluation["figures"], ("cases",)) | channels

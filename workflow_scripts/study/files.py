@@ -1,0 +1,110 @@
+"""Where the files of a study are: lists of paths for the rules, whole or as functions of a job's wildcards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .arms import REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+
+MODEL = ("model.safetensors", "model.json")
+
+
+class Files:
+    """Paths below the folder of a run.
+
+    Attributes
+    ----------
+    run : str, the run's folder
+    arms : every arm of the study
+    autoencoders, depth_decoded : names of the autoencoders; of the systems that are decoded along depth
+    """
+
+    def __init__(self, config: dict):
+        self.config, self.run = config, f"{config['results']}/{config['run']}"
+        self.systems, self.n_real = config["systems"], config["splits"]["n_real"]
+        self.arms = arms_of_study(config["segmentation"], self.systems, self.n_real)
+        blocks = [system["autoencoder"] for system in config["system"].values()]
+        self.autoencoders = sorted({block["name"] for block in blocks if block})
+        self.depth_decoded = [name for name, system in config["system"].items() if system.get("depth_decoder")]
+
+    def _n(self, wildcards: Any) -> str:
+        return f"{self.run}/n_real~{wildcards.n_real}"
+
+    def _of_space(self, wildcards: Any, kind: str, names: Sequence[str]) -> list[str]:
+        autoencoder = self.config["system"][wildcards.system]["autoencoder"]
+        return [f"{self._n(wildcards)}/{kind}/{autoencoder['name']}/{name}" for name in names if autoencoder]
+
+    def latents(self, wildcards: Any) -> list[str]:
+        """The latents that a {system} is trained on; none for a system in voxel space."""
+        return self._of_space(wildcards, "latents", ("latents.safetensors", "latents.json"))
+
+    def autoencoder(self, wildcards: Any) -> list[str]:
+        """The autoencoder of a {system}; none for a system in voxel space."""
+        return self._of_space(wildcards, "autoencoder", MODEL)
+
+    def depth_decoder(self, wildcards: Any) -> list[str]:
+        """The depth decoder of a {system}'s autoencoder."""
+        return self._of_space(wildcards, "autoencoder", [f"depth_decoder/{name}" for name in MODEL])
+
+    def volumes(self, wildcards: Any) -> list[str]:
+        """The train subset, for a {system} in voxel space; none for a system over latents."""
+        return [] if self.latents(wildcards) else [f"{self._n(wildcards)}/train/manifest.json"]
+
+    def model(self, wildcards: Any) -> list[str]:
+        """The trained generator of a {system}, with its depth decoder if it has one."""
+        along_depth = [f"depth_decoder/{name}" for name in MODEL if wildcards.system in self.depth_decoded]
+        return [f"{self._n(wildcards)}/generator/{wildcards.system}/{name}" for name in (*MODEL, *along_depth)]
+
+    def model_over_latents(self, wildcards: Any) -> list[str]:
+        """As `model`; none for a system in voxel space."""
+        return self.model(wildcards) if self.latents(wildcards) else []
+
+    def copies(self, wildcards: Any) -> list[str]:
+        """The training set that the release gate compares with, where copies of training cases are refused."""
+        refused = self.config["memorisation"]["action"] == "refuse"
+        return [f"{self._n(wildcards)}/memorisation/reference.{kind}" for kind in ("json", "safetensors") if refused]
+
+    def _blocks(self, folder: str, n_real: Any, ratio: float) -> list[str]:
+        count = synthetic_count(int(n_real), float(ratio))
+        return [f"{folder}/{number}.tsv" for number in blocks_for(count, self.config["synthesis"]["block_size"])]
+
+    def first_synthetic(self, wildcards: Any) -> list[str]:
+        """Tables of as many synthetic cases as real training patients: what image metrics and figures look at."""
+        return self._blocks(f"{self._n(wildcards)}/synthetic/{wildcards.system}/blocks", wildcards.n_real, 1)
+
+    def all_synthetic(self, wildcards: Any) -> list[str]:
+        """Tables of all synthetic cases of a {system}."""
+        segmentation = self.config["segmentation"]
+        most = max(1, *segmentation["ratios"], *segmentation["synthetic_only_ratios"])
+        return self._blocks(f"{self._n(wildcards)}/synthetic/{wildcards.system}/blocks", wildcards.n_real, most)
+
+    def all_rejected(self, wildcards: Any) -> list[str]:
+        """Tables of the refused draws of a {system}."""
+        return [path.replace(".tsv", ".rejected.tsv") for path in self.all_synthetic(wildcards)]
+
+    def pool(self, wildcards: Any) -> list[str]:
+        """Tables of the synthetic cases, preprocessed for the {segmenter}, that an {arm} draws on."""
+        segmenter = f"{self._n(wildcards)}/segmentation/{wildcards.segmenter}"
+        arm = Arm.of_folder(f"{segmenter}/{wildcards.arm}")
+        folder = f"{segmenter}/pool_{arm.system}"
+        return [] if arm.system == REAL_ONLY else self._blocks(folder, wildcards.n_real, arm.ratio)
+
+    def of_arms(self, file: str) -> list[str]:
+        """A file of every arm."""
+        return [f"{self.run}/{arm.folder}/{file}" for arm in self.arms]
+
+    def of_systems(self, pattern: str, systems: Sequence[str] | None = None) -> list[str]:
+        """The pattern with each {n_real} and {system}."""
+        chosen = self.systems if systems is None else systems
+        return [pattern.format(n_real=size, system=system) for size in self.n_real for system in chosen]
+
+    def evaluations(self, file: str, systems: Sequence[str] | None = None) -> list[str]:
+        """A file of the evaluation of each system and n_real."""
+        return self.of_systems(f"{self.run}/evaluation/n_real~{{n_real}}/{{system}}/{file}", systems)
+
+    def of_autoencoders(self, file: str, depth_decoded: bool = False) -> list[str]:
+        """A file of every autoencoder, or of those that have a depth decoder."""
+        systems = [self.config["system"][system] for system in self.depth_decoded]
+        names = sorted({system["autoencoder"]["name"] for system in systems}) if depth_decoded else self.autoencoders
+        return [f"{self.run}/n_real~{size}/autoencoder/{name}/{file}" for size in self.n_real for name in names]
