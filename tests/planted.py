@@ -105,7 +105,7 @@ def audit(cohort: Path, n_real: int, synthetic: Path, **config) -> tuple[pd.Data
         "--system",
         "slice_ldm",
         "--config",
-        json.dumps(config),
+        json.dumps({"action": "audit"} | config),
         "--threads",
         "1",
     ]

@@ -101,7 +101,7 @@ def test_a_volume_without_brain_is_left_out_and_none_left_is_an_empty_table(stud
 def test_real_features_by_other_settings_are_refused(study, tmp_path):
     with pytest.raises(UserError, match="features differ in settings_digest"):
         compare(study, tmp_path, min_foreground_fraction=0.3)
-    with pytest.raises(UserError, match=r"evaluation.decoders: `volumes: 0`"):
+    with pytest.raises(UserError, match=r"evaluation.decoders.volumes is 0"):
         compare(study, tmp_path, volumes=0)
 
 

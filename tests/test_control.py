@@ -118,8 +118,8 @@ def test_a_case_that_the_generator_was_trained_on_cannot_test_it(model, held_out
             "lacks the columns sphericity: run `snakemake -R measure_held_out`",
         ),
         (lambda t: t.iloc[:0], {}, "holds no tumour to ask for"),
-        (lambda t: t, {"requests": 0}, "`requests: 0` must be a whole number of at least 1"),
-        (lambda t: t, {"max_redraw": 2}, "unknown key `max_redraw`"),
+        (lambda t: t, {"requests": 0}, "requests is 0, but must be a whole number of at least 1"),
+        (lambda t: t, {"max_redraw": 2}, "unknown key 'max_redraw'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_words(model, held_out, tmp_path, change, config, words):
@@ -234,7 +234,7 @@ def test_one_noise_makes_one_volume_whatever_row_it_is_in(model, inputs, tmp_pat
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"sweep_steps": 1}, "`sweep_steps: 1` must be a whole number of at least 2"),
+        ({"sweep_steps": 1}, "sweep_steps is 1: a sweep needs two volumes"),
         ({"modality": "t1n"}, "modality 't1n' is not made by this generator: t1c, t2f"),
     ],
 )

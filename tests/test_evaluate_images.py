@@ -235,11 +235,14 @@ def test_the_distances_are_those_of_all_features_at_once(cohort, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"planes": ["oblique"]}, "planes must be some of axial, coronal, sagittal"),
+        (
+            {"planes": ["oblique"]},
+            "planes is \\['oblique'\\], but must be a list, each one of axial, sagittal, coronal",
+        ),
         ({"min_foreground_fraction": 0.99}, "has no axial slice with enough foreground"),
         ({"n_real": 7}, "no train subset of 7 patients"),
         ({"weights": "nowhere.pth"}, "no weights file nowhere.pth"),
-        ({"network": "vgg"}, "network must be one of efficientnet_lite0, inception_v3"),
+        ({"network": "vgg"}, "network is 'vgg', but must be one of efficientnet_lite0, inception_v3"),
         ({"network": "inception_v3"}, "inception_v3 is not packaged"),
     ],
 )

@@ -14,8 +14,9 @@ from small_cases import lps_affine
 
 from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.evaluation.case_scores import case_scores
-from workflow_scripts.evaluation.lesions import LesionSettings, lesion_scores
+from workflow_scripts.evaluation.lesions import lesion_scores
 from workflow_scripts.evaluation.segmentation_scores import mask_scores
+from workflow_scripts.study.settings.evaluation import Lesions
 
 MM = (1.0, 1.0, 1.0)
 SHAPE = (60, 60, 60)
@@ -32,7 +33,7 @@ def cubes(*corners_and_edges):
 
 
 def scores(truth, guess, spacing_mm=MM, **settings):
-    return lesion_scores(truth, guess, spacing_mm, LesionSettings(**settings))
+    return lesion_scores(truth, guess, spacing_mm, Lesions(**settings))
 
 
 def test_a_missed_lesion_counts_with_dice_0_and_the_penalty():

@@ -250,5 +250,5 @@ def test_tables_that_do_not_fit_are_refused_in_words(tables, file, change, words
 
 
 def test_too_few_permutations_are_refused(tables):
-    with pytest.raises(UserError, match="permutations: 5"):
+    with pytest.raises(UserError, match=r"evaluation\.masks\.permutations is 5"):
         compare(tables, permutations=5)

@@ -13,9 +13,10 @@ FILES = {
     "workflow_scripts/__init__.py": '"""Package."""\n',
     "workflow_scripts/stage.py": "from workflow_scripts.room.used import f\n\nprint(f(1))\n",
     "workflow_scripts/room/__init__.py": "",
-    "workflow_scripts/room/used.py": 'def f(x):\n    """Add one."""\n    from .deeper import ONE\n\n    return x + ONE\n',
+    "workflow_scripts/room/used.py": 'def f(x):\n    """Add one."""\n    from .deeper import ONE\n    from .settings import steps\n\n    return x + ONE\n',
     "workflow_scripts/room/deeper.py": "ONE = 1\n",
     "workflow_scripts/room/other.py": "TWO = 2\n",
+    "workflow_scripts/room/settings.py": 'def key(*x):\n    return x\n\n\nsteps = key(3, "steps", "of a case")\n',
 }
 
 
@@ -49,6 +50,8 @@ def digest():
         ("room/deeper.py", "ONE = 1", "# the unit\nONE = 1  # one", False),
         ("room/used.py", "return x + ONE", "return (x\n            + ONE)", False),
         ("room/other.py", "TWO = 2", "TWO = 3", False),
+        ("room/settings.py", "key(3,", "key(4,", True),
+        ("room/settings.py", "of a case", "of each case", False),
     ],
 )
 def test_digest_follows_the_code_that_runs(project, file, old, new, changes):

@@ -1,16 +1,12 @@
 """Samplers against closed forms: for Gaussian data the best denoiser is known, and so is what must come out."""
 
-import math
-
 import pytest
 import torch
 
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, target, to_epsilon
 from workflow_scripts.diffusion.samplers import (
     SAMPLERS,
     X0Predictor,
-    check_sampler,
     ddim,
     ddpm,
     dpmpp_2m,
@@ -19,6 +15,7 @@ from workflow_scripts.diffusion.samplers import (
 )
 from workflow_scripts.diffusion.schedules import Flow, cosine, scaled_linear
 from workflow_scripts.study.settings.generator import SAMPLERS as GO_WITH_FLOW
+from workflow_scripts.study.settings.generator import Sampler
 
 MEAN, STD = 0.7, 0.3
 SCHEDULES = {"cosine": cosine(1000), "scaled_linear": scaled_linear(1000, 0.002, 0.02), "flow": Flow(1000)}
@@ -155,7 +152,7 @@ def test_flow_follows_the_exact_path_of_gaussian_data(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_sampler_calls_the_network_as_often_as_it_says(name, guidance):
-    sampler = {"name": name, "steps": 6, "guidance": guidance}
+    sampler = Sampler(name=name, steps=6, guidance=guidance)
     schedule, parameterization = schedule_of(name), "flow" if GO_WITH_FLOW[name] else "v"
     network = Network(schedule, parameterization)
     predict = X0Predictor(network, schedule, parameterization, torch.zeros(1, 1), guidance)
@@ -264,27 +261,6 @@ def test_bounds_hold_an_ill_conditioned_estimate():
     assert free.abs().max() > 3
     assert held.min() >= -1
     assert held.max() <= 2
-
-
-def test_defaults_fill_a_sampler_block():
-    assert check_sampler({"steps": 7})["steps"] == 7
-    assert math.isclose(check_sampler({})["guidance"], 1.0)
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        ({"name": "rk4"}, "'rk4'.*ddpm, ddim, dpmpp_2m, euler, heun"),
-        ({"steps": 0}, "steps is 0"),
-        ({"steps": "20"}, "steps is '20'"),
-        ({"eta": 1.5}, "eta is 1.5"),
-        ({"guidance": -1}, "guidance is -1"),
-        ({"step": 20}, "unknown key `step`"),
-    ],
-)
-def test_a_wrong_sampler_block_is_refused_in_a_sentence(block, message):
-    with pytest.raises(UserError, match=message):
-        check_sampler(block)
 
 
 def test_every_sampler_is_known_to_the_settings():

@@ -217,12 +217,33 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
     seeds = [arm / "arm", arm / "other"]
     files = {"--predictions": "predictions.tsv", "--arm": "arm.json", "--out": "together.tsv"}
     options = [part for option, name in files.items() for part in (option, *(str(seed / name) for seed in seeds))]
-    main([*options, "--test", str(test_manifest(arm)), "--config", "{}", "--threads", "1"])
+    main(
+        [
+            *options,
+            "--test",
+            str(test_manifest(arm)),
+            "--config",
+            json.dumps({"regions": REGIONS}),
+            "--threads",
+            "1",
+        ]
+    )
     first, second = (read_tsv(seed / "together.tsv") for seed in seeds)
     pd.testing.assert_frame_equal(first, alone)
     assert set(second.seed) == {2} and set(second.case_id) == {"BraTS-GLI-00001-000"} and second.dice.max() < 1
     with pytest.raises(UserError, match="as many files of each"):
-        main([*options[:2], *options[3:], "--test", str(test_manifest(arm)), "--config", "{}", "--threads", "1"])
+        main(
+            [
+                *options[:2],
+                *options[3:],
+                "--test",
+                str(test_manifest(arm)),
+                "--config",
+                json.dumps({"regions": REGIONS}),
+                "--threads",
+                "1",
+            ]
+        )
 
 
 def test_tables_that_do_not_fit_are_refused(arm):

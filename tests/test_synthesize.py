@@ -253,7 +253,7 @@ def test_an_autoencoder_is_no_generator(inputs, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"seeds": 1}, "unknown key `seeds`"),
+        ({"seeds": 1}, "unknown key 'seeds'"),
         ({"seed": -1}, "seed is -1"),
         ({"slices_per_batch": 0}, "slices_per_batch is 0"),
         ({"max_redraws": 2.5}, r"max_redraws is 2\.5"),
@@ -261,7 +261,7 @@ def test_an_autoencoder_is_no_generator(inputs, tmp_path):
         ({"case_prefix": "../up"}, "case_prefix is '../up'"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
         ({"gate": 3}, "gate is 3"),
-        ({"gate": {"min_volume": 3}}, "gate: unknown key `min_volume`"),
+        ({"gate": {"min_volume": 3}}, "unknown key 'min_volume' under 'synthesis.gate'"),
         ({"sampler": {"name": "heun"}}, "'heun'"),
         ({"sampler": {"steps": 201}}, r"steps is 201.*from 1 to 200"),
     ],

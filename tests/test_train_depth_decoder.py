@@ -22,8 +22,8 @@ from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.diffusion.kinds import load_generator
-from workflow_scripts.diffusion.settings import SynthesisSettings
 from workflow_scripts.evaluation.reconstruction import through_plane_scores
+from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.training.depth_decoder_task import through_plane_loss
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, add_noise, target
 from workflow_scripts.diffusion.schedules import build_schedule
-from workflow_scripts.diffusion.settings import SynthesisSettings
+from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.training.model_files import load_model
 from workflow_scripts.training.settings import TrainSettings
 
@@ -106,7 +106,7 @@ def trained_by_flow(inputs, tmp_path_factory):
     ],
 )
 def test_two_latents_are_learned_each_under_its_own_conditions(inputs, model, sampler, request):
-    settings = SynthesisSettings.from_config({"sampler": sampler, "precision": "32"})
+    settings = SynthesisSettings.read({"sampler": sampler, "precision": "32"})
     generator = load_generator(request.getfixturevalue(model), settings, torch.device("cpu"))
     latents = torch.stack([value for _, value in sorted(load_file(inputs / "latents" / "latents.safetensors").items())])
     rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]

@@ -21,11 +21,11 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.settings import SynthesisSettings
+    from workflow_scripts.study.settings.synthesis import SynthesisSettings
     from workflow_scripts.training.depth_decoder_files import FOLDER, load_depth_decoder
     from workflow_scripts.training.model_files import CONTRACT, WEIGHTS
 
-    without = SynthesisSettings.from_config({"depth_decoder": False})
+    without = SynthesisSettings(depth_decoder=False)
     autoencoder = load_generator(args.model, without, torch.device("cpu")).autoencoder
     load_depth_decoder(args.depth_decoder, autoencoder, autoencoder.state_dict())
     target = args.model / FOLDER

@@ -23,7 +23,6 @@ from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.audit import (
     FeatureReader,
     audit_row,
-    feature_settings,
     judged,
     limits_from,
     read_features,
@@ -32,6 +31,8 @@ from workflow_scripts.evaluation.audit import (
 from workflow_scripts.evaluation.memorisation_control import decoded_training_cases
 from workflow_scripts.memorisation.copy_gate import is_copy_reason
 from workflow_scripts.memorisation.reference import load_reference
+from workflow_scripts.study.settings.evaluation import AuditSettings
+from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.training.devices import use_threads
 
 
@@ -54,14 +55,14 @@ def main(argv: list[str] | None = None) -> None:
     if (args.model is None) != (args.latents is None):
         raise UserError("give both --model and --latents, or neither")
     use_threads(args.threads)
-    settings = {"action": "audit", "false_positive_rate": 0.05, "images": {}} | args.config
+    settings = AuditSettings.read(args.config, "memorisation")
     n_real = Subset.open(args.train, "train").n_patients
     reference, real = load_reference(args.reference), read_tsv(args.real)
     made = read_tsv(args.table).sort_values("number")
     if made.empty:
         raise UserError(f"{args.table} lists no synthetic case: there is nothing to audit")
     train_features = read_features(args.features)
-    read = FeatureReader(feature_settings(settings["images"]), reference.description)
+    read = FeatureReader(settings.images, reference.description)
     rows = []
     with track(len(made), f"memorisation audit, {args.system}", "case") as bar:
         for case_id in made.case_id:
@@ -72,20 +73,20 @@ def main(argv: list[str] | None = None) -> None:
             rows.append({"group": "synthetic", "patient_id": ""} | found)
             bar.update()
     if args.model is not None:
-        decoding = {key: settings[key] for key in ("depth_decoder", "slices_per_batch") if key in settings}
+        decoding = SynthesisSettings(slices_per_batch=settings.slices_per_batch, depth_decoder=settings.depth_decoder)
         for case_id, image, levels in decoded_training_cases(args.model, args.latents, decoding):
             reference.check_shape(case_id, image, levels)
             found = audit_row(reference, train_features, case_id, image, levels, read(image))
             rows.append({"group": "control", "patient_id": ""} | found)
-    limits = limits_from(real, settings["false_positive_rate"])
+    limits = limits_from(real, settings.false_positive_rate)
     table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits)
     refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))
-    front = {"n_real": n_real, "system": args.system, "action": settings["action"]}
+    front = {"n_real": n_real, "system": args.system, "action": settings.action}
     summary = pd.DataFrame([front | row | {"draws_refused": refused} for row in summary_rows(table, limits)])
     write_tsv(args.out, table)
     write_tsv(args.summary, summary)
     copies = table[(table.group == "synthetic") & table.is_copy]
-    if settings["action"] == "warn":
+    if settings.action == "warn":
         for row in copies.itertuples():
             log.warning(
                 "%s is a copy of training case %s: similarity %.3f, margin %.3f",

@@ -17,8 +17,9 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.evaluation.audit import FeatureReader, audit_row, feature_settings
+from workflow_scripts.evaluation.audit import FeatureReader, audit_row
 from workflow_scripts.memorisation.reference import load_reference
+from workflow_scripts.study.settings.evaluation import ImageFeatures
 from workflow_scripts.training.devices import use_threads
 
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     held_out = [case_id for other in others for case_id in other.case_ids]
     if not held_out:
         raise UserError("there is no validation or test case to hold synthetic cases against")
-    read = FeatureReader(feature_settings(args.config), reference.description)
+    read = FeatureReader(ImageFeatures.read(args.config, "evaluation.images"), reference.description)
     features, rows = [], []
     with track(len(train) + len(held_out), "nearness of real cases", "case") as bar:
         for case_id in train:

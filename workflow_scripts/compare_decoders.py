@@ -44,27 +44,24 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.gate import foreground_mask
     from workflow_scripts.diffusion.generator import Request
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import cut_to_foreground
     from workflow_scripts.evaluation.case_features import CaseFeatures, check_same_settings
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
     from workflow_scripts.evaluation.feature_files import FeatureFiles
-    from workflow_scripts.evaluation.statistics.jackknife import GROUPS
+    from workflow_scripts.study.settings.evaluation import DecodersSettings
     from workflow_scripts.training.devices import default_device, use_threads
-    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    volumes, config = take_count(args.config, "volumes", 30, "evaluation.decoders")
-    images, groups = config.pop("images", {}), config.pop("jackknife_groups", GROUPS)
-    settings = SynthesisSettings.from_config(config | {"depth_decoder": True})
+    settings = DecodersSettings.read(args.config | {"depth_decoder": True}, "evaluation.decoders")
+    volumes, groups = settings.volumes, settings.jackknife_groups
     generator = load_generator(args.model, settings, default_device())
     decoders = {"slice": generator.autoencoder, "depth": generator.decoder}
     contract, real = generator.contract, read_tsv(args.real).set_index("case_id")
     train, val, test = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))
     reference, n_real = sorted(val.first_of_each_patient + test.first_of_each_patient), train.n_patients
     ids = {"reference": reference, "floor": train.first_of_each_patient}
-    features_of = CaseFeatures(images, {"modalities": contract["modalities"], **contract["grid"]})
+    features_of = CaseFeatures(settings.images, {"modalities": contract["modalities"], **contract["grid"]})
     check_same_settings(real.iloc[0], features_of.provenance)
     wanted = min(volumes, *map(len, ids.values()))  # cases that can be compared; the others have gradients alone
 

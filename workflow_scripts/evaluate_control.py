@@ -29,18 +29,16 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.evaluation.control_draws import draw
+    from workflow_scripts.study.settings.evaluation import ControlSettings
     from workflow_scripts.training.devices import default_device, use_threads
-    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    count, config = take_count(args.config, "requests", 100, "evaluation.control")
-    settings = SynthesisSettings.from_config(config)
+    settings = ControlSettings.read(args.config, "evaluation.control")
     train = Subset.open(args.train, "train")
     generator = load_generator(args.model, settings, default_device())
     contract, names = generator.contract, list(generator.conditions.names)
-    requests = _requests(args.held_out, names, contract, count, settings.seed)
+    requests = _requests(args.held_out, names, contract, settings.requests, settings.seed)
     rows = []
     with track(len(requests), f"control of {contract['name']}", "draw") as bar:
         for number, request in enumerate(requests.to_dict("records")):

@@ -24,14 +24,9 @@ from workflow_scripts.evaluation.case_features import check_same_settings, slice
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
 from workflow_scripts.evaluation.image_metrics import COLUMNS, METRICS, Settings, distances, diversity, through_plane
-from workflow_scripts.evaluation.statistics.jackknife import GROUPS
+from workflow_scripts.study.settings.evaluation import ImageMetricsSettings
 
-DEFAULTS = {
-    "neighbours": 5,
-    "jackknife_groups": GROUPS,
-    "intervals": {"bootstrap_samples": 2000, "confidence": 0.95, "seed": 0},
-    "seed": 0,  # of the draws of cases and slices
-}
+SEED = 0  # of the draws of cases and slices
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--system", required=True, help="name of the generative system")
     parser.add_argument("--out", type=Path, required=True, help="images.tsv")
     args = parser.parse_args(argv)
-    settings = DEFAULTS | args.config
+    settings = ImageMetricsSettings.read(args.config, "evaluation.images")
     tables = {"real": read_tsv(args.real), "synthetic": read_tsv(args.synthetic)}
     about = tables["real"].iloc[0]
     if len(tables["synthetic"]):
@@ -61,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     if n == 0:
         empty = next(name for name, found in ids.items() if not found)
         raise UserError(f"there is no {empty} case to compare: no image metrics for {args.system}, n={n_real}")
-    rng = numpy_rng(settings["seed"], "cases for the Fréchet distance", n_real)
+    rng = numpy_rng(SEED, "cases for the Fréchet distance", n_real)
     ids = {name: found[:n] if name == "synthetic" else draw_cases(found, n, rng) for name, found in ids.items()}
 
     planes = [name.removesuffix("_slices") for name in tables["real"].columns if name.endswith("_slices")]
@@ -69,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     source = {name: "synthetic" if name == "synthetic" else "real" for name in SETS}
     rows_of = {name: tables[source[name]].set_index("case_id") for name in SETS}
     counts = {name: slice_counts(rows_of[name], ids[name], planes) for name in SETS}
-    slices = matched_slices(counts, settings["seed"])
+    slices = matched_slices(counts, SEED)
     sets = {
         name: CaseSet(
             ids[name],
@@ -77,16 +72,14 @@ def main(argv: list[str] | None = None) -> None:
                 args.features, about.settings_digest, rows_of[name]["set"].iloc[0], rows_of[name].features_digest
             ),
             slices[name],
-            settings["jackknife_groups"],
+            settings.jackknife_groups,
         )
         for name in SETS
     }
     drawn = {name: {plane: sum(map(len, found.values())) for plane, found in slices[name].items()} for name in SETS}
     everything = {name: {plane: sum(found.values()) for plane, found in counts[name].items()} for name in SETS}
-    intervals = settings["intervals"]
-    chosen = Settings(
-        settings["neighbours"], intervals["bootstrap_samples"], intervals["confidence"], intervals["seed"]
-    )
+    intervals = settings.intervals
+    chosen = Settings(settings.neighbours, intervals.bootstrap_samples, intervals.confidence, intervals.seed)
     rows = []
     with track(len(planes) * len(modalities) * 3 * n, f"image metrics, {args.system}", unit="case") as bar:
         for group in groups(sets, planes, modalities, int(about.feature_dimension), bar.update):

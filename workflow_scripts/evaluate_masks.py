@@ -13,6 +13,9 @@ from pathlib import Path
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.study.settings.evaluation import Masks
+
+SEED = 0  # of the permutations
 
 COLUMNS = (
     *("n_real", "system", "comparison", "reference", "feature", "method", "statistic", "p", "p_holm"),
@@ -39,8 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.tumours import CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
 
-    settings = {"permutations": 1999, "seed": 0} | args.config
-    permutations = settings["permutations"]
+    settings = Masks.read(args.config, "evaluation.masks")
+    permutations = settings.permutations
     if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 19:
         raise UserError(f"evaluation.masks: `permutations: {permutations}` must be a whole number of at least 19")
     held_out, train = read_tsv(args.held_out), read_tsv(args.conditions)
@@ -60,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         for comparison, own in (("synthetic", made), ("floor", train)):
             if missing := [name for name in names if name not in own.columns]:
                 raise UserError(f"the {comparison} tumours have no {', '.join(missing)}: they are of another model")
-            keys = (settings["seed"], "permutations", n_real, args.system, comparison, reference)
+            keys = (SEED, "permutations", n_real, args.system, comparison, reference)
             found = shape_rows(own, real, names, permutations, keys)
             rows += [{"comparison": comparison, "reference": reference, **row} for row in found]
     ungated = validity_rows(read_tsv(args.control), held_out)

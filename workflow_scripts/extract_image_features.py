@@ -31,9 +31,10 @@ from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import CaseFeatures
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim, ms_ssim_scales
+from workflow_scripts.study.settings.evaluation import Images
 from workflow_scripts.training.devices import default_device, use_threads
 
-DEFAULTS = {"ms_ssim_cases": 30, "seed": 0}  # beside those of `case_features`
+SEED = 0  # of the draw of training cases
 PAIR_COLUMNS = ("first_id", "second_id", "last", "modality", "ms_ssim", "scales", "window")
 
 
@@ -96,22 +97,22 @@ def main(argv: list[str] | None = None) -> None:
     if (args.test is None) == (args.synthetic is None):
         parser.error("give --test and --train for the real cases, or --synthetic for a system's")
     use_threads(args.threads)
-    settings = DEFAULTS | args.config
+    settings = Images.read(args.config, "evaluation.images")
 
     val = Subset.open(args.val, "val")
     meta = val.store.meta(val.case_ids[0])
     if args.test:
         train = [Subset.open(manifest, "train") for manifest in args.train]
-        cases = RealCases([val, Subset.open(args.test, "test")], train, settings["seed"])
+        cases = RealCases([val, Subset.open(args.test, "test")], train, SEED)
     else:
         shape = (len(meta["modalities"]), *meta["size"])
         cases = SyntheticCases(args.synthetic, args.tables, args.system, meta["modalities"], shape)
     table = _features_of(cases, settings, meta, args.features)
-    write_tsv(args.pairs, _pairs_of(cases, settings["ms_ssim_cases"], meta))
+    write_tsv(args.pairs, _pairs_of(cases, settings.ms_ssim_cases, meta))
     write_tsv(args.out, table)
 
 
-def _features_of(cases: RealCases | SyntheticCases, settings: dict, meta: dict, folder: Path) -> pd.DataFrame:
+def _features_of(cases: RealCases | SyntheticCases, settings: Images, meta: dict, folder: Path) -> pd.DataFrame:
     features_of = CaseFeatures(settings, meta)
     files, planes = FeatureFiles(folder, features_of.digest, cases.kind), features_of.planes
     rows, kept = [], 0

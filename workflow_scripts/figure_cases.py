@@ -15,10 +15,13 @@ from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.cases import PicturedCase, pick_real, real_and_synthetic
 from workflow_scripts.reporting.figures.style import save_figure
+from workflow_scripts.study.settings.evaluation import CaseFigureSettings
+
+SEED = 0  # of the choice of training cases
 
 
 def _modality(modalities: list[str], wanted: str) -> int:
@@ -36,17 +39,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     args = parser.parse_args(argv)
-    settings = {"cases": 4, "modality": "t2f", "regions": list(REGIONS), "seed": 0} | args.config
-    regions, wanted = check_regions(settings["regions"]), settings["modality"]
+    settings = CaseFigureSettings.read(args.config, "evaluation.figures")
+    regions, wanted = check_regions(settings.regions), settings.modality
 
     train = Subset.open(args.train, "train")
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
     store, real, synthetic = train.store, [], []
-    for case_id in pick_real(train.case_ids, settings["cases"], settings["seed"]):
+    for case_id in pick_real(train.case_ids, settings.cases, SEED):
         meta = store.meta(case_id)
         image = store.image(case_id)[_modality(meta["modalities"], wanted)]
         real.append(PicturedCase(case_id, np.asarray(image), np.asarray(store.levels(case_id)), meta["spacing_mm"]))
-    for case_id in made.case_id.iloc[: settings["cases"]]:
+    for case_id in made.case_id.iloc[: settings.cases]:
         image, levels = read_synthetic_case(args.synthetic / case_id, case_id, [wanted])
         synthetic.append(PicturedCase(case_id, image[0], levels, real[0].spacing_mm if real else (1, 1, 1)))
     title = (

@@ -29,20 +29,19 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
     from workflow_scripts.evaluation.control_draws import SWEPT, draw, sweep
     from workflow_scripts.reporting.figures.cases import PicturedCase
     from workflow_scripts.reporting.figures.style import save_figure
     from workflow_scripts.reporting.figures.sweep import SweepCell, control_sweep
+    from workflow_scripts.study.settings.evaluation import ControlSettings
     from workflow_scripts.training.devices import default_device, use_threads
 
     use_threads(args.threads)
-    config = dict(args.config)
-    steps, modality = config.pop("sweep_steps", 5), config.pop("modality", "t2f")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise UserError(f"evaluation.control: `sweep_steps: {steps}` must be a whole number of at least 2 to draw them")
-    settings = SynthesisSettings.from_config(config)
+    settings = ControlSettings.read(args.config, "evaluation.control")
+    steps, modality = settings.sweep_steps, settings.modality
+    if steps < 2:
+        raise UserError(f"evaluation.control.sweep_steps is {steps}: a sweep needs two volumes a row at least")
     train = Subset.open(args.train, "train")
     generator = load_generator(args.model, settings, default_device())
     contract, conditions = generator.contract, generator.conditions

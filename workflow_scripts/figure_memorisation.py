@@ -20,6 +20,7 @@ from workflow_scripts.memorisation.likeness import Pose, moved
 from workflow_scripts.reporting.figures.cases import PicturedCase
 from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
 from workflow_scripts.reporting.figures.style import save_figure
+from workflow_scripts.study.settings.evaluation import FigureSettings
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     args = parser.parse_args(argv)
-    settings = {"cases": 4, "modality": "t2f"} | args.config
-    table, modality = read_tsv(args.table), settings["modality"]
+    settings = FigureSettings.read(args.config, "evaluation.figures")
+    table, modality = read_tsv(args.table), settings.modality
     subsets = [Subset.open(getattr(args, name), name) for name in ("train", "val", "test")]
     stores = {case_id: subset.store for subset in subsets for case_id in subset.case_ids}
     order = table.sort_values(["is_copy", "similarity", "case_id"], ascending=[False, False, True], kind="stable")
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         return PicturedCase(case_id, image, np.asarray(store.levels(case_id)), meta["spacing_mm"])
 
     pairs = []
-    for _, row in synthetic.iloc[: settings["cases"]].iterrows():
+    for _, row in synthetic.iloc[: settings.cases].iterrows():
         training = training_case(row)
         image, levels = read_synthetic_case(args.synthetic / row.case_id, row.case_id, [modality])
         case = PicturedCase(row.case_id, image[0], levels, training.spacing_mm)
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         pairs.append(Pair(stored_case(row.case_id), training_case(row), _words(row, f"{kind}, for comparison")))
     title = (
         f"{modality}: case, nearest training case (mirrored and shifted as noted), difference; axial and coronal.\n"
-        f"System {args.system}, n_real = {subsets[0].n_patients}: the {min(settings['cases'], len(synthetic))} of "
+        f"System {args.system}, n_real = {subsets[0].n_patients}: the {min(settings.cases, len(synthetic))} of "
         f"{len(synthetic)} synthetic cases nearest to a training case."
     )
     if args.simulated:

@@ -31,13 +31,11 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.generator import Request
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.settings import SynthesisSettings
+    from workflow_scripts.study.settings.evaluation import CostSettings
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
-    from workflow_scripts.training.settings import take_count
 
     use_threads(args.threads)
-    volumes, config = take_count(args.config, "volumes", 3, "evaluation.cost")
-    settings = SynthesisSettings.from_config(config)
+    settings = CostSettings.read(args.config, "evaluation.cost")
     device = default_device()
     train = Subset.open(args.train, "train")
     generator = load_generator(args.model, settings, device)
@@ -45,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     seconds = []
-    for number in range(volumes + 1):
+    for number in range(settings.volumes + 1):
         rows = generator.conditions.rows
         started = time.perf_counter()
         request = Request(rows[number % len(rows)], torch_rng(settings.seed, "cost", number))
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         "peak_memory_mib": peak / 2**20,
         "memory_of": "GPU" if on_gpu else "process",
         "device": describe(device, resolve_precision(settings.precision, device)),
-        "volumes": volumes,
+        "volumes": settings.volumes,
         "grid": "x".join(map(str, generator.contract["grid"]["size"])),
         "sampler": generator.describe(),
     }

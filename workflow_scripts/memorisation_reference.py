@@ -27,16 +27,17 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
     from workflow_scripts.memorisation.reference import Reference, compare_within, save_reference
+    from workflow_scripts.study.settings.memorisation import Memorisation
 
-    settings = {"resolution_mm": 4.0, "max_shift_mm": 8.0} | args.config
+    settings = Memorisation.read(args.config, "memorisation")
     subset = Subset.open(args.train, "train")
     case_ids, store = subset.case_ids, subset.store
     if not case_ids:
         raise UserError(f"{args.train} lists no case to compare with")
     first = store.meta(case_ids[0])
-    blocks = blocks_of(first["spacing_mm"], settings["resolution_mm"])
+    blocks = blocks_of(first["spacing_mm"], settings.resolution_mm)
     edges = [edge * count for edge, count in zip(first["spacing_mm"], blocks, strict=True)]
-    sigma = [settings["resolution_mm"] / edge for edge in edges]
+    sigma = [settings.resolution_mm / edge for edge in edges]
     images, masks, patients = [], [], []
     with track(len(case_ids), "memorisation reference", "case") as bar:
         for case_id in case_ids:
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
             patients.append(meta["patient_id"])
             bar.update()
     description = {key: first[key] for key in ("modalities", "size", "spacing_mm")}
-    description |= {"blocks": list(blocks), "sigma": sigma, "max_shift_mm": settings["max_shift_mm"]}
+    description |= {"blocks": list(blocks), "sigma": sigma, "max_shift_mm": settings.max_shift_mm}
     stacked = (np.stack(arrays).astype(np.float32) for arrays in (images, masks))
     reference = Reference(case_ids, patients, *stacked, description)
     rows = compare_within(reference)

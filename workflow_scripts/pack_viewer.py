@@ -15,10 +15,13 @@ import pandas as pd
 from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
-from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.cases import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
+from workflow_scripts.study.settings.evaluation import ViewerSettings
+
+SEED = 0  # of the choice of training cases
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,15 +31,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation")
     parser.add_argument("--out", type=Path, required=True, help="JSON with the volumes")
     args = parser.parse_args(argv)
-    settings = {"cases": 4, "regions": list(REGIONS), "seed": 0, "viewer_megabytes": 25, "real_volumes": False}
-    settings |= args.config
-    modalities, count = list(settings["modalities"]), settings["cases"]
-    top = len(check_regions(settings["regions"]))
-    limit_bytes = int(settings["viewer_megabytes"] * 1e6)
+    settings = ViewerSettings.read(args.config, "evaluation.report")
+    modalities, count = settings.modalities, settings.cases
+    top = len(check_regions(settings.regions))
+    limit_bytes = int(settings.viewer_megabytes * 1e6)
     found, train = [], Subset.open(args.train, "train")
-    if limit_bytes and (args.simulated or settings["real_volumes"]):
+    if limit_bytes and (args.simulated or settings.real_volumes):
         store = train.store
-        for case_id in pick_real(train.case_ids, count, settings["seed"]):
+        for case_id in pick_real(train.case_ids, count, SEED):
             meta = store.meta(case_id)
             image = store.image(case_id)
             images = {name: image[meta["modalities"].index(name)] for name in modalities}
@@ -52,8 +54,8 @@ def main(argv: list[str] | None = None) -> None:
             images = dict(zip(modalities, image, strict=True))
             found.append(viewed_case(case_id, "synthetic", table.parent.name, images, levels, affine))
     packed = pack(found, limit_bytes)
-    about = {"n_real": train.n_patients, "modalities": modalities, "regions": list(settings["regions"])}
-    write_json(args.out, about | {"viewer_megabytes": settings["viewer_megabytes"]} | packed)
+    about = {"n_real": train.n_patients, "modalities": modalities, "regions": settings.regions}
+    write_json(args.out, about | {"viewer_megabytes": settings.viewer_megabytes} | packed)
 
 
 if __name__ == "__main__":

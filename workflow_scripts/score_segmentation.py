@@ -14,12 +14,12 @@ from workflow_scripts.base.cli import add_subsets, log, program_parser, run_prog
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.regions import REGIONS, check_regions
+from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
-from workflow_scripts.evaluation.lesions import LesionSettings
 from workflow_scripts.evaluation.masks import read_pair
 from workflow_scripts.study.arms import ARM_COLUMNS
+from workflow_scripts.study.settings.evaluation import Lesions, ScoreSettings
 from workflow_scripts.training.devices import use_threads
 
 ARM_KEYS = [*ARM_COLUMNS, "seed"]
@@ -31,7 +31,7 @@ def score_arm(
     test: Subset,
     regions: list[str],
     percentile: float,
-    lesions: LesionSettings,
+    lesions: Lesions,
 ) -> pd.DataFrame:
     """One row per test case and region of one trained arm.
 
@@ -70,11 +70,11 @@ def main(argv: list[str] | None = None) -> None:
     if not len(args.predictions) == len(args.arm) == len(args.out):
         raise UserError("--predictions, --arm and --out name the same seeds: give as many files of each")
     use_threads(args.threads)
-    settings = {"regions": list(REGIONS), "hd_percentile": 95} | args.config
-    regions, lesions = check_regions(settings["regions"]), LesionSettings(**settings.get("lesions", {}))
+    settings = ScoreSettings.read(args.config, "evaluation.segmentation")
+    regions, lesions = check_regions(settings.regions), settings.lesions
     test = Subset.open(args.test, "test")
     tables = [
-        score_arm(predictions, arm, test, regions, settings["hd_percentile"], lesions)
+        score_arm(predictions, arm, test, regions, settings.hd_percentile, lesions)
         for predictions, arm in zip(args.predictions, args.arm, strict=True)
     ]
     for out, table in zip(args.out, tables, strict=True):  # all or none

@@ -54,14 +54,14 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.nifti import write_case
     from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.requests import read_requests
-    from workflow_scripts.diffusion.settings import SynthesisSettings
     from workflow_scripts.diffusion.synthesis import Case, grid_affine, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
+    from workflow_scripts.study.settings.synthesis import SynthesisSettings
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
 
     use_threads(args.threads)
-    settings = SynthesisSettings.from_config(args.config)
+    settings = SynthesisSettings.read(args.config, "synthesis")
     device = default_device()
     generator = load_generator(args.model, settings, device)
     along_depth = generator.along_depth

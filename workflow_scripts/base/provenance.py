@@ -22,6 +22,7 @@ PACKAGE = "workflow_scripts"
 # of the whole project are a second of it.
 REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
+WORDS = (f"{PACKAGE}.study.settings.messages",)  # modules that only put sentences together: they change no result
 
 
 def _file(module: str) -> Path | None:
@@ -50,7 +51,11 @@ def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """`tree` without docstrings, and without what a `key(default, unit, meaning)` of the settings says of itself."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "key":
+            node.args = node.args[:1]
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("unit", "meaning", "examples")]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
@@ -68,7 +73,7 @@ def _module(module: str) -> tuple[str, frozenset[str]]:
     code, imports = _parsed(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
     extras = "".join(_file_digest(item) for folder in DATA for item in sorted(path.parent.glob(f"{folder}/*")))
     digest = hashlib.sha256((code + extras).encode()).hexdigest() if extras else code
-    return digest, frozenset(name for name in imports if _file(name))
+    return digest, frozenset(name for name in imports if _file(name) and name not in WORDS)
 
 
 def _parsed(text: str, module: str, is_package: bool) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.build_denoiser import build_denoiser
 from ..study.settings.generator import SAMPLERS as GO_WITH_FLOW
+from ..study.settings.generator import Sampler
 from ..training.rounds import Rounds
 from ..training.settings import TrainSettings
 from ..training.task import Player
@@ -143,21 +144,21 @@ class Denoising(NetworkGenerator):
 
     def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
         diffusion, sampler = self.contract["generator"]["diffusion"], self.settings.sampler
-        if GO_WITH_FLOW[sampler["name"]] != (diffusion.get("schedule") == "flow"):
+        if GO_WITH_FLOW[sampler.name] != (diffusion.get("schedule") == "flow"):
             raise UserError(
-                f"sampler.name is {sampler['name']!r}, which does not go with the schedule that {self.contract['name']} was "
-                f"trained on: write one of {', '.join(name for name in GO_WITH_FLOW if GO_WITH_FLOW[name] != GO_WITH_FLOW[sampler['name']])}"
+                f"sampler.name is {sampler.name!r}, which does not go with the schedule that {self.contract['name']} was "
+                f"trained on: write one of {', '.join(name for name in GO_WITH_FLOW if GO_WITH_FLOW[name] != GO_WITH_FLOW[sampler.name])}"
             )
         schedule, parameterization = build_schedule(diffusion), diffusion.get("parameterization", "v")
-        predict = X0Predictor(self.network, schedule, parameterization, conditions, sampler["guidance"], bounds)
+        predict = X0Predictor(self.network, schedule, parameterization, conditions, sampler.guidance, bounds)
         noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), rngs).to(self.device)
-        return SAMPLERS[sampler["name"]](predict, noise, schedule, sampler["steps"], rngs, sampler["eta"])
+        return SAMPLERS[sampler.name](predict, noise, schedule, sampler.steps, rngs, sampler.eta)
 
     def describe(self) -> str:
-        return f"{self.settings.sampler['name']}, {self.settings.sampler['steps']} steps"
+        return f"{self.settings.sampler.name}, {self.settings.sampler.steps} steps"
 
     @classmethod
     def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
         network = cls.build(blocks["denoiser"], shape, n_conditions).eval()
         inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, n_conditions))
-        return Cost(network, inputs, network_calls(blocks["sampler"]))
+        return Cost(network, inputs, network_calls(Sampler.read(blocks["sampler"], "sampler")))

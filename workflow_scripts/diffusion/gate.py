@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..base.errors import UserError
 from ..cohort.tumours import measure, pieces_of
+from ..study.settings.synthesis import Gate
 from .conditions import ConditionTable
 
 FOREGROUND_THRESHOLD = -0.85
@@ -18,29 +18,8 @@ FOREGROUND_THRESHOLD = -0.85
 On MRI of patients at 3 mm it keeps the foreground's volume within 8 %, for four modalities and for one alone, sharp or
 blurred by 2 mm."""
 
-GATE_DEFAULTS = {
-    "min_volume_ml": 0.5,
-    "max_outside_foreground_fraction": 0.05,
-    "min_largest_component_fraction": 0.8,
-    "feature_tolerance": 0.25,
-    "foreground_volume_tolerance": 0.15,
-}
-"""Smallest whole tumour (ml); largest share of it outside the foreground; smallest share in its largest piece; how far
-a measured condition may leave the training range, in widths of that range; how far the foreground's volume may, as a
-share."""
-
 RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
-
-
-def check_gate(config: dict) -> dict:
-    """The config's ``gate`` block with defaults filled in. Raises UserError for a key or value that cannot be."""
-    for key, value in config.items():
-        if key not in GATE_DEFAULTS:
-            raise UserError(f"gate: unknown key `{key}`; known keys: {', '.join(GATE_DEFAULTS)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise UserError(f"gate.{key} is {value!r}: it must be a number, 0 or more")
-    return GATE_DEFAULTS | config
 
 
 @dataclass(frozen=True)
@@ -69,7 +48,7 @@ def judge(
     spacing_mm: Sequence[float],
     table: ConditionTable,
     foreground_range_ml: Sequence[float],
-    gate: dict,
+    gate: Gate,
 ) -> Verdict:
     """Measure a synthetic tumour and say what is wrong with the case.
 
@@ -82,35 +61,32 @@ def judge(
     table : ConditionTable
         Of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
     foreground_range_ml : (smallest, largest) of the training cases
-    gate : as `check_gate` returns it
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     foreground_ml = float(foreground.sum() * voxel_ml)
-    reasons = _foreground_faults(foreground_ml, foreground_range_ml, gate["foreground_volume_tolerance"])
+    reasons = _foreground_faults(foreground_ml, foreground_range_ml, gate.foreground_volume_tolerance)
     tumour, inside = levels >= 1, (levels >= 1) & foreground
     if not tumour.any():
         return Verdict(None, foreground_ml, ("the tumour is empty", *reasons))
     outside = 1.0 - inside.sum() / tumour.sum()
-    if outside > gate["max_outside_foreground_fraction"]:
+    if outside > gate.max_outside_foreground_fraction:
         reasons.append(
             f"{outside:.1%} of the tumour lies outside the foreground; "
-            f"max_outside_foreground_fraction allows {gate['max_outside_foreground_fraction']:.1%}"
+            f"max_outside_foreground_fraction allows {gate.max_outside_foreground_fraction:.1%}"
         )
     if not inside.any():  # nothing is left to measure: no limit in the config lets such a case pass
         return Verdict(None, foreground_ml, ("no part of the tumour lies inside the foreground", *reasons))
     count, largest = pieces_of(inside)
-    if largest < gate["min_largest_component_fraction"]:
+    if largest < gate.min_largest_component_fraction:
         reasons.append(
             f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "
-            f"min_largest_component_fraction asks for {gate['min_largest_component_fraction']:.1%}"
+            f"min_largest_component_fraction asks for {gate.min_largest_component_fraction:.1%}"
         )
     measured = measure(np.where(foreground, levels, 0), spacing_mm)
-    if measured["volume_ml"] < gate["min_volume_ml"]:
-        reasons.append(
-            f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate['min_volume_ml']:g}"
-        )
+    if measured["volume_ml"] < gate.min_volume_ml:
+        reasons.append(f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate.min_volume_ml:g}")
     measured = {name: measured[name] for name in table.names}
-    reasons += _condition_faults(measured, table, gate["feature_tolerance"], max(spacing_mm))
+    reasons += _condition_faults(measured, table, gate.feature_tolerance, max(spacing_mm))
     return Verdict(measured, foreground_ml, tuple(reasons))
 
 

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from ..cohort.regions import channels_to_levels
+from ..study.settings.synthesis import SynthesisSettings
 from .conditions import ConditionTable
-from .settings import SynthesisSettings
 from .training_set import TrainingFiles
 
 

@@ -7,11 +7,11 @@ import os
 import torch
 
 from ..base.errors import UserError
+from ..study.settings.synthesis import SynthesisSettings
 from ..training.model_files import load_model
 from .denoising import Denoising
 from .gan import Gan
 from .generator import Generator
-from .settings import SynthesisSettings
 
 KINDS: dict[str, type[Generator]] = {"diffusion": Denoising, "gan": Gan}
 

@@ -20,6 +20,7 @@ from ..base.provenance import code_digest
 from ..base.seeds import seed_of
 from ..models.build_autoencoder import build_autoencoder
 from ..study.generators import KINDS
+from ..study.settings.synthesis import SynthesisSettings
 from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
 from ..training.model_files import CONTRACT, load_weights
@@ -29,7 +30,6 @@ from ..training.task import Task
 from ..training.train_model import train_model
 from .conditions import ConditionTable
 from .generator import Generator, Request, Sample
-from .settings import SynthesisSettings
 from .training_set import TrainingFiles, TrainingSet, read_training_set
 
 

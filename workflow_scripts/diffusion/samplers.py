@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import UserError
+from ..study.settings.generator import Sampler
 from .parameterizations import to_x0
 from .schedules import Flow, Schedule, trailing_steps
 
@@ -159,28 +159,8 @@ SAMPLERS: dict[str, Callable[..., Tensor]] = {
 """Name -> sampler(predict, noise, schedule, steps, rng, eta)."""
 
 
-def network_calls(sampler: dict) -> int:
+def network_calls(sampler: Sampler) -> int:
     """How often the network is called for one sample: once or twice a step, and twice that under guidance."""
-    steps = sampler["steps"]
-    calls = 2 * steps - 1 if sampler["name"] == "heun" else steps
-    return calls * (1 if sampler["guidance"] in (0, 1) else 2)
-
-
-SAMPLER_DEFAULTS = {"name": "dpmpp_2m", "steps": 20, "eta": 0.0, "guidance": 1.0}
-
-
-def check_sampler(config: dict) -> dict:
-    """The config's ``sampler`` block with defaults filled in. Raises UserError for a value that cannot be."""
-    unknown = sorted(set(config) - set(SAMPLER_DEFAULTS))
-    if unknown:
-        raise UserError(f"sampler: unknown key `{unknown[0]}`; known keys: {', '.join(SAMPLER_DEFAULTS)}")
-    config = SAMPLER_DEFAULTS | config
-    if config["name"] not in SAMPLERS:
-        raise UserError(f"sampler.name is {config['name']!r}: it must be one of {', '.join(SAMPLERS)}")
-    if not isinstance(config["steps"], int) or config["steps"] < 1:
-        raise UserError(f"sampler.steps is {config['steps']!r}: it must be a whole number, 1 or more")
-    if not isinstance(config["eta"], int | float) or not 0 <= config["eta"] <= 1:
-        raise UserError(f"sampler.eta is {config['eta']!r}: it must lie within 0 and 1")
-    if not isinstance(config["guidance"], int | float) or config["guidance"] < 0:
-        raise UserError(f"sampler.guidance is {config['guidance']!r}: it must be a number, 0 or more")
-    return config
+    steps = sampler.steps
+    calls = 2 * steps - 1 if sampler.name == "heun" else steps
+    return calls * (1 if sampler.guidance in (0, 1) else 2)

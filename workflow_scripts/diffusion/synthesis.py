@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.seeds import numpy_rng, torch_rng
+from ..study.settings.synthesis import Gate, SynthesisSettings
 from .conditions import draw_conditions
 from .gate import foreground_mask, judge
 from .generator import Generator, Request, Sample
-from .settings import SynthesisSettings
 
 DARKEST_FOREGROUND = -1.0 + 2e-4
 """Smallest intensity inside the foreground: one step of the int16 code above the background, which is exactly -1."""
@@ -74,7 +74,7 @@ def synthesise(
     inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
     """
     requests = requests or {}
-    gate = settings.gate | ({"feature_tolerance": math.inf} if extrapolate else {})
+    gate = settings.gate.model_copy(update={"feature_tolerance": math.inf} if extrapolate else {})
     todo = deque((number, 0) for number in numbers)
     while todo:
         batch = [todo.popleft() for _ in range(min(settings.cases_per_batch, len(todo)))]
@@ -113,7 +113,7 @@ def _judged(
     conditions: np.ndarray,
     sample: Sample,
     settings: SynthesisSettings,
-    gate: dict,
+    gate: Gate,
     inspect: Callable[[np.ndarray], Sequence[str]] | None,
 ) -> Case | Refusal:
     image, levels = sample.image, sample.levels

@@ -18,45 +18,26 @@ from ..base.errors import UserError
 from ..memorisation.likeness import coarse_mask
 from ..memorisation.reference import Limits, Reference, limits_of, nearest
 from ..models.feature_network import load_feature_network
+from ..study.settings.evaluation import ImageFeatures
 from ..training.devices import default_device
-from .image_features import check_planes, fitting_slice_size
+from .image_features import fitting_slice_size
 from .volume_features import volume_features
-
-FEATURE_SETTINGS = {
-    "batch_size": 32,
-    "planes": ["axial", "sagittal", "coronal"],
-    "min_foreground_fraction": 0.05,
-}
-
-
-def feature_settings(config: dict) -> dict:
-    """Keys of evaluation.images with their defaults. Raises UserError for planes that are none, or another key.
-
-    The network is the packaged one whatever `evaluation.images` measures by: it needs planes, on any machine.
-    """
-    unknown = sorted(set(config) - set(FEATURE_SETTINGS))
-    if unknown:
-        raise UserError(f"memorisation audit: unknown key `{unknown[0]}`; known keys: {', '.join(FEATURE_SETTINGS)}")
-    settings = FEATURE_SETTINGS | config
-    check_planes(settings["planes"])
-    return settings
 
 
 class FeatureReader:
     """Features of volumes on one grid: (M, D, H, W) in [-1, 1] -> float32 (F,)."""
 
-    def __init__(self, settings: dict, grid: dict):
+    def __init__(self, settings: ImageFeatures, grid: dict):
         self.settings, self.spacing_mm, self.device = settings, grid["spacing_mm"], default_device()
         self.network = load_feature_network().to(self.device)
         self.size = fitting_slice_size(grid["size"])
 
     def __call__(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
-        keys = ("planes", "min_foreground_fraction")
-        planes, least = (self.settings[key] for key in keys)
-        batch_size = self.settings["batch_size"]
+        of = self.settings
         return volume_features(
-            self.network, image, self.spacing_mm, planes, least, self.size, batch_size, self.device, mirrored
-        )
+            self.network, image, self.spacing_mm, of.planes, of.min_foreground_fraction, self.size, of.batch_size,
+            self.device, mirrored,
+        )  # fmt: skip
 
 
 def audit_row(

@@ -10,19 +10,11 @@ import torch
 
 from ..base.errors import UserError
 from ..models.image_networks import load_image_network
+from ..study.settings.evaluation import ImageFeatures
 from ..training.devices import default_device
 from .feature_files import settings_digest
-from .image_features import case_features, check_planes, fitting_slice_size
+from .image_features import case_features, fitting_slice_size
 
-DEFAULTS = {
-    "network": "efficientnet_lite0",
-    "weights": "package",
-    "sha256": None,
-    "batch_size": 32,
-    "planes": ["axial", "sagittal", "coronal"],
-    "min_foreground_fraction": 0.05,
-    "slice_size": None,  # pixels; None: what fits the volumes
-}
 PROVENANCE = ("settings_digest", "modalities", "feature_network", "slice_size", "weights_sha256")
 """Columns of a table of cases by which features are known to be comparable."""
 
@@ -40,21 +32,17 @@ class CaseFeatures:
         PROVENANCE and their values.
     """
 
-    def __init__(self, settings: Mapping, meta: Mapping):
-        """settings: keys of evaluation.images, `DEFAULTS` where absent; meta: modalities, size, spacing_mm of the grid.
+    def __init__(self, settings: ImageFeatures, meta: Mapping):
+        """meta: modalities, size, spacing_mm of the grid.
 
-        Raises UserError for planes or a network that are none, or weights that are missing or do not fit.
+        Raises UserError for weights that are missing or do not fit.
         """
-        settings = DEFAULTS | {key: value for key, value in settings.items() if key in DEFAULTS}
-        check_planes(settings["planes"])
-        network = load_image_network(settings["network"], settings["weights"], settings["sha256"])
+        network = load_image_network(settings.network, settings.weights, settings.sha256)
         whole = network.spatial_dims == 3
-        size = 0 if whole else network.input_size or settings["slice_size"] or fitting_slice_size(meta["size"])
-        of_slices = (
-            {} if whole else {"min_foreground_fraction": settings["min_foreground_fraction"], "slice_size": size}
-        )
+        size = 0 if whole else network.input_size or fitting_slice_size(meta["size"])
+        of_slices = {} if whole else {"min_foreground_fraction": settings.min_foreground_fraction, "slice_size": size}
         grid = {key: meta[key] for key in ("modalities", "size", "spacing_mm")}
-        self.planes = ["volume"] if whole else list(settings["planes"])
+        self.planes = ["volume"] if whole else list(settings.planes)
         self.digest = settings_digest(
             network=network.name, weights=network.digest, planes=sorted(self.planes), **of_slices, **grid
         )
@@ -67,8 +55,8 @@ class CaseFeatures:
     def __call__(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Raises UserError where features are not finite."""
         return case_features(
-            self._network, image, self.planes, self._spacing_mm, self._settings["min_foreground_fraction"],
-            self._settings["batch_size"], self._device, self._size,
+            self._network, image, self.planes, self._spacing_mm, self._settings.min_foreground_fraction,
+            self._settings.batch_size, self._device, self._size,
         )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..cohort.regions import levels_to_channels
-from .lesions import LesionSettings, lesion_scores
+from ..study.settings.evaluation import Lesions
+from .lesions import lesion_scores
 from .segmentation_scores import hd_column, mask_scores
 
 
@@ -18,7 +19,7 @@ def case_scores(
     spacing_mm: Sequence[float],
     regions: Sequence[str],
     percentile: float = 95.0,
-    lesions: LesionSettings | None = None,
+    lesions: Lesions | None = None,
 ) -> list[dict]:
     """Scores of one case: a row a region with ``region, dice, hd<percentile>_mm, reference_ml, predicted_ml`` and the
     lesion-wise columns of `lesion_scores`; `lesions` says what a lesion is, None: as in BraTS 2023.
@@ -28,7 +29,7 @@ def case_scores(
     """
     if reference.shape != predicted.shape:
         raise UserError(f"the prediction has shape {predicted.shape}, the expert's mask {reference.shape}")
-    lesions = lesions or LesionSettings()
+    lesions = lesions or Lesions()
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     rows = []
     masks = zip(levels_to_channels(reference, regions), levels_to_channels(predicted, regions), strict=True)

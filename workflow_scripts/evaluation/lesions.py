@@ -18,10 +18,10 @@ counts each border voxel once, as the HD95 of the whole region does, where the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ..study.settings.evaluation import Lesions
 from .segmentation_scores import hd_column, mask_scores, union_box
 
 PENALTY_MM = 374.0  # of BraTS 2023: the diagonal of its 240 x 240 x 155 mm image, rounded up
@@ -31,27 +31,11 @@ LESION_CONVENTION = (
 )
 
 
-@dataclass(frozen=True)
-class LesionSettings:
-    """What counts as a lesion.
-
-    Attributes
-    ----------
-    dilation_voxels : parts of the reference whose distance this bridges are one lesion
-    min_volume_mm3 : lesions of this volume or less are left out
-    small_volume_ml : lesions below this volume, and above the other, are the small ones
-    """
-
-    dilation_voxels: int = 3
-    min_volume_mm3: float = 50.0
-    small_volume_ml: float = 1.0
-
-
 def lesion_scores(
     reference: np.ndarray,
     predicted: np.ndarray,
     spacing_mm: Sequence[float],
-    settings: LesionSettings,
+    settings: Lesions,
     percentile: float = 95.0,
 ) -> dict[str, float]:
     """Lesion-wise scores of two binary masks (X, Y, Z) on one grid; `spacing_mm` goes with their axes.

@@ -16,26 +16,25 @@ from safetensors.torch import load_file
 from ..base.errors import UserError
 from ..diffusion.gate import foreground_mask
 from ..diffusion.kinds import load_generator
-from ..diffusion.settings import SynthesisSettings
 from ..diffusion.synthesis import cut_to_foreground
+from ..study.settings.synthesis import SynthesisSettings
 from ..training.devices import default_device
 
 MOST_CASES = 20  # evenly spaced over the training cases: a share needs no more
 
 
 def decoded_training_cases(
-    model: str | os.PathLike, latents: str | os.PathLike, decoding: dict
+    model: str | os.PathLike, latents: str | os.PathLike, settings: SynthesisSettings
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Case id, image (M, D, H, W) in [-1, 1] and levels (D, H, W) of at most `MOST_CASES` training cases.
 
     Parameters
     ----------
     model, latents : folders of the generator and of extract_latents
-    decoding : depth_decoder and slices_per_batch, as in `SynthesisSettings`
+    settings : how they are decoded
 
     Raises UserError for damaged files, and for latents of other cases than the model was trained on.
     """
-    settings = SynthesisSettings.from_config(decoding)
     generator = load_generator(model, settings, default_device())
     path = Path(latents) / "latents.safetensors"
     try:

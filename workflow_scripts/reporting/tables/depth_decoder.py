@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from ...cohort.layouts import patient_of
 from ...evaluation.statistics.bootstrap import bootstrap_interval
 from ...evaluation.statistics.jackknife import FEWEST, normal_interval
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...study.settings.evaluation import Intervals
 from .cells import number
 from .text import Table, read_together
 
@@ -48,7 +49,7 @@ _DIGITS = {name: digits for name, _, digits in (*_QUALITY.values(), *_COSTS.valu
 
 
 def decoder_table(
-    quality: pd.DataFrame, costs: pd.DataFrame, synthetic: pd.DataFrame, fids: pd.DataFrame, intervals: Mapping
+    quality: pd.DataFrame, costs: pd.DataFrame, synthetic: pd.DataFrame, fids: pd.DataFrame, intervals: Intervals
 ) -> pd.DataFrame:
     """One row a number: `COLUMNS`, confidence and bootstrap_samples; what was not measured is the text "not measured".
 
@@ -58,12 +59,11 @@ def decoder_table(
     ----------
     quality, costs : reconstruction.tsv and cost.tsv of every depth decoder
     synthetic, fids : both tables of compare_decoders of every system that decodes along depth
-    intervals : bootstrap_samples, confidence, seed
     """
     rows = [*_quality_rows(quality, intervals), *_gradient_rows(synthetic, intervals)]
-    rows += [*_fid_rows(fids, intervals["confidence"]), *_cost_rows(costs)]
+    rows += [*_fid_rows(fids, intervals.confidence), *_cost_rows(costs)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    about = {name: intervals[name] for name in ("confidence", "bootstrap_samples")}
+    about = {"confidence": intervals.confidence, "bootstrap_samples": intervals.bootstrap_samples}
     return table.assign(**{name: table[name].map(_cell) for name in ("value", "lower", "upper")}, **about)
 
 
@@ -71,21 +71,21 @@ def _cell(value: float | None) -> float | str:
     return NOT_MEASURED if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
-def _paired_rows(front: tuple, named: tuple[str, str], values: pd.DataFrame, intervals: Mapping) -> Iterator[tuple]:
+def _paired_rows(front: tuple, named: tuple[str, str], values: pd.DataFrame, intervals: Intervals) -> Iterator[tuple]:
     """Rows of slice, depth and their difference; values: a row a case, a column a decoder."""
     n = len(values)
     for decoder in ("slice", "depth"):
         yield (*front, decoder, *named, values[decoder].mean(), None, None, n, n)
     differences = (values["depth"] - values["slice"]).to_numpy()
     patients = np.array([patient_of(case_id) for case_id in values.index])
-    rng = numpy_rng(intervals["seed"], "bootstrap over cases", "decoders", *map(str, front), named[0])
+    rng = numpy_rng(intervals.seed, "bootstrap over cases", "decoders", *map(str, front), named[0])
     interval = bootstrap_interval(
-        differences[:, None], patients, intervals["bootstrap_samples"], intervals["confidence"], rng
+        differences[:, None], patients, intervals.bootstrap_samples, intervals.confidence, rng
     )
     yield (*front, "difference", *named, differences.mean(), *(interval or (None, None)), n, n)
 
 
-def _quality_rows(quality: pd.DataFrame, intervals: Mapping) -> Iterator[tuple]:
+def _quality_rows(quality: pd.DataFrame, intervals: Intervals) -> Iterator[tuple]:
     for (n_real, name, noise), part in quality.groupby(["n_real", "autoencoder", "latent_noise"], sort=False):
         of = f"{name}, latents {f'with noise of {noise:g} SD' if noise else 'as encoded'}"
         for (metric, plane, channel), (quantity, unit, _) in _QUALITY.items():
@@ -95,7 +95,7 @@ def _quality_rows(quality: pd.DataFrame, intervals: Mapping) -> Iterator[tuple]:
             yield from _paired_rows((n_real, RECONSTRUCTION, of), (quantity, unit), values, intervals)
 
 
-def _gradient_rows(synthetic: pd.DataFrame, intervals: Mapping) -> Iterator[tuple]:
+def _gradient_rows(synthetic: pd.DataFrame, intervals: Intervals) -> Iterator[tuple]:
     for (n_real, system), part in synthetic.groupby(["n_real", "system"], sort=False):
         part = part.assign(between=part.between.where(part.between == "axial slices", "in plane"))
         real = part[part.decoder == "real"].groupby("between").value.mean()

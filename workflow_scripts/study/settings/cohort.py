@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, key
 
+REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
 MAX_TUMOUR_ML = 250  # more finds no room in many brains
 Percent = Annotated[Number, Field(ge=0, le=100)]

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import Block, Count, Digest, Folder, Number, Positive, Seed, Share, Unique, Weight, Words, key
+from .cohort import REGIONS
+from .memorisation import Memorisation
+from .synthesis import SynthesisSettings
 
 Confidence = Annotated[Number, Field(gt=0, lt=1)]
 Planes = Annotated[list[Literal["axial", "sagittal", "coronal"]], Field(min_length=1), Unique]
@@ -50,7 +53,9 @@ class ImageFeatures(Block):
     min_foreground_fraction: Share = key(0.05, "share", "slices with less foreground than this are left out")
 
 
-class Images(ImageFeatures):
+class ImageMetrics(Block):
+    """How sets of images are compared."""
+
     neighbours: Count = key(
         5, "cases", "k of precision, recall, density and coverage; at most one less than the cases compared"
     )
@@ -60,6 +65,9 @@ class Images(ImageFeatures):
         "of cases, each left out once, from which FID gets its interval: as many further distances for each figure; "
         "below 3: no interval",
     )
+
+
+class Images(ImageMetrics, ImageFeatures):
     ms_ssim_cases: Annotated[int, Field(ge=2)] = key(
         30, "cases", "of each set whose pairs are compared by MS-SSIM, each with the two before it"
     )
@@ -107,6 +115,12 @@ class Intervals(Block):
     seed: Seed = key(0, "", "of the bootstrap")
 
 
+class ImageMetricsSettings(ImageMetrics):
+    """What the program that compares sets of images is told."""
+
+    intervals: Intervals = key(Intervals(), "", "of the figures")
+
+
 class Figures(Block):
     cases: Count = key(
         4,
@@ -146,3 +160,50 @@ class Evaluation(Block):
     tables: Intervals = key(Intervals(), "", "intervals and tests")
     figures: Figures = key(Figures(), "", "pictures of cases")
     report: Report = key(Report(), "", "report.html")
+
+
+class FigureSettings(Figures):
+    """What a program that draws cases is told."""
+
+    modalities: list[str] = key([], "", "image channels of the volumes")
+
+
+class CaseFigureSettings(FigureSettings):
+    """What a program that draws cases with their masks is told."""
+
+    regions: Annotated[list[str], Field(min_length=1)] = key(REGIONS, "", "mask channels of the volumes")
+
+
+class ViewerSettings(Report, CaseFigureSettings):
+    """What the program that packs volumes for the report is told."""
+
+
+class ScoreSettings(SegmentationScores):
+    """What the program that scores segmentations is told."""
+
+    regions: Annotated[list[str], Field(min_length=1)] = key(REGIONS, "", "mask channels")
+
+
+class AuditSettings(Memorisation):
+    """What the audit of memorisation is told."""
+
+    images: ImageFeatures = key(ImageFeatures(), "", "of the features; always of the packaged network")
+    slices_per_batch: Count = key(32, "slices", "decoded at once")
+    depth_decoder: bool | None = key(None, "", "decode along depth; null: where the model folder holds a depth decoder")
+
+
+class CostSettings(Cost, SynthesisSettings):
+    """What the program that measures seconds is told."""
+
+
+class ControlSettings(Control, SynthesisSettings):
+    """What a program that asks for given tumours is told."""
+
+    modality: str = key("t2f", "", "that is drawn")
+
+
+class DecodersSettings(Decoders, SynthesisSettings):
+    """What the program that compares decoders is told."""
+
+    images: ImageFeatures = key(ImageFeatures(), "", "of the features")
+    jackknife_groups: Annotated[int, Field(ge=0, le=10_000)] = key(10, "groups", "of cases for the interval of FID")

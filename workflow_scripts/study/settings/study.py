@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ..arms import synthetic_count
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
-from .cohort import DemoCohort, Preprocessing, Splits
+from .cohort import REGIONS, DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
 from .memorisation import Memorisation
 from .messages import fail
@@ -23,7 +23,6 @@ from .systems import System, check_weights, load_systems
 SIMULATED = "demo"  # the data_root that stands for the simulated cohort
 NONE = "none"  # of a path: there is none
 MOST_BLOCKS = 100_000  # of synthetic cases, for one system and n_real: more are no plan that Snakemake could hold
-REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 Modality = Literal["t1n", "t1c", "t2w", "t2f"]
 
 
