@@ -5,10 +5,8 @@
 use rule gpu_stage as train_autoencoder with:
     input:
         train=TRAIN,
-        val=VAL,
     output:
         f"{N}/autoencoder/{{name}}/loss.csv",
-        f"{N}/autoencoder/{{name}}/reconstruction.tsv",
         out=multiext(f"{N}/autoencoder/{{name}}/model", ".safetensors", ".json"),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/train_autoencoder/{{name}}.log",
@@ -37,13 +35,10 @@ use rule gpu_stage as extract_latents with:
 use rule gpu_stage as train_depth_decoder with:
     input:
         train=TRAIN,
-        val=VAL,
         autoencoder=rules.train_autoencoder.output.out,
         latents=rules.extract_latents.output.out,
     output:
         f"{N}/autoencoder/{{name}}/depth_decoder/loss.csv",
-        f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.tsv",
-        f"{N}/autoencoder/{{name}}/depth_decoder/cost.tsv",
         out=multiext(f"{N}/autoencoder/{{name}}/depth_decoder/model", ".safetensors", ".json"),
     log:
         f"{RUN}/logs/n_real~{{n_real}}/train_depth_decoder/{{name}}.log",
@@ -53,3 +48,38 @@ use rule gpu_stage as train_depth_decoder with:
         **needs(16000, "24h", gpu=devices_of("depth_decoder")),
     params:
         **run("train_depth_decoder", blocks.depth_decoder, state=STATE),
+
+
+use rule gpu_stage as measure_reconstruction with:
+    input:
+        train=TRAIN,
+        val=VAL,
+        autoencoder=rules.train_autoencoder.output.out,
+    output:
+        out=f"{N}/autoencoder/{{name}}/reconstruction.tsv",
+        picture=f"{N}/autoencoder/{{name}}/reconstruction.png",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/measure_reconstruction/{{name}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/measure_reconstruction/{{name}}.tsv"
+    params:
+        **run("measure_reconstruction"),
+
+
+use rule gpu_stage as measure_depth_decoder with:
+    input:
+        train=TRAIN,
+        val=VAL,
+        autoencoder=rules.train_autoencoder.output.out,
+        latents=rules.extract_latents.output.out,
+        depth_decoder=rules.train_depth_decoder.output.out,
+    output:
+        out=f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.tsv",
+        cost=f"{N}/autoencoder/{{name}}/depth_decoder/cost.tsv",
+        picture=f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.png",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/measure_depth_decoder/{{name}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/measure_depth_decoder/{{name}}.tsv"
+    params:
+        **run("measure_reconstruction"),

@@ -23,6 +23,8 @@ GPU_JOBS = (
     "train_autoencoder",
     "extract_latents",
     "train_depth_decoder",
+    "measure_reconstruction",
+    "measure_depth_decoder",
     "train_generator",
     "synthesize",
     "measure_cost",

@@ -27,7 +27,7 @@ def study(tmp_path_factory):
     write_json(folder / "splits.json", {"seed": 0, "train": {"3": ids[:3]}, "val": ids[3:4], "test": ids[4:]})
     tiny_systems.prepare(folder, "slice_vae", training={"steps": 150})
     space = {"autoencoder": folder / "slice_vae/autoencoder", "latents": folder / "slice_vae/latents"}
-    cohort = subset_paths(folder, "train", "val")
+    cohort = subset_paths(folder, "train")
     config = CONFIG | {"training": TRAINING | {"steps": 20}}
     run(train_depth_decoder, config, **space, **cohort, out=folder / "depth_decoder", state=folder / "state")
     tiny_systems.train("slice_ldm", folder, folder, steps=100)

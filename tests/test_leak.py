@@ -92,6 +92,8 @@ def test_no_generator_stage_reads_a_segmenter(jobs):
             "extract_latents",
             "measure_tumours",
             "train_depth_decoder",
+            "measure_reconstruction",
+            "measure_depth_decoder",
             "train_generator",
             "attach_depth_decoder",
             "synthesize",

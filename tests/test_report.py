@@ -233,7 +233,7 @@ def test_figures_say_which_system_and_patients_they_show_and_all_that_made_them(
         "figure_control_sweep with evaluation.control.sweep_steps: 3 , evaluation.figures.modality: t2f , synthesis.seed: 0",
         "Real training patients and synthetic ones of slice_ldm, n_real = 20.",
         "Made by workflow_scripts.make_table cost ; again by",
-        "Made by workflow_scripts.train_autoencoder with training_seed: 0 .",
+        "Made by workflow_scripts.measure_reconstruction with training_seed: 0 .",
     ):
         assert words in whole.text
     pictures = [value for name, value in whole.attributes if name == "alt"]

@@ -91,7 +91,7 @@ def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
     block = {"slice_vae": SLICE_VAE, "vae_3d": VAE_3D}[kind]
     config = {"name": kind, "seed": 0} | block | {"training": block["training"] | (training or {})}
     paths = {"out": cohort / kind / "autoencoder", "state": cohort / "state"}
-    _run(train_autoencoder, config, cohort, "train", "val", **paths)
+    _run(train_autoencoder, config, cohort, "train", **paths)
     paths = {"autoencoder": paths["out"], "out": cohort / kind / "latents"}
     _run(extract_latents, {}, cohort, "train", **paths)
 
