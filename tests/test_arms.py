@@ -7,6 +7,7 @@ import re
 import pytest
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.study.arm_labels import LABELS, label_of
 from workflow_scripts.study.arms import ARM_PATTERN, KINDS, Arm, arms_of_study, blocks_for, synthetic_count
 from workflow_scripts.study.segmenters import SEGMENTERS
 
@@ -32,20 +33,21 @@ def test_every_arm_has_a_folder_that_names_it(augmentation, switched):
     ]
     assert [Arm.of_folder(f"results/a/{arm.folder}") for arm in arms] == arms
     assert all(re.fullmatch(ARM_PATTERN, arm.mix) for arm in arms)
-    assert {arm.kind for arm in arms} | {"no_augmentation", "with_augmentation"} == set(KINDS)
+    assert {arm.kind for arm in arms} | {"no_augmentation", "with_augmentation"} == set(KINDS) == set(LABELS)
     assert len({arm.folder for arm in arms}) == len(arms)
 
 
 def test_an_arm_is_called_by_what_it_trains_on():
     assert [
-        Arm(20, *what).label for what in [(), ("gan", 0.5), ("gan", 1.0, True), ("none", 2.0, False, "oversampled")]
+        label_of(Arm(20, *what)).label
+        for what in [(), ("gan", 0.5), ("gan", 1.0, True), ("none", 2.0, False, "oversampled")]
     ] == [
         "real only",
         "real + 0.5x synthetic",
         "1x synthetic only",
         "real only, each case listed 3x",
     ]
-    assert Arm(20, control="no_augmentation").label == "real only, without nnU-Net's augmentation"
+    assert label_of(Arm(20, control="no_augmentation")).label == "real only, without nnU-Net's augmentation"
     assert Arm(4, "gan", 2.0, seed=1).title == "training nnU-Net on 4 (gan, ratio 2, seed 1)"
     assert Arm(20, "gan", 2.0).reference == Arm(20)
 

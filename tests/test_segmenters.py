@@ -138,6 +138,13 @@ def predict(plan, weights_file, mirror_axes, precision, device):
 '''
 
 
+def digest(project):
+    """That of the code behind the training of nnU-Net's arms."""
+    code = "from workflow_scripts.base.provenance import code_digest as of\nprint(of('workflow_scripts.train_segmentation'), "
+    code += "of('workflow_scripts.segmentation.nnunet.train'))"
+    return subprocess.run([sys.executable, "-c", code], cwd=project, text=True, capture_output=True, check=True).stdout
+
+
 def test_a_segmenter_is_one_module_and_its_registration(tmp_path):
     copy_project(tmp_path)
     room = tmp_path / "workflow_scripts"
@@ -150,4 +157,5 @@ def test_a_segmenter_is_one_module_and_its_registration(tmp_path):
     assert both["train_segmentation"] == 2 * alone["train_segmentation"]
     assert both["plan_segmentation"] == both["pool_real"] == 2
     assert both["pool_synthetic"] == 2 * alone["pool_synthetic"]
+    assert digest(tmp_path) == digest(ROOT), "arms of the other segmenters are not trained again"
     assert both["synthesize"] == alone["synthesize"], "all segmenters share the synthetic cases"

@@ -21,6 +21,7 @@ PACKAGE = "workflow_scripts"
 # What was found in each text so far. Every job of a cluster computes all digests two or three times, and syntax trees
 # of the whole project are a second of it.
 REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
+REGISTRIES = {f"{PACKAGE}.study.segmenters"}  # lists of what there is: a new line changes nothing that is made
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
 WORDS = (f"{PACKAGE}.study.settings.messages",)  # modules that only put sentences together: they change no result
 
@@ -128,7 +129,7 @@ def code_digest(module: str) -> str:
     digests, todo = {}, [module]
     while todo:
         name = todo.pop()
-        if name in digests:
+        if name in digests or name in REGISTRIES:
             continue
         digests[name], imports = _module(name)
         todo.extend(imports)

@@ -1,4 +1,4 @@
-"""The arms of a study: what each is, its folder and back, how people call it, and how many synthetic cases it holds.
+"""The arms of a study: what each is, its folder and back, and how many synthetic cases it holds.
 
 An arm is of one of `KINDS`. Controls are kinds without synthetic cases that say what a gain is worth:
 
@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..base.errors import UserError
 from .segmenters import SEGMENTERS
@@ -27,26 +27,14 @@ AUGMENTATION_OF = {"no_augmentation": False, "with_augmentation": True}
 CONTROLS = (NO_CONTROL, *AUGMENTATION_OF, OVERSAMPLED)
 
 
-class Kind(NamedTuple):
-    """Names of the arms of a kind, with ``{system}``, ``{ratio}``, ``{times}`` (1 + ratio) and ``{segmenter}``."""
-
-    folder: str
-    label: str  # in tables and figures
-    tick: str  # at a figure's axis
-    group: int  # of the figure: real only, mixes, synthetic only, controls
-
-
+# Kind of an arm -> its folder. What people call it is in `arm_labels`.
 KINDS = {
-    "real": Kind("real", "real only", "0\nreal\nonly", 0),
-    "no_augmentation": Kind(
-        "real_no_augmentation", "real only, without {segmenter}'s augmentation", "real\nno\naugm.", 3
-    ),
-    "with_augmentation": Kind(
-        "real_with_augmentation", "real only, with {segmenter}'s augmentation", "real\nwith\naugm.", 3
-    ),
-    OVERSAMPLED: Kind("real_oversampled~{ratio}", "real only, each case listed {times}x", "real\nlisted\n{times}x", 3),
-    "mix": Kind("{system}/ratio~{ratio}", "real + {ratio}x synthetic", "{ratio}", 1),
-    "synthetic_only": Kind("{system}/synthetic_only~{ratio}", "{ratio}x synthetic only", "{ratio}\nsynth.\nonly", 2),
+    "real": "real",
+    "no_augmentation": "real_no_augmentation",
+    "with_augmentation": "real_with_augmentation",
+    OVERSAMPLED: "real_oversampled~{ratio}",
+    "mix": "{system}/ratio~{ratio}",
+    "synthetic_only": "{system}/synthetic_only~{ratio}",
 }
 
 
@@ -59,7 +47,7 @@ _NO_ARM = (
     "{} names no arm: write n_real~20/segmentation/nnunet/real/seed~0, or a mix such as slice_ldm/ratio~1 for `real`"
 )
 # What the wildcard {arm} of the rules may be.
-ARM_PATTERN = "|".join(f"(?:{_pattern(kind.folder, named=False)})" for kind in KINDS.values())
+ARM_PATTERN = "|".join(f"(?:{_pattern(folder, named=False)})" for folder in KINDS.values())
 
 
 @dataclass(frozen=True)
@@ -117,8 +105,8 @@ class Arm:
         if found is None:
             raise UserError(_NO_ARM.format(folder))
         n_real, segmenter, written, seed = found.groups()
-        for name, kind in KINDS.items():
-            if mix := re.fullmatch(_pattern(kind.folder, named=True), written):
+        for name, template in KINDS.items():
+            if mix := re.fullmatch(_pattern(template, named=True), written):
                 values = mix.groupdict()
                 system, ratio = values.get("system", REAL_ONLY), float(values.get("ratio", 0))
                 control = name if name in CONTROLS else NO_CONTROL
@@ -157,34 +145,16 @@ class Arm:
         """How often each real case is listed."""
         return 1 + round(self.ratio) if self.control == OVERSAMPLED else 1
 
-    def _write(self, text: str) -> str:
-        numbers = {"ratio": f"{self.ratio:g}", "times": f"{1 + self.ratio:g}"}
-        return text.format(system=self.system, segmenter=SEGMENTERS[self.segmenter], **numbers)
-
     @property
     def mix(self) -> str:
         """The part of its folder that says what it trains on, such as ``slice_ldm/ratio~1``."""
-        return self._write(KINDS[self.kind].folder)
+        return KINDS[self.kind].format(system=self.system, ratio=f"{self.ratio:g}")
 
     @property
     def folder(self) -> str:
         """Its folder below that of the run."""
         seed = "" if self.seed is None else f"/seed~{self.seed}"
         return f"n_real~{self.n_real}/segmentation/{self.segmenter}/{self.mix}{seed}"
-
-    @property
-    def label(self) -> str:
-        """How tables and figures write it, beside n_real, system and segmenter."""
-        return self._write(KINDS[self.kind].label)
-
-    @property
-    def tick(self) -> str:
-        """How a figure's axis writes it."""
-        return self._write(KINDS[self.kind].tick)
-
-    @property
-    def group(self) -> int:
-        return KINDS[self.kind].group
 
     @property
     def name(self) -> str:

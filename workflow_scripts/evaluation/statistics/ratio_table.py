@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ...study.arm_labels import label_of
 from ...study.arms import Arm
 from ..arms import COUNTS, LESION_SETTINGS, arms_of, distance_column, regions_of, rows_of, score_array
 from .bootstrap import summarise
@@ -34,7 +35,13 @@ def ratio_table(
         for arm in arms:
             own = rows_of(scores, arm, region)
             dice = score_array(own, "dice")
-            row = {"n_real": arm.n_real, "region": region, "system": arm.system, "arm": arm.label, "ratio": arm.ratio}
+            row = {
+                "n_real": arm.n_real,
+                "region": region,
+                "system": arm.system,
+                "arm": label_of(arm).label,
+                "ratio": arm.ratio,
+            }
             row |= {"synthetic_only": arm.synthetic_only, "control": arm.control, "segmenter": arm.segmenter}
             row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
             row |= _spread("dice", dice) | _region_scores(own)

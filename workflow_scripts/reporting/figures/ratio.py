@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
 from ...evaluation.arms import arms_of, regions_of, rows_of, score_array
+from ...study.arm_labels import label_of
 from ...study.arms import REAL_ONLY, Arm
 from ...study.segmenters import SEGMENTERS
 from ..tables.cells import REGION_NAMES
@@ -24,7 +25,7 @@ ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": 
 
 def _position_key(arm: Arm) -> tuple:
     """Group, then the place within it."""
-    return (arm.group, arm.control, arm.ratio)
+    return (label_of(arm).group, arm.control, arm.ratio)
 
 
 def _row_of(table: pd.DataFrame, arm: Arm, region: str) -> pd.Series:
@@ -99,7 +100,7 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
     keys = sorted({_position_key(arm) for arm in arms})
     # gaps before the arms without real cases and before the controls: the line does not reach them
     places = {key: index + 0.4 * max(key[0] - 1, 0) for index, key in enumerate(keys)}
-    ticks = {places[_position_key(arm)]: arm.tick for arm in arms}
+    ticks = {places[_position_key(arm)]: label_of(arm).tick for arm in arms}
     first = table.iloc[0]
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ...evaluation.statistics.verdict import verdict_of
+from ...study.arm_labels import label_of
 from ...study.arms import OVERSAMPLED, Arm
 from ...study.segmenters import SEGMENTERS
 from ..tables.cells import REGION_NAMES, number
@@ -67,7 +68,7 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
 
 def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
     return [
-        f"Control, {arm.label}: mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against "
+        f"Control, {label_of(arm).label}: mean Dice was {number(row.dice_mean, 3)}, {number(row.dice_difference, 3, True)} against "
         f"real only ({_interval(row)})" + ("; this difference is chance." if arm.control == OVERSAMPLED else ".")
         for arm, row in rows
     ]
