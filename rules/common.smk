@@ -2,6 +2,7 @@
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -11,7 +12,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.operations.run_events import write_events
-from workflow_scripts.reporting.registry import TABLES
+from workflow_scripts.reporting.registry import FIGURES, TABLES
 from workflow_scripts.study import blocks
 from workflow_scripts.study.arms import ARM_PATTERN
 from workflow_scripts.study.commands import options
@@ -59,6 +60,9 @@ wildcard_constraints:
     seed=r"\d+",
     name=r"[^/]+",
     table="|".join(TABLES),
+    figure="|".join(FIGURES),
+    place=r"(n_real~\d+/)?",
+    suffix=r"(_[^/]+)?",
     system=r"[^/]+",
     segmenter=r"[^/]+",
     arm=ARM_PATTERN,
@@ -131,3 +135,18 @@ def table_block(config, wildcards):
     counted = [known.name for known in workflow.rules if known.benchmark and known.name != "make_report"]
     measured = {"run": RUN, "stages": counted} if wildcards.table == "cost" else {}
     return {**TABLES[wildcards.table].block(config), **measured}
+
+
+def of_figure(wildcards):
+    """The n_real and the system that a figure is of; "" for one of the whole study."""
+    return SimpleNamespace(n_real=wildcards.place[len("n_real~") : -1], system=wildcards.suffix[1:])
+
+
+def all_figures():
+    """Those of the whole study, and those of each n_real and system."""
+    sweeps = ["control_sweep"] * bool(config["evaluation"]["control"]["sweep_steps"])
+    each = [
+        f"{RUN}/figures/n_real~{{n_real}}/{name}_{{system}}.png"
+        for name in ("real_and_synthetic", "memorisation", *sweeps)
+    ]
+    return [f"{RUN}/figures/dice_vs_ratio.png", *(file for pattern in each for file in FILES.of_systems(pattern))]

@@ -175,3 +175,18 @@ use rule gpu_stage as compare_decoders with:
         f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
     params:
         **run("compare_decoders", blocks.decoders, features=f"{STATE}/image_features"),
+
+
+use rule gpu_stage as sample_control_sweep with:
+    input:
+        train=TRAIN,
+        model=FILES.model,
+    output:
+        table=f"{OF_SYSTEM}/control_sweep.tsv",
+        slices=f"{OF_SYSTEM}/control_sweep.safetensors",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/sample_control_sweep/{{system}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/sample_control_sweep/{{system}}.tsv"
+    params:
+        **run("sample_control_sweep", blocks.sweep),

@@ -57,36 +57,3 @@ use rule gpu_stage as audit_memorisation with:
         **needs(4000, "4h", gpu=1),
     params:
         **run("audit_memorisation", blocks.audit, synthetic=f"{N}/synthetic/{{system}}", system="{system}"),
-
-
-use rule stage as figure_memorisation with:
-    input:
-        train=TRAIN,
-        val=VAL,
-        test=TEST,
-        table=rules.audit_memorisation.output.out,
-    output:
-        out=report(
-            f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png",
-            caption="report/memorisation_figure.rst",
-            category="Figures",
-            labels={
-                "figure": "synthetic cases and their nearest training cases",
-                "system": "{system}",
-                "real patients": "{n_real}",
-            },
-        ),
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/figure_memorisation/{{system}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_memorisation/{{system}}.tsv"
-    resources:
-        **needs(4000, "1h"),
-    params:
-        **run(
-            "figure_memorisation",
-            {**config["evaluation"]["figures"], "modalities": config["modalities"]},
-            synthetic=f"{N}/synthetic/{{system}}",
-            system="{system}",
-            simulated=SIMULATED,
-        ),

@@ -14,56 +14,6 @@ use rule stage as gather_scores with:
         **run("gather_scores"),
 
 
-use rule stage as make_figures with:
-    input:
-        dice=rules.gather_scores.output.scores,
-        table=f"{RUN}/tables/augmentation_ratio.csv",
-    output:
-        out=report(
-            f"{RUN}/figures/dice_vs_ratio.png",
-            caption="report/ratio_figure.rst",
-            category="Figures",
-            labels={"figure": "Dice against augmentation ratio", "system": "all", "real patients": "all"},
-        ),
-    log:
-        f"{RUN}/logs/make_figures.log",
-    benchmark:
-        f"{RUN}/benchmarks/make_figures.tsv"
-    params:
-        **run("make_figures", config["evaluation"]["tables"], simulated=SIMULATED),
-
-
-use rule stage as figure_cases with:
-    input:
-        train=TRAIN,
-        tables=FILES.first_synthetic,
-    output:
-        out=report(
-            f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png",
-            caption="report/case_figure.rst",
-            category="Figures",
-            labels={
-                "figure": "real and synthetic cases",
-                "system": "{system}",
-                "real patients": "{n_real}",
-            },
-        ),
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/figure_cases/{{system}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_cases/{{system}}.tsv"
-    resources:
-        **needs(4000, "1h"),
-    params:
-        **run(
-            "figure_cases",
-            {**config["evaluation"]["figures"], **blocks.picked(config, ("regions", "modalities"))},
-            synthetic=f"{N}/synthetic/{{system}}",
-            system="{system}",
-            simulated=SIMULATED,
-        ),
-
-
 use rule stage as pack_viewer with:
     input:
         train=TRAIN,
@@ -80,28 +30,60 @@ use rule stage as pack_viewer with:
         **run("pack_viewer", blocks.viewer, simulated=SIMULATED),
 
 
-use rule gpu_stage as figure_control_sweep with:
+# What each figure is drawn from; `of` holds the n_real and the system that it is of.
+FIGURE_FILES = {
+    "dice_vs_ratio": lambda of: dict(
+        scores=rules.gather_scores.output.scores, ratios=f"{RUN}/tables/augmentation_ratio.csv"
+    ),
+    "real_and_synthetic": lambda of: dict(train=TRAIN.format_map(vars(of)), blocks=FILES.first_synthetic(of)),
+    "memorisation": lambda of: dict(
+        train=TRAIN.format_map(vars(of)),
+        val=VAL,
+        test=TEST,
+        synthetic=f"{N}/synthetic/{{system}}/cases.tsv".format_map(vars(of)),
+        audit=f"{OF_SYSTEM}/memorisation.tsv".format_map(vars(of)),
+    ),
+    "control_sweep": lambda of: {
+        name: f"{OF_SYSTEM}/control_sweep.{suffix}".format_map(vars(of))
+        for name, suffix in (("sweep", "tsv"), ("slices", "safetensors"))
+    },
+}
+
+
+# One figure of the study, or one of each n_real and system: {place} is "" or "n_real~20/", {suffix} "" or "_slice_ldm".
+use rule stage as make_figure with:
     input:
-        train=TRAIN,
-        model=FILES.model,
+        unpack(lambda wildcards: FIGURE_FILES[wildcards.figure](of_figure(wildcards))),
     output:
         out=report(
-            f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png",
-            caption="report/control_sweep.rst",
+            f"{RUN}/figures/{{place}}{{figure}}{{suffix}}.png",
+            caption="report/result.rst",
             category="Figures",
-            labels={
-                "figure": "one tumour that grows and moves",
-                "system": "{system}",
-                "real patients": "{n_real}",
+            labels=lambda wildcards: {
+                "figure": FIGURES[wildcards.figure].label,
+                "system": of_figure(wildcards).system or "all",
+                "real patients": of_figure(wildcards).n_real or "all",
             },
         ),
-        table=f"{OF_SYSTEM}/control_sweep.tsv",
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/figure_control_sweep/{{system}}.log",
+        f"{RUN}/logs/make_figure/{{place}}{{figure}}{{suffix}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/figure_control_sweep/{{system}}.tsv"
+        f"{RUN}/benchmarks/make_figure/{{place}}{{figure}}{{suffix}}.tsv"
+    resources:
+        **needs(4000, "1h"),
     params:
-        **run("figure_control_sweep", blocks.sweep, simulated=SIMULATED),
+        **run(
+            "make_figure",
+            lambda config, wildcards: FIGURES[wildcards.figure].block(config),
+            ["reporting.figures.{figure}"],
+            figure="{figure}",
+            system=lambda config, wildcards: of_figure(wildcards).system or None,
+            n_real=lambda config, wildcards: of_figure(wildcards).n_real or None,
+            simulated=SIMULATED,
+        ),
+        caption=lambda wildcards: FIGURES[wildcards.figure].says_with_settings(
+            config, SIMULATED, **vars(of_figure(wildcards))
+        ),
 
 
 # What the report reads, but for the cohort and the cost table: all that the study makes leads here.
@@ -109,19 +91,12 @@ ANSWER = dict(
     augmentation_ratio=f"{RUN}/tables/augmentation_ratio.csv",
     systems=f"{RUN}/tables/systems.csv",
     compute=f"{RUN}/tables/compute.csv",
-    ratio_figure=f"{RUN}/figures/dice_vs_ratio.png",
-    case_figures=FILES.of_systems(f"{RUN}/figures/n_real~{{n_real}}/real_and_synthetic_{{system}}.png"),
+    figures=all_figures(),
     viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
     depth_decoder=f"{RUN}/tables/depth_decoder.csv" if FILES.depth_decoded else [],
     control=f"{RUN}/tables/control.csv",
     masks=f"{RUN}/tables/masks.csv",
     memorisation=f"{RUN}/tables/memorisation.csv",
-    pairs=FILES.of_systems(f"{RUN}/figures/n_real~{{n_real}}/memorisation_{{system}}.png"),
-    sweeps=(
-        FILES.of_systems(f"{RUN}/figures/n_real~{{n_real}}/control_sweep_{{system}}.png")
-        if config["evaluation"]["control"]["sweep_steps"]
-        else []
-    ),
     images=f"{RUN}/tables/images.csv",
     synthetic=FILES.of_systems(f"{N}/synthetic/{{system}}/cases.tsv"),
     synthetic_rejected=FILES.of_systems(f"{N}/synthetic/{{system}}/rejected.tsv"),
@@ -169,7 +144,7 @@ use rule stage as make_table with:
         f"{RUN}/benchmarks/make_table/{{table}}.tsv"
     params:
         **run("make_table", table_block, ["reporting.tables.{table}"], table="{table}", simulated=SIMULATED),
-        caption=lambda wildcards: TABLES[wildcards.table].said_of(config, SIMULATED),
+        caption=lambda wildcards: TABLES[wildcards.table].says_with_settings(config, SIMULATED),
 
 
 use rule stage as make_report with:

@@ -11,7 +11,7 @@ import pandas as pd
 from study_files import study, write_table
 from subsets import subset_options
 
-from workflow_scripts import make_figures, make_report, pack_viewer
+from workflow_scripts import make_figure, make_report, pack_viewer
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -63,7 +63,9 @@ def small_run(folder: Path) -> SimpleNamespace:
     table = folder / "tables/augmentation_ratio"
     write_table("augmentation_ratio", f"{table}.csv", scores=files)
     figure = folder / "figures/dice_vs_ratio.png"
-    make_figures.main(["--dice", *files, "--table", f"{table}.csv", "--out", str(figure)])
+    make_figure.main(
+        ["--figure", "dice_vs_ratio", "--scores", *files, "--ratios", f"{table}.csv", "--out", str(figure)]
+    )
     cases = pd.DataFrame({"case_id": ["A", "B"], "note": ["", "label 4 (resection cavity): 12 voxels"]})
     rejected = pd.DataFrame(
         {"case_id": ["C<script>"], "file": ["/data/C/C-seg.nii.gz"], "reason": ["the mask is empty & <b>useless</b>"]}
@@ -90,7 +92,7 @@ def write_report(run: SimpleNamespace, *options: str) -> Path:
     config = {"run": "small", "data_root": None, "evaluation": {"tables": {"seed": 7}}}
     make_report.main(
         [
-            *("--augmentation-ratio", str(folder / "tables/augmentation_ratio.csv"), "--ratio-figure", str(run.figure)),
+            *("--augmentation-ratio", str(folder / "tables/augmentation_ratio.csv"), "--figures", str(run.figure)),
             *("--images", str(folder / "tables/images.csv"), "--synthetic", str(run.synthetic / "cases.tsv")),
             *("--synthetic-rejected", str(run.synthetic / "rejected.tsv")),
             *("--reconstruction", str(folder / "n_real~20/autoencoder/slice_vae/reconstruction.tsv")),

@@ -12,13 +12,15 @@ from small_cases import SPACING_MM, anatomy
 from study_files import write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
+from workflow_scripts.cohort.planes import extent_mm
 from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
-from workflow_scripts.reporting.figures.cases import PicturedCase, real_and_synthetic
-from workflow_scripts.reporting.figures.pairs import Pair, nearest_pairs
+from workflow_scripts.reporting.figures.control_sweep import ROWS, SweepCell, control_sweep
+from workflow_scripts.reporting.figures.memorisation import Pair, nearest_pairs
+from workflow_scripts.reporting.figures.real_and_synthetic import real_and_synthetic
+from workflow_scripts.reporting.figures.slices import PicturedCase, view
 from workflow_scripts.reporting.figures.style import save_figure
-from workflow_scripts.reporting.figures.sweep import ROWS, SweepCell, control_sweep
 from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
 from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
@@ -57,12 +59,9 @@ def add_the_rest(folder: Path) -> list[str]:
         "depth-decoder": tables / "depth_decoder.csv",
         "reference-rejected": folder / "evaluation/reference_masks.rejected.tsv",
     }
-    files |= {
-        "case-figures": figures / f"real_and_synthetic_{SYSTEM}.png",
-        "pairs": figures / f"memorisation_{SYSTEM}.png",
-    }
-    files |= {"sweeps": figures / f"control_sweep_{SYSTEM}.png"}
-    return [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    drawn = [figures / f"{name}_{SYSTEM}.png" for name in ("real_and_synthetic", "memorisation", "control_sweep")]
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    return [*options, "--figures", *map(str, drawn)]
 
 
 def _system_tables(folder: Path) -> None:
@@ -156,5 +155,12 @@ def _draw(folder: Path) -> None:
     save_figure(nearest_pairs(pairs, title), folder / f"memorisation_{SYSTEM}.png")
     moves = [_pictured(0, centre=(offset, 10.0, 0.0)) for offset in (-30.0, 0.0, 30.0)]
     asked = {name: dict.fromkeys(CONDITIONS, 20.0) for name in ROWS}
-    cells = {name: [SweepCell(case, asked[name], asked[name], False) for case in moves] for name in ROWS}
-    save_figure(control_sweep(cells, list(REGIONS), title), folder / f"control_sweep_{SYSTEM}.png")
+    cells = {
+        name: [
+            SweepCell(view(case.image, "axial", 12), view(case.levels, "axial", 12), asked[name], asked[name], False)
+            for case in moves
+        ]
+        for name in ROWS
+    }
+    extents = dict.fromkeys(ROWS, extent_mm("axial", moves[0].levels.shape, moves[0].spacing_mm))
+    save_figure(control_sweep(cells, extents, list(REGIONS), title), folder / f"control_sweep_{SYSTEM}.png")

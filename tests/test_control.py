@@ -10,16 +10,18 @@ import tiny_generator
 from subsets import manifest_alone
 from tiny_generator import GRID, SYNTHESIS
 
-from workflow_scripts import evaluate_control, figure_control_sweep
+from workflow_scripts import evaluate_control, make_figure, sample_control_sweep
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
+from workflow_scripts.cohort.planes import extent_mm
 from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.evaluation.agreement import ALL, INSIDE, control_summary
-from workflow_scripts.evaluation.control_draws import SWEPT, sweep, typical_tumour, unnested_fraction
+from workflow_scripts.evaluation.control_draws import sweep, typical_tumour, unnested_fraction
+from workflow_scripts.evaluation.control_slices import SWEPT
 from workflow_scripts.evaluation.mask_shapes import VALIDITY, validity
-from workflow_scripts.reporting.figures.cases import extent_mm, view
-from workflow_scripts.reporting.figures.sweep import centre_in_view
+from workflow_scripts.reporting.figures.control_sweep import centre_in_view
+from workflow_scripts.reporting.figures.slices import view
 
 SAMPLING = {key: SYNTHESIS[key] for key in ("precision",)}
 
@@ -176,7 +178,7 @@ def test_a_growing_tumour_keeps_its_form():
         assert np.ptp(column(requests, name)) == 0
 
 
-@pytest.mark.parametrize("name", SWEPT[1:])
+@pytest.mark.parametrize("name", list(SWEPT)[1:])
 def test_a_moving_tumour_changes_its_place_alone(name):
     table = features()
     requests = sweep(table, name, 4)
@@ -188,10 +190,18 @@ def test_a_moving_tumour_changes_its_place_alone(name):
 
 
 def figure(model, out, *options, **config):
-    arguments = ["--model", str(model), *six_patients(out), "--out", str(out), "--table", str(out.with_suffix(".tsv"))]
-    config = SAMPLING | {"sweep_steps": 2, "modality": "t2f", "sampler": {"steps": 5}} | config
-    figure_control_sweep.main([*arguments, *options, "--threads", "1", "--config", json.dumps(config)])
-    return read_tsv(out.with_suffix(".tsv"))
+    table, slices = out.with_suffix(".tsv"), out.with_suffix(".safetensors")
+    config = SAMPLING | {"sweep_steps": 2, "sampler": {"steps": 5}} | config
+    places = ["--model", str(model), *six_patients(out), "--table", str(table), "--slices", str(slices)]
+    sample_control_sweep.main([*places, "--threads", "1", "--config", json.dumps(config)])
+    redraw(out, *options)
+    return read_tsv(table)
+
+
+def redraw(out, *options, modality="t2f"):
+    drawn = ["--config", json.dumps({"figures": {"modality": modality}}), "--system", "tiny", "--n-real", "6"]
+    files = ["--sweep", str(out.with_suffix(".tsv")), "--slices", str(out.with_suffix(".safetensors"))]
+    make_figure.main(["--figure", "control_sweep", *drawn, *files, "--out", str(out), *options])
 
 
 def test_the_sweep_is_drawn_with_what_was_requested_and_measured(model, inputs, tmp_path):
@@ -231,17 +241,15 @@ def test_one_noise_makes_one_volume_whatever_row_it_is_in(model, inputs, tmp_pat
     assert measured.nunique().max() == 1 < table.measured_surface_mm2.nunique()
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"sweep_steps": 1}, "sweep_steps is 1: a sweep needs two volumes"),
-        ({"modality": "t1n"}, "modality 't1n' is not made by this generator: t1c, t2f"),
-    ],
-)
-def test_a_sweep_that_cannot_be_drawn_is_refused_in_words(model, tmp_path, config, words):
-    with pytest.raises(UserError, match=words):
-        figure(model, tmp_path / "sweep.png", **config)
-    assert not (tmp_path / "sweep.png").exists()
+def test_a_sweep_that_cannot_be_drawn_is_refused_in_words(model, tmp_path):
+    with pytest.raises(UserError, match="sweep_steps is 1: a sweep needs two volumes"):
+        figure(model, tmp_path / "sweep.png", sweep_steps=1)
+    figure(model, tmp_path / "sweep.png")
+    with pytest.raises(UserError, match="modality 't1n' is not in the volumes: t1c, t2f"):
+        redraw(tmp_path / "sweep.png", modality="t1n")
+    (tmp_path / "sweep.safetensors").write_bytes(b"cut off")
+    with pytest.raises(UserError, match=r"sweep\.safetensors holds no slices"):
+        redraw(tmp_path / "sweep.png")
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

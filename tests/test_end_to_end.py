@@ -28,7 +28,7 @@ from workflow_scripts.reporting.tables.cost import stage_of
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_table", "make_report"}
 DECODERS = {"compare_decoders", "make_table", "make_report"}
-AUDIT = {"calibrate_memorisation", "audit_memorisation", "figure_memorisation", "make_table"}
+AUDIT = {"calibrate_memorisation", "audit_memorisation", "make_figure", "make_table"}
 MODALITIES = ["t1n", "t1c", "t2w", "t2f"]
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
 
@@ -139,15 +139,15 @@ def test_a_second_run_does_nothing(project):
     [
         (
             "evaluation={tables: {seed: 5}}",
-            {"make_figures", *IMAGE_TABLES},
+            {"make_figure", *IMAGE_TABLES},
         ),
         (
             "evaluation={control: {requests: 1}}",
             {"evaluate_control", "evaluate_masks", "make_report"},
         ),
-        ("evaluation={control: {sweep_steps: 3}}", {"figure_control_sweep", "make_report"}),
+        ("evaluation={control: {sweep_steps: 3}}", {"sample_control_sweep", "make_figure", "make_report"}),
         ("evaluation={masks: {permutations: 99}}", {"evaluate_masks", "make_report"}),
-        ("evaluation={figures: {cases: 1}}", {"figure_cases", "figure_memorisation", "pack_viewer", "make_report"}),
+        ("evaluation={figures: {cases: 1}}", {"make_figure", "pack_viewer", "make_report"}),
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
             "evaluation={images: {batch_size: 7}}",
@@ -159,7 +159,7 @@ def test_a_second_run_does_nothing(project):
         ("evaluation={comparison_ratio: 1}", {"make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
-            {"score_segmentation", "gather_scores", "make_figures", "make_report"},
+            {"score_segmentation", "gather_scores", "make_figure", "make_report"},
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_an_evaluation_key_reruns_evaluation_alone(project, override, rules):
 def test_a_new_ratio_trains_its_arm_alone(project):
     assert planned(project, *TINY, "--config", "segmentation={ratios: [0, 0.5, 1]}") == {
         **dict.fromkeys(("train_segmentation", "predict_segmentation", "score_segmentation"), 1),
-        **dict.fromkeys(("gather_scores", "make_figures", "make_report"), 1),
+        **dict.fromkeys(("gather_scores", "make_figure", "make_report"), 1),
         "make_table": 3,  # ratios, systems, cost
     }
 

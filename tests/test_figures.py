@@ -7,15 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_files import add_synthetic
-from study_files import CONTROLS, MIXES, make_table, study
+from study_files import CONTROLS, MIXES, REGIONS, make_table, study
 from subsets import subset_options
 
-from workflow_scripts import figure_cases, gather_scores, make_figures
+from workflow_scripts import gather_scores, make_figure
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.cohort.planes import largest_slices
 from workflow_scripts.evaluation.arms import read_scores
-from workflow_scripts.reporting.figures.cases import largest_slices, view
-from workflow_scripts.reporting.figures.ratio import dice_limits, dice_vs_ratio
+from workflow_scripts.reporting.figures.dice_vs_ratio import dice_limits, dice_vs_ratio
+from workflow_scripts.reporting.figures.slices import view
 from workflow_scripts.reporting.tables.cells import read_ratio_table
 
 
@@ -25,7 +26,19 @@ def pixels(path):
 
 def ratio_figure(folder, files, *options, suffix=".png"):
     out = folder / f"figure{suffix}"
-    make_figures.main([*options, "--dice", *files, "--table", str(folder / "ratio.csv"), "--out", str(out)])
+    make_figure.main(
+        [
+            "--figure",
+            "dice_vs_ratio",
+            *options,
+            "--scores",
+            *files,
+            "--ratios",
+            str(folder / "ratio.csv"),
+            "--out",
+            str(out),
+        ]
+    )
     return out
 
 
@@ -174,12 +187,13 @@ def cohort(tmp_path_factory, preprocessed_cohort):
     return add_synthetic(preprocessed_cohort(tmp_path_factory.mktemp("figures"), cases=5))
 
 
-def case_figure(cohort, out, *options, **config):
-    figure_cases.main(
+def case_figure(cohort, out, *options, regions=REGIONS, **figures):
+    config = {"figures": {"cases": 4, "modality": "t2f"} | figures, "regions": regions}
+    make_figure.main(
         [
-            *("--config", json.dumps(config), *subset_options(cohort, "train")),
-            *("--synthetic", str(cohort / "synthetic"), "--tables", str(cohort / "synthetic/blocks/0.tsv")),
-            *("--system", "slice_ldm", "--out", str(out), *options),
+            *("--figure", "real_and_synthetic", "--config", json.dumps(config), *subset_options(cohort, "train")),
+            *("--blocks", str(cohort / "synthetic/blocks/0.tsv")),
+            *("--system", "slice_ldm", "--n-real", "3", "--out", str(out), *options),
         ]
     )
     return out

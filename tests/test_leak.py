@@ -23,7 +23,6 @@ GATHER = {
     "gather_scores",
     "make_table",
     "extract_real_features",
-    "make_figures",
     "make_report",
 }
 # Made once for all subsets, from patients that none of them holds.

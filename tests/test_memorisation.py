@@ -12,7 +12,7 @@ from small_cases import prepare
 from study_files import write_table
 from subsets import subset_options
 
-from workflow_scripts import demo_cohort, figure_memorisation
+from workflow_scripts import demo_cohort, make_figure
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.volumes import VolumeStore
@@ -210,17 +210,20 @@ def test_the_table_shows_share_interval_and_warning(mixed, tmp_path):
     assert without.count("WARNING") == 1
 
 
-def test_nearest_pairs_are_drawn(mixed, cohort, tmp_path):
-    subsets = subset_options(cohort, "train", "val", "test")
+def pairs_figure(cohort, audit, out, *options, **figures):
+    config = {"figures": {"cases": 4, "modality": "t2f"} | figures}
+    make_figure.main(
+        [
+            *("--figure", "memorisation", *subset_options(cohort, "train", "val", "test"), "--audit", str(audit)),
+            *("--synthetic", str(cohort / "mixed/cases.tsv"), "--system", "slice_ldm", "--n-real", "8"),
+            *("--out", str(out), "--config", json.dumps(config), *options),
+        ]
+    )
 
+
+def test_nearest_pairs_are_drawn(mixed, cohort, tmp_path):
     def draw(name, *options, **config):
-        figure_memorisation.main(
-            [
-                *("--table", str(cohort / "mixed/audit/memorisation.tsv"), *subsets),
-                *("--synthetic", str(cohort / "mixed"), "--system", "slice_ldm"),
-                *("--out", str(tmp_path / name), "--config", json.dumps(config), *options),
-            ]
-        )
+        pairs_figure(cohort, cohort / "mixed/audit/memorisation.tsv", tmp_path / name, *options, **config)
         return tmp_path / name
 
     first = draw("a.png", cases=3)
@@ -241,13 +244,7 @@ def test_the_aligned_copy_leaves_no_difference(mixed, cohort, tmp_path):
     names = list(DISGUISES)
     for name, coloured in (("flipped", False), ("shifted", False), ("noisy", True)):
         write_tsv(tmp_path / "one.tsv", table.iloc[[names.index(name)]])
-        figure_memorisation.main(
-            [
-                *("--table", str(tmp_path / "one.tsv"), *subset_options(cohort, "train", "val", "test")),
-                *("--synthetic", str(cohort / "mixed"), "--system", "slice_ldm"),
-                *("--out", str(tmp_path / "one.png")),
-            ]
-        )
+        pairs_figure(cohort, tmp_path / "one.tsv", tmp_path / "one.png")
         picture = matplotlib.image.imread(tmp_path / "one.png")[..., :3]
         # the tumour's contour is yellow: of colours only red and blue without green tell a difference
         vivid = (picture.max(axis=-1) - picture.min(axis=-1) > 0.25) & (picture[..., 1] < 0.75)

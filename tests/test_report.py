@@ -199,9 +199,9 @@ def test_it_is_well_formed_for_those_who_do_not_see_it(run):
 
 def test_each_figure_says_what_made_it(run):
     text = Page(report(run)).text
-    assert "Made by workflow_scripts.make_figures with evaluation.tables.seed: 7" in text
+    assert "Made by workflow_scripts.make_figure dice_vs_ratio with evaluation.tables.seed: 7" in text
     assert f"again by .venv/bin/snakemake --cores all --configfile run.yaml --force {run.figure} ." in text
-    assert re.search(r"make_figures [0-9a-f]{16}", text), "the digest of the code"
+    assert re.search(r"make_figure [0-9a-f]{16}", text), "the digest of the code"
 
 
 def test_a_printed_command_plans_with_run_yaml_as_the_report_gives_it(tmp_path, monkeypatch):
@@ -228,9 +228,9 @@ def whole(tmp_path_factory):
 def test_figures_say_which_system_and_patients_they_show_and_all_that_made_them(whole):
     for words in (
         "Synthetic cases of slice_ldm beside their nearest training cases, n_real = 20; last a held-out patient",
-        "figure_memorisation with evaluation.figures.cases: 4 , evaluation.figures.modality: t2f , memorisation: {",
+        "make_figure memorisation with evaluation.figures.cases: 4 , evaluation.figures.modality: t2f , memorisation: {",
         "One tumour of slice_ldm that grows and moves, n_real = 20.",
-        "figure_control_sweep with evaluation.control.sweep_steps: 3 , evaluation.figures.modality: t2f , synthesis.seed: 0",
+        "make_figure control_sweep with evaluation.control.sweep_steps: 3 , evaluation.figures.modality: t2f , synthesis.seed: 0",
         "Real training patients and synthetic ones of slice_ldm, n_real = 20.",
         "Made by workflow_scripts.make_table cost ; again by",
         "Made by workflow_scripts.measure_reconstruction with training_seed: 0 .",

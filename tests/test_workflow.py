@@ -68,10 +68,10 @@ def test_own_data_makes_no_demo_cohort(project, tmp_path):
 
 def test_a_folder_of_masks_is_measured_where_there_is_one_and_the_sweep_can_be_left_out(project, tmp_path):
     jobs = planned(project, "--config", "data_root=demo")
-    assert jobs["measure_reference_masks"] == 0 and jobs["figure_control_sweep"] == jobs["evaluate_control"] == 3
+    assert jobs["measure_reference_masks"] == 0 and jobs["sample_control_sweep"] == jobs["evaluate_control"] == 3
     override = f"evaluation={{masks: {{reference_root: '{tmp_path}'}}, control: {{sweep_steps: 0}}}}"
     jobs = planned(project, "--config", "data_root=demo", override)
-    assert jobs["measure_reference_masks"] == 1 and jobs["figure_control_sweep"] == 0
+    assert jobs["measure_reference_masks"] == 1 and jobs["sample_control_sweep"] == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -17,7 +17,7 @@ from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
 from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.reporting.figures.cases import pick_real
+from workflow_scripts.reporting.figures.slices import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
 from workflow_scripts.study.settings.evaluation import ViewerSettings
 

@@ -55,7 +55,6 @@ def unnested_fraction(probabilities: np.ndarray) -> float:
     return lost / some if some else math.nan
 
 
-SWEPT = ("volume_ml", "centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _AREA, _LENGTHS = "surface_mm2", ("box_width_mm", "box_height_mm", "box_depth_mm")
 
 
@@ -65,7 +64,7 @@ def typical_tumour(table: ConditionTable) -> np.ndarray:
 
 
 def sweep(table: ConditionTable, feature: str, steps: int) -> np.ndarray:
-    """Requests (steps, F) in which one feature of `SWEPT` goes through its training range and the rest stays put.
+    """Requests (steps, F) in which one feature of `control_slices.SWEPT` goes through its training range and the rest stays put.
 
     All start from `typical_tumour`. The volume grows by equal ratios and takes with it what a tumour of the same form
     must: the surface by the power 2/3 of the ratio, the edges of the box by 1/3, so that the sphericity stays. A

@@ -1,13 +1,17 @@
 """The tables and figures of a study: what each is made of, with which settings, and what it says of itself.
 
 To add one: an entry here, its module in ``tables/`` or ``figures/``, and the files of a new input in rules/reporting.smk.
-No import but of the standard library: the rules read this in every job.
+No import of a library: the rules read this in every job.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Result:
     name : of its files and of its module
     label : what it is, in a few words
     caption : what it shows, in a sentence; may hold {patients} ("real" or "simulated"), and {system} and {n_real} for a figure
-    inputs : names of `INPUTS` or of the figure's own files
+    inputs : names in `TABLE_INPUTS` or `FIGURE_INPUTS`
+    alt : of a figure, what one would see
     settings : dotted keys of the configuration that it is made with; its module finds each under its last part
     said : dotted keys that stand under it, with their values: what its numbers or pictures depend on most
     """
@@ -27,18 +32,23 @@ class Result:
     caption: str
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
-    said: tuple[str, ...] = field(default=())
+    said: tuple[str, ...] = ()
+    alt: str = ""
 
     def block(self, config: Mapping) -> dict:
         """The settings, by the last part of their keys."""
         return {key.rpartition(".")[2]: value_at(config, key) for key in self.settings}
 
-    def said_of(self, config: Mapping, simulated: bool, **words: str) -> str:
-        """The caption in reStructuredText, with the settings of `said`."""
+    def says(self, simulated: bool, **words: str) -> tuple[str, str]:
+        """Caption and alt; the words are {system} and {n_real} of a figure."""
         words["patients"] = "simulated" if simulated else "real"
-        text = self.caption.format(**words)
+        caption, alt = (text.format(**words) for text in (self.caption, self.alt))
+        return f"{caption[0].upper()}{caption[1:]}" + " Simulated cohort." * simulated, alt
+
+    def says_with_settings(self, config: Mapping, simulated: bool, **words: str) -> str:
+        """The caption in reStructuredText, with the settings of `said`."""
         lines = [f"``{key}: {value_at(config, key)}``" for key in self.said]
-        return f"{text[0].upper()}{text[1:]}" + (f"\n\n{', '.join(lines)}" if lines else "")
+        return self.says(simulated, **words)[0] + (f"\n\n{', '.join(lines)}" if lines else "")
 
 
 def value_at(config: Mapping, key: str) -> object:
@@ -48,7 +58,7 @@ def value_at(config: Mapping, key: str) -> object:
     return config
 
 
-INPUTS = {
+TABLE_INPUTS = {
     "scores": "scores.tsv: the scores of all arms",
     "ratios": "augmentation_ratio.csv",
     "compute": "compute.csv",
@@ -132,3 +142,76 @@ _TABLES = (
     Result("cost", "what the run cost", "What the run itself cost, stage by stage, as Snakemake measured it."),
 )
 TABLES = {table.name: table for table in _TABLES}
+
+FIGURE_INPUTS = {
+    "scores": "scores.tsv: the scores of all arms",
+    "ratios": "augmentation_ratio.csv",
+    "train": "manifest.json of the train subset",
+    "val": "manifest.json of the val subset",
+    "test": "manifest.json of the test subset",
+    "blocks": "tables of the synthetic cases, block by block",
+    "synthetic": "cases.tsv beside the synthetic cases",
+    "audit": "memorisation.tsv of the system",
+    "sweep": "control_sweep.tsv of the system",
+    "slices": "control_sweep.safetensors of the system",
+}
+"""Options of make_figure -> the files that they take."""
+
+_FIGURES = (
+    Result(
+        "dice_vs_ratio",
+        "Dice against augmentation ratio",
+        "Mean test Dice against the number of synthetic cases for each real training patient, a panel a region and a row a "
+        "number of real patients; bars are intervals of the paired difference, put on the real-only mean.",
+        ("scores", "ratios"),
+        said=TABLES["augmentation_ratio"].said,
+        alt="Mean test Dice against the number of synthetic cases for each real patient, a panel a region, with intervals; "
+        "the table above holds every number of it.",
+    ),
+    Result(
+        "real_and_synthetic",
+        "real and synthetic cases",
+        "{patients} training patients and synthetic ones of {system}, n_real = {n_real}.",
+        ("train", "blocks"),
+        ("evaluation.figures", "regions"),
+        ("evaluation.figures.cases", "evaluation.figures.modality"),
+        alt="Slices in three planes through the tumour, with its regions outlined: {patients} patients on the left, synthetic "
+        "ones of {system} on the right, n_real = {n_real}.",
+    ),
+    Result(
+        "memorisation",
+        "synthetic cases and their nearest training cases",
+        "Synthetic cases of {system} beside their nearest training cases, n_real = {n_real}; last a held-out patient beside "
+        "the nearest one.",
+        ("train", "val", "test", "synthetic", "audit"),
+        ("evaluation.figures",),
+        ("evaluation.figures.cases", "evaluation.figures.modality", "memorisation"),
+        alt="Synthetic cases of {system}, n_real = {n_real}, each beside its nearest training case in the same pose, and the "
+        "difference of the two; last a held-out patient likewise.",
+    ),
+    Result(
+        "control_sweep",
+        "one tumour that grows and moves",
+        "One tumour of {system} that grows and moves, n_real = {n_real}.",
+        ("sweep", "slices"),
+        ("evaluation.figures",),
+        ("evaluation.control.sweep_steps", "evaluation.figures.modality", "synthesis.seed"),
+        alt="Synthetic volumes of {system}, n_real = {n_real}, from the same noise: the tumour grows in one row, and moves "
+        "along each axis in the others, with the requested and the measured values.",
+    ),
+)
+FIGURES = {figure.name: figure for figure in _FIGURES}
+
+
+def add_inputs(parser: argparse.ArgumentParser, inputs: Mapping[str, str]) -> None:
+    """Add an option for each of the inputs."""
+    for name, words in inputs.items():
+        parser.add_argument(f"--{name}", nargs="+", type=Path, help=words)
+
+
+def read_inputs(args: argparse.Namespace, result: Result, inputs: Mapping[str, str]) -> dict[str, list[Path]]:
+    """The files of a table or figure by the names of its inputs. Raises UserError where one was not given."""
+    files = {name: getattr(args, name) for name in result.inputs}
+    if missing := [f"--{name} ({inputs[name]})" for name, found in files.items() if not found]:
+        raise UserError(f"{result.name} is made of {', '.join(missing)} too")
+    return files

@@ -89,10 +89,8 @@ def control(config: dict, wildcards: Any) -> dict:
 
 
 def sweep(config: dict, wildcards: Any) -> dict:
-    """Of `figure_control_sweep`."""
-    evaluation = config["evaluation"]
-    drawn = picked(evaluation["control"], ("sweep_steps",)) | picked(evaluation["figures"], ("modality",))
-    return drawn | sampling(config, wildcards)
+    """Of `sample_control_sweep`."""
+    return picked(config["evaluation"]["control"], ("sweep_steps",)) | sampling(config, wildcards)
 
 
 def image_features(config: dict, wildcards: Any = None) -> dict:

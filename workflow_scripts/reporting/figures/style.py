@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -30,6 +31,19 @@ STYLE = {
     "svg.hashsalt": "sliceaug",
     "svg.fonttype": "none",
 }
+
+
+@dataclass(frozen=True)
+class About:
+    """Whose figure it is: the system and the n_real, "" for one of the whole study; whether the cohort is simulated."""
+
+    system: str = ""
+    n_real: str = ""
+    simulated: bool = False
+
+    def titled(self, title: str) -> str:
+        """The title, which says so of a simulated cohort."""
+        return f"SIMULATED COHORT: no patient is real.\n{title}" if self.simulated else title
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
-from ..registry import TABLES
+from ..registry import FIGURES, TABLES
 from ..tables.cells import read_mixed_csv
 from ..tables.text import Table as StudyTable
 
@@ -55,12 +55,17 @@ class Run:
             tables.append((" / ".join([*size, parts[-1]]), read_tsv(file)))
         return tables
 
-    def figures(self, name: str, stem: str) -> list[tuple[Path, str, str]]:
-        """(file, n_real, system) of the figures of the option `name`: of n_real~20/<stem>_slice_ldm.png 20, slice_ldm."""
-        return [
-            (path, path.parent.name.removeprefix("n_real~"), path.stem.removeprefix(f"{stem}_"))
-            for path in self.paths(name)
-        ]
+    def figures(self, name: str) -> list[Figure]:
+        """The figures of that name: of n_real~20/<name>_slice_ldm.png with 20 and slice_ldm in its words."""
+        found, drawn = [], FIGURES[name]
+        for path in self.paths("figures"):
+            system = path.stem.removeprefix(name).removeprefix("_")
+            if path.stem in (name, f"{name}_{system}"):
+                caption, alt = drawn.says(
+                    self.simulated, system=system, n_real=path.parent.name.removeprefix("n_real~")
+                )
+                found.append(Figure(path, alt, caption, f"make_figure {name}", self.settings(*drawn.said)))
+        return found
 
     def settings(self, *keys: str) -> list[tuple[str, object]]:
         """(key, value) of dotted keys of the configuration; those that it does not hold are left out."""

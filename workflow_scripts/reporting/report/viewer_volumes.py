@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...cohort.nifti import SYNTHETIC, nifti_bytes
+from ...cohort.planes import largest_slices
 from ...cohort.regions import REGIONS, channels_to_levels, levels_to_channels
-from ..figures.cases import largest_slices
 
 MASK = "mask"
 COARSEST = 8  # largest step, in voxels, that still shows a case

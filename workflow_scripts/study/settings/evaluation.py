@@ -199,8 +199,6 @@ class CostSettings(Cost, SynthesisSettings):
 class ControlSettings(Control, SynthesisSettings):
     """What a program that asks for given tumours is told."""
 
-    modality: str = key("t2f", "", "that is drawn")
-
 
 class DecodersSettings(Decoders, SynthesisSettings):
     """What the program that compares decoders is told."""

@@ -6,25 +6,12 @@ import pandas as pd
 
 from ...tables.cells import REGION_NAMES, number
 from ...tables.images import TABLE
-from ..blocks import Figure, MadeBy, Notes, Run, Section, Table, Text, table_blocks
+from ..blocks import MadeBy, Notes, Run, Section, Table, Text, table_blocks
 
 
 def case_figures(run: Run) -> Section | None:
     """Real and synthetic cases side by side, a figure a system and n_real."""
-    blocks = []
-    keys = [f"evaluation.figures.{key}" for key in ("cases", "modality")]
-    for path, n_real, system in run.figures("case_figures", "real_and_synthetic"):
-        kind = "simulated" if run.simulated else "real"
-        blocks.append(
-            Figure(
-                path,
-                alt=f"Slices in three planes through the tumour, with its regions outlined: {kind} patients on the "
-                f"left, synthetic ones of {system} on the right, n_real = {n_real}.",
-                caption=f"{kind.capitalize()} training patients and synthetic ones of {system}, n_real = {n_real}.",
-                program="figure_cases",
-                settings=run.settings(*keys),
-            )
-        )
+    blocks = run.figures("real_and_synthetic")
     return Section("cases", "Real and synthetic cases", blocks) if blocks else None
 
 

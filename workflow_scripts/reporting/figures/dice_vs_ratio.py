@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
-from ...evaluation.arms import arms_of, regions_of, rows_of, score_array
+from ...evaluation.arms import arms_of, read_scores, regions_of, rows_of, score_array
 from ...study.arm_labels import label_of
 from ...study.arms import REAL_ONLY, Arm
 from ...study.segmenters import SEGMENTERS
-from ..tables.cells import REGION_NAMES
-from .style import FAINT, INK, STYLE, SYSTEM_COLOURS
+from ..tables.cells import REGION_NAMES, read_ratio_table
+from .style import FAINT, INK, STYLE, SYSTEM_COLOURS, About
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
 SMALLEST_SPAN = 0.1  # of a Dice axis: a shorter one magnifies noise, and has no length where all values are equal
@@ -154,3 +154,8 @@ def _legend(arms: list[Arm], confidence: float) -> list[Line2D]:
     label = f"{confidence:.0%} interval of the paired difference, on the real-only mean"
     handles.append(Line2D([], [], color=INK, marker="|", markersize=7, linewidth=1.2, label=label))
     return handles
+
+
+def draw(files: dict, settings: dict, about: About) -> Figure:
+    """The figure of the study."""
+    return dice_vs_ratio(read_scores(files["scores"]), read_ratio_table(files["ratios"][0]), about.simulated)
