@@ -162,20 +162,11 @@ class Evaluation(Block):
     report: Report = key(Report(), "", "report.html")
 
 
-class FigureSettings(Figures):
-    """What a program that draws cases is told."""
+class ViewerSettings(Report, Figures):
+    """What the program that packs volumes for the report is told."""
 
     modalities: list[str] = key([], "", "image channels of the volumes")
-
-
-class CaseFigureSettings(FigureSettings):
-    """What a program that draws cases with their masks is told."""
-
     regions: Annotated[list[str], Field(min_length=1)] = key(REGIONS, "", "mask channels of the volumes")
-
-
-class ViewerSettings(Report, CaseFigureSettings):
-    """What the program that packs volumes for the report is told."""
 
 
 class ScoreSettings(SegmentationScores):
