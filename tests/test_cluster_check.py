@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +20,7 @@ from workflow_scripts.base.allocation import parse_minutes
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.operations import node_report
 from workflow_scripts.operations.cluster import Ask, asks_of, line_of, misfits, parse_gpus, parse_partitions
-from workflow_scripts.operations.node_probe import Outcome, place
-from workflow_scripts.operations.node_verdict import end_faults, gpu_fault, lock_warning, node_faults
+from workflow_scripts.operations.node_probe import place
 from workflow_scripts.operations.plan import plan
 
 SINFO = """cpu*|up|1-00:00:00|4|4000|(null)|2
@@ -165,14 +167,14 @@ def asking(rule: str = "train_generator", threads: int = 8, **resources) -> Ask:
     ],
 )
 def test_jobs_that_no_node_can_hold(ask, parts):
-    errors, warnings = misfits([ask], PROFILE, parse_partitions(SINFO))
-    assert (len(errors), warnings) == (bool(parts), [])
-    assert all(part in errors[0] for part in parts), errors
+    found = misfits([ask], PROFILE, parse_partitions(SINFO))
+    assert [kind for kind, _ in found] == ["error"] * bool(parts)
+    assert all(part in found[0][1] for part in parts), found
 
 
 def test_rules_with_the_same_fault_share_a_sentence_and_the_lines_are_those_of_a_profile():
     asks = [asking(rule, mem_mb=8000) for rule in ("a", "b", "c", "d", "e", "f")]
-    (error,), _ = misfits(asks, PROFILE, parse_partitions(SINFO))
+    ((_, error),) = misfits(asks, PROFILE, parse_partitions(SINFO))
     assert "jobs of a, b, c, d and 2 more can never start in partition cpu" in error
     written = yaml.safe_load(error.partition("\n")[2])
     assert written == {
@@ -183,8 +185,8 @@ def test_rules_with_the_same_fault_share_a_sentence_and_the_lines_are_those_of_a
 
 def test_memory_that_outgrows_the_nodes_after_failures_is_warned_of():
     ask = Ask("train_generator", 4, {"mem_mb": 3000}, peak_mb=12000)
-    errors, (warning,) = misfits([ask], PROFILE, parse_partitions(SINFO))
-    assert not errors and "up to 12000 MB" in warning and "`node_mem_mb: 4000`" in warning
+    ((kind, warning),) = misfits([ask], PROFILE, parse_partitions(SINFO))
+    assert kind == "warning" and "up to 12000 MB" in warning and "`node_mem_mb: 4000`" in warning
 
 
 def test_a_place_is_what_the_resources_say_beside_sizes():
@@ -206,84 +208,92 @@ def test_a_place_is_what_the_resources_say_beside_sizes():
 
 # --- what a node sees ---------------------------------------------------------------------------------------------------
 
+TORCH = """
+class cuda:
+    is_available = staticmethod(lambda: {found})
+    get_device_name = staticmethod(lambda number: "NVIDIA A100")
+class version:
+    cuda, hip = {cuda!r}, None
+class Ones:
+    __matmul__ = lambda self, other: self
+    sum = lambda self: {product}
+ones = lambda *shape, device: Ones()
+__version__ = "2.13.0+x"
+"""
 
-def test_the_report_of_a_node_like_this_one(tmp_path):
-    folder = tmp_path / "check"
-    folder.mkdir()
-    task = {"project": str(ROOT), "folder": str(folder), "data_root": str(folder / "nowhere"), "gpu": True}
+
+def report(here: Path, torch: str = "", driver: str = "", **changes) -> list[tuple[str, str]]:
+    """What the script says here, run from its source as a job runs it, beside another torch and another driver."""
+    (here / "check").mkdir()
+    (here / "bin").mkdir()
+    if torch:
+        (here / "torch.py").write_text(torch)
+    if driver:
+        (here / "bin/nvidia-smi").write_text(f"#!/bin/sh\necho {driver}\n")
+        (here / "bin/nvidia-smi").chmod(0o755)
+    task = {"project": str(ROOT), "folder": str(here / "check"), "data_root": None, "gpu": False, "wait_s": 0.1}
+    task |= {
+        "python": sys.executable,
+        "version": platform.python_version(),
+        "packages": node_report.packages(),
+    } | changes
     source = Path(node_report.__file__).read_text(encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", source, json.dumps(task)], capture_output=True, text=True, cwd="/")
+    environment = {"PATH": f"{here}/bin:{os.environ['PATH']}", "PYTHONPATH": str(here), "CUDA_VISIBLE_DEVICES": "0"}
+    command = [sys.executable, "-c", source, json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=os.environ | environment)
     assert done.returncode == 0, done.stderr
-    seen = {}
-    for line in done.stdout.splitlines():
-        seen |= json.loads(line.removeprefix(node_report.MARK))
-    assert seen["python"]["path"] == sys.executable and seen["project"] and seen["data_root"] is False
-    assert seen["folder"]["sees"] and seen["folder"]["writes"] and seen["folder"]["locks"]
-    assert seen["packages"] == node_report.packages() and seen["torch"]["version"]
-    (fault,) = node_faults(seen, task, node_report.packages())
-    assert f"cannot read data_root {folder}/nowhere" in fault
+    lines = [json.loads(line.removeprefix(node_report.MARK)) for line in done.stdout.splitlines()]
+    assert len({node for _, _, node in lines}) == 1
+    return [(kind, sentence) for kind, sentence, _ in lines]
 
 
-GOOD = {
-    "host": "n1",
-    "python": {"path": sys.executable, "version": ".".join(map(str, sys.version_info[:3]))},
-    "project": True,
-    "temporary_folder": "/tmp",
-    "folder": {"sees": True, "writes": True, "locks": True, "free_gb": 10.0},
-    "packages": node_report.packages(),
-    "gpu": {"given": "0", "driver": "NVIDIA A100, 40960 MiB, 470.1"},
-    "torch": {"version": "2.13.0+cu128", "cuda": "12.8", "device": "NVIDIA A100"},
-}
-TASK = {"project": str(ROOT), "folder": "/results/check", "data_root": "/data"}
-
-
-def said(**changes) -> list[str]:
-    """All that is said of a node that is good but for `changes`."""
-    seen = GOOD | changes
-    faults = [*node_faults(seen, TASK, node_report.packages()), gpu_fault(seen), lock_warning(seen, TASK)]
-    return [fault for fault in faults if fault]
+def test_a_good_node_says_one_row(tmp_path):
+    ((kind, row),) = report(tmp_path, TORCH.format(found=True, cuda="12.8", product=512), gpu=True)
+    assert kind == "row" and "{node}, NVIDIA A100, " in row and "GB free for results, temporary files in /" in row
 
 
 @pytest.mark.parametrize(
-    ("sentence", "change"),
+    ("sentence", "changes"),
     [
-        ("{node} does not see the project's folder", {"project": False}),
-        ("is Python 3.9.2 on node {node}", {"python": {"path": sys.executable, "version": "3.9.2"}}),
-        ("{node} does not see this Python", {"python": {"path": "/usr/bin/python3", "version": "3.11.2"}}),
-        ("numpy is 1.0, not", {"packages": {**GOOD["packages"], "numpy": "1.0"}}),
-        ("/results is not shared: node {node}", {"folder": {"sees": False, "writes": None, "locks": None}}),
+        ("{node} does not see the project's folder /nowhere", {"project": "/nowhere"}),
+        ("{node} cannot read data_root /nowhere", {"data_root": "/nowhere"}),
+        ("/results is not shared: node {node}", {"folder": "/results/check"}),
+        ("the results folder /proc cannot be written on node {node} (", {"folder": "/proc/self"}),
+        ("on node {node} and 3.9.2 here", {"version": "3.9.2"}),
+        ("{node} does not see this Python, /other/python", {"python": "/other/python"}),
+        ("differ from those here (numpy is", {"packages": {"numpy": "1.0"}}),
+        ("differ from those here (no-such 1.0 is missing)", {"packages": {"no-such": "1.0"}}),
+        ("torch does not work on node {node}: OSError: libc10.so", {"torch": "raise OSError('libc10.so')"}),
         (
-            "cannot be written on node {node} (Read-only",
-            {"folder": {"sees": True, "writes": False, "locks": None, "error": "Read-only file system"}},
+            "torch does not work on node {node}: ArithmeticError",
+            {"gpu": True, "torch": TORCH.format(found=True, cuda="12.8", product=0)},
         ),
-        ("torch does not work on node {node}: OSError", {"torch": {"error": "OSError: libc10.so"}}),
-        (
-            "GPU 0 on node {node}, but torch does not find it: the driver sees 'NVIDIA A100",
-            {"torch": {**GOOD["torch"], "device": None}},
-        ),
-        ("this torch (2.13.0+cpu) is a CPU build", {"torch": {"version": "2.13.0+cpu", "cuda": None, "device": None}}),
-        (
-            "no driver answers there",
-            {"gpu": {"given": None, "driver": None}, "torch": {**GOOD["torch"], "device": None}},
-        ),
-        ("no file locks on node {node}", {"folder": {**GOOD["folder"], "locks": False}}),
     ],
 )
-def test_what_a_node_lacks_is_named(sentence, change):
-    assert said() == []
-    (found,) = said(**change)
-    assert sentence in found
+def test_what_a_node_lacks_is_named(tmp_path, sentence, changes):
+    found = [text for kind, text in report(tmp_path, **changes) if kind == "error"]
+    assert len(found) == 1 and sentence in found[0]
 
 
 @pytest.mark.parametrize(
-    ("trouble", "sentence"),
+    ("cuda", "driver", "parts"),
     [
-        ("refused", "Slurm refuses a small job: 'words'. It has cpu. Correct slurm_partition"),
-        ("waiting", "a small job did not start in 7 s: Slurm says 'words'"),
-        ("running", "a small job started (words) and did not end in 7 s"),
-        ("failed", "a small job failed and left no report: 'words'"),
+        (None, "", ("this torch (2.13.0+x) is a CPU build", "no driver answers there")),
+        ("12.8", "", ("no driver answers there",)),
+        ("12.8", "A100", ("the driver sees 'A100', too old for CUDA 12.8",)),
     ],
 )
-def test_a_small_job_without_a_good_end_says_why(trouble, sentence):
-    (found,) = end_faults(Outcome({}, trouble, "words", 7.0), "a small job", "slurm/config.yaml (line 5)", "It has cpu")
-    assert found.startswith(sentence)
+def test_why_torch_does_not_find_a_gpu_is_said(tmp_path, cuda, driver, parts):
+    (kind, text), (_, row) = report(tmp_path, TORCH.format(found=False, cuda=cuda, product=0), driver, gpu=True)
+    assert kind == "gpu" and text.startswith("Slurm gave GPU 0 on node {node}, but torch does not find it: ")
+    assert text.partition("find it: ")[2].count(";") == len(parts) - 1 and all(part in text for part in parts)
+    assert "no GPU, " in row
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(node_report.fcntl, "flock", refuse)
+    node_report.look_at_folder(tmp_path, 0)
+    assert "no file locks on node {node}" in capsys.readouterr().out

@@ -9,6 +9,7 @@ it starts outlasts it.
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,35 +20,20 @@ from workflow_scripts.base.cli import log, run_program, sentence_of
 from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.operations import cluster
 from workflow_scripts.operations.node_probe import look, place, shared_folder
-from workflow_scripts.operations.node_report import packages
-from workflow_scripts.operations.node_verdict import (
-    LOCK,
-    differences,
-    end_faults,
-    gpu_fault,
-    lock_warning,
-    node_faults,
-    read_lock,
-    summary,
-)
+from workflow_scripts.operations.node_report import differences, normalised, packages, some
 from workflow_scripts.operations.plan import plan, profile_file
+
+LOCK = ROOT / "envs" / "requirements.lock"
 
 
 class Findings:
-    """Errors and warnings as sentences, each with the nodes that have it, and a table of what was checked."""
+    """Errors and warnings as sentences, each with the nodes that have it, and rows of what was checked."""
 
     def __init__(self):
-        self.errors: dict[str, list[str]] = {}
-        self.warnings: dict[str, list[str]] = {}
-        self.rows: list[tuple[str, str]] = []
+        self.said: dict[tuple[str, str], list[str]] = {}
 
-    def error(self, text: str, node: str = "") -> None:
-        if text:
-            self.errors.setdefault(text, []).append(node)
-
-    def warning(self, text: str, node: str = "") -> None:
-        if text:
-            self.warnings.setdefault(text, []).append(node)
+    def add(self, kind: str, text: str, node: str = "") -> None:
+        self.said.setdefault((kind, text), []).append(node)
 
     @contextmanager
     def collected(self) -> Iterator[None]:
@@ -57,17 +43,22 @@ class Findings:
         except Exception as error:
             if (sentence := sentence_of(error)) is None:
                 raise
-            self.error(sentence)
+            self.add("error", sentence)
 
-    def show(self) -> None:
-        for kind, found in (("warning", self.warnings), ("error", self.errors)):
-            for text, nodes in found.items():
-                print(
-                    f"{kind}: {text.replace('{node}', ' and '.join(sorted(set(nodes))))}", file=sys.stderr, flush=True
-                )
-        width = max((len(what) for what, _ in self.rows), default=0)
-        for what, said in self.rows:
-            print(f"{what:{width}}  {said}")
+    def show(self) -> bool:
+        """Print all; whether there is no error."""
+        for wanted, stream in (("warning", sys.stderr), ("error", sys.stderr), ("row", sys.stdout)):
+            for text, nodes in ((text, nodes) for (kind, text), nodes in self.said.items() if kind == wanted):
+                head = "" if wanted == "row" else f"{wanted}: "
+                print(head + text.replace("{node}", " and ".join(sorted(set(nodes)))), file=stream, flush=True)
+        return not any(kind == "error" for kind, _ in self.said)
+
+
+def read_lock() -> dict[str, str]:
+    """Version of each package of the lock, by normalised name; empty where the file is missing."""
+    lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.is_file() else []
+    pins = (line.strip().split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {normalised(name): version for name, version in pins}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     findings = Findings()
     _check(args, findings)
-    findings.show()
-    if findings.errors:
+    if not findings.show():
         sys.exit(2)
     print("The study can run here.")
 
@@ -93,11 +83,9 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
     """All checks; each goes on where another failed, as far as it can."""
     here, lock = packages(), read_lock()
     if not lock:
-        findings.error(f"{LOCK} is missing: `git checkout envs/requirements.lock`, then `make install`")
+        findings.add("error", f"{LOCK} is missing: `git checkout envs/requirements.lock`, then `make install`")
     elif wrong := differences(here, lock):
-        findings.error(f"packages differ from envs/requirements.lock ({wrong}): `make install`")
-    else:
-        findings.rows.append(("packages", f"{len(lock)}, as in envs/requirements.lock"))
+        findings.add("error", f"packages differ from envs/requirements.lock ({wrong}): `make install`")
     known, workflow = {}, None
     with findings.collected():
         known = cluster.partitions()
@@ -110,69 +98,61 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
         if workflow is None:
             return
         _check_profile(findings, workflow, options, profile)
-        asks = cluster.asks_of(workflow, attempts=options.retries + 1)
         folder = stack.enter_context(shared_folder(Path(workflow.globals["RUN"])))
         if not known:
             return
-        has = "; ".join(f"{name}: {partition}" for name, partition in known.items())
-        mine = cluster.accounts()
-        findings.rows += [("partitions", has), ("accounts", mine or "this Slurm keeps none")]
-        errors, warnings = cluster.misfits(asks, profile, known)
-        for text in errors:
-            findings.error(text)
-        for text in warnings:
-            findings.warning(text)
+        has = f"This Slurm has {'; '.join(f'{name}: {what}' for name, what in known.items())}; you may charge "
+        has += cluster.accounts() or "any account"
+        findings.add("row", has)
+        asks = cluster.asks_of(workflow, attempts=options.retries + 1)
+        for kind, text in cluster.misfits(asks, profile, known):
+            findings.add(kind, text)
         root = None if workflow.globals["SIMULATED"] else str(Path(workflow.globals["DATA_ROOT"]).absolute())
-        task = {"project": str(ROOT), "folder": str(folder), "data_root": root}
-        _look_around(
-            args, findings, asks, profile, task, here, f"This Slurm has {has}; accounts of yours: {mine or 'any'}"
-        )
+        task = {"project": str(ROOT), "folder": str(folder), "data_root": root, "wait_s": 10}
+        task |= {"python": sys.executable, "version": platform.python_version(), "packages": here}
+        _look_around(args, findings, asks, profile, task, has)
 
 
 def _check_profile(findings: Findings, workflow, options, profile: Path) -> None:
     settings, rules = workflow.resource_settings, {rule.name for rule in workflow.rules}
     for name in sorted({*settings.overwrite_resources, *settings.overwrite_threads} - rules):
-        findings.error(
-            f"{profile} names a rule {name}, and the workflow has none: Snakemake would pass over it; correct it"
+        findings.add(
+            "error", f"{profile} names a rule {name} that the workflow does not have, and Snakemake passes over it"
         )
     if options.executor != "slurm":
-        findings.error(f"{profile} does not send jobs to Slurm: write `executor: slurm` there")
+        findings.add("error", f"{profile} does not send jobs to Slurm: write `executor: slurm` there")
     if not workflow.resource_scopes.is_local("gpu"):
-        findings.warning(
+        findings.add(
+            "warning",
             f"{profile} leaves this machine's cores and card as bounds of every job: write "
-            "`set-resource-scopes: {gpu: local}` there, as slurm/config.yaml does"
+            "`set-resource-scopes: {gpu: local}` there, as slurm/config.yaml does",
         )
 
 
-def _look_around(args, findings: Findings, asks, profile: Path, task: dict, here: dict, has: str) -> None:
+def _look_around(args, findings: Findings, asks: list[cluster.Ask], profile: Path, task: dict, has: str) -> None:
     """Small jobs in all places at once, and what they saw."""
-    places: dict[str, tuple[dict, list[cluster.Ask]]] = {}
+    places: dict[str, tuple[dict, list[str]]] = {}
     for ask in asks:
         resources = place(ask.resources)
-        places.setdefault(repr(sorted(resources.items())), (resources, []))[1].append(ask)
+        places.setdefault(repr(sorted(resources.items())), (resources, []))[1].append(ask.rule)
     log.info("small jobs in %d places", len(places))
-    with ThreadPoolExecutor(max(len(places), 1)) as pool:
+    with ThreadPoolExecutor(len(places)) as pool:
         jobs = [pool.submit(look, each, profile, task, args.timeout_s) for each, _ in places.values()]
-    for job, (resources, users) in zip(jobs, places.values(), strict=True):
+    for job, (resources, rules) in zip(jobs, places.values(), strict=True):
         outcome = job.result()
-        seen, node = outcome.seen, outcome.seen.get("host", "")
-        named = ", ".join(f"{name} {value}" for name, value in resources.items()) or "nothing special"
-        lines = filter(None, (cluster.line_of(str(value), profile) for value in resources.values()))
-        what = f"a small job with {named}, as of {cluster.some(ask.rule for ask in users)},"
-        where = f"{profile} ({', '.join(dict.fromkeys(lines)) or 'default-resources'})"
-        for fault in end_faults(outcome, what, where, has):
-            findings.error(fault)
-        if not seen:
-            continue
-        faults = list(node_faults(seen, task, here))
-        for fault in faults:
-            findings.error(fault, node)
-        (findings.warning if args.without_gpu else findings.error)(gpu_fault(seen), node)
-        findings.warning(lock_warning(seen, task), node)
-        if outcome.trouble is None:
-            findings.rows.append((named, summary(outcome)))
-        elif not faults:
-            findings.error(f"{what} failed on node {{node}}: {outcome.words!r}", node)
+        named = ", ".join(f"{name} {value}" for name, value in resources.items()) or "no wishes"
+        if outcome.fault:
+            lines = filter(None, (cluster.line_of(str(value), profile) for value in resources.values()))
+            where = f"{profile} ({', '.join(dict.fromkeys(lines)) or 'default-resources'})"
+            findings.add(
+                "error",
+                f"a small job with {named}, as of {some(rules)}, {outcome.fault}. {has}. What these rules ask for is in {where}",
+            )
+        for kind, sentence, node in outcome.said:
+            if kind == "row":
+                findings.add("row", f"{named}: {outcome.seconds:.0f} s, {sentence}", node)
+            else:
+                findings.add({"gpu": "warning" if args.without_gpu else "error"}.get(kind, kind), sentence, node)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,13 @@ import contextlib
 import getpass
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base.allocation import ask_slurm, parse_minutes
 from ..base.errors import UserError
-
-SHOWN = 4  # names in a sentence; the rest is a number
-
-
-def some(names: Iterable[str]) -> str:
-    """The first names, and how many more."""
-    names = list(dict.fromkeys(names))
-    more = len(names) - SHOWN
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:SHOWN])} and {more} more"
+from .node_report import some
 
 
 @dataclass(frozen=True)
@@ -190,8 +182,8 @@ def names_of(ask: Ask, known: Mapping[str, Partition]) -> list[str]:
     return ask.partition.split(",") if ask.partition else default
 
 
-def misfits(asks: Sequence[Ask], path: Path, known: Mapping[str, Partition]) -> tuple[list[str], list[str]]:
-    """(errors, warnings): jobs that no node of their partition can hold, now and after failures, with the lines to write."""
+def misfits(asks: Sequence[Ask], path: Path, known: Mapping[str, Partition]) -> list[tuple[str, str]]:
+    """Jobs that no node of their partition can hold (error), or none after failures (warning), with the lines to write."""
     wrong: dict[str, dict[str, list[str]]] = {}  # sentence -> block of the profile -> lines
     outgrown: list[tuple[int, Ask]] = []
     for ask in asks:
@@ -220,18 +212,16 @@ def misfits(asks: Sequence[Ask], path: Path, known: Mapping[str, Partition]) -> 
         if new:
             lines = ", ".join(f"{key}: {value}" for key, value in new.items())
             blocks.setdefault("set-resources", []).append(f"{ask.rule}: {{{lines}}}  {asked}")
-    errors = []
+    found = []
     for sentence, blocks in wrong.items():
         rules = some(line.partition(":")[0] for lines in blocks.values() for line in lines)
         text = "".join(f"\n{block}:" + "".join(f"\n  {line}" for line in lines) for block, lines in blocks.items())
         if blocks:
-            errors.append(
-                f"jobs of {rules} can never start in {sentence}. Write in {path}, beside what stands there:{text}"
-            )
-    if not outgrown:
-        return errors, []
-    peak, least = max(ask.peak_mb for _, ask in outgrown), min(memory for memory, _ in outgrown)
-    return errors, [
-        f"jobs of {some(ask.rule for _, ask in outgrown)} ask for up to {peak:.0f} MB after failures, more than any node "
-        f"has: write `node_mem_mb: {least}` under default-resources of {path}, and their memory grows no further"
-    ]
+            place = f"{sentence}. Write in {path}, beside what stands there:{text}"
+            found.append(("error", f"jobs of {rules} can never start in {place}"))
+    if outgrown:
+        peak, least = max(ask.peak_mb for _, ask in outgrown), min(memory for memory, _ in outgrown)
+        grow = f"jobs of {some(ask.rule for _, ask in outgrown)} ask for up to {peak:.0f} MB after failures"
+        limit = f"write `node_mem_mb: {least}` under default-resources of {path}, and their memory grows no further"
+        found.append(("warning", f"{grow}, more than any node has: {limit}"))
+    return found

@@ -57,15 +57,10 @@ def place(resources: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass
 class Outcome:
-    """What came of a probe: the parts of its report, and why there are no more of them.
+    """What came of a probe: what `node_report` said, (kind, sentence, node), and the fault, if it did not end well."""
 
-    `trouble` is None (it ended well), ``refused`` (by Slurm or the executor), ``waiting`` (it never started), ``running``
-    (it did not end) or ``failed``; `words` is what Slurm or Snakemake says about it.
-    """
-
-    seen: dict = field(default_factory=dict)
-    trouble: str | None = None
-    words: str = ""
+    said: list[tuple[str, str, str]] = field(default_factory=list)
+    fault: str = ""
     seconds: float = 0.0
 
 
@@ -107,7 +102,7 @@ def look(resources: Mapping[str, object], profile: Path, task: dict, timeout_s: 
     snakemake += ["--snakefile", folder / "Snakefile", "--directory", folder, "--retries", "0"]
     snakemake += ["--slurm-jobname-prefix", name, "--slurm-logdir", folder / "slurm"]
     snakemake += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
-    outcome, started = Outcome(), time.monotonic()
+    outcome, started, late = Outcome(), time.monotonic(), ""
     with (folder / "said").open("w+", encoding="utf-8") as said:
         process = subprocess.Popen(
             [str(word) for word in snakemake], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_environment()
@@ -115,24 +110,27 @@ def look(resources: Mapping[str, object], profile: Path, task: dict, timeout_s: 
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            outcome.trouble, outcome.words = _why_late(name)
+            late = _why_late(name, timeout_s)
         finally:
             _end(process, name)
-        outcome.seconds = time.monotonic() - started
         said.seek(0)
         words = said.read()
-    if outcome.trouble is None and process.returncode == 0:
-        outcome.seen = _parts((folder / "report").read_text(encoding="utf-8"))
-    elif outcome.trouble is None and "has been submitted" not in words:
-        outcome.trouble, outcome.words = "refused", _reason(words)
-    elif outcome.trouble is None:
+    outcome.seconds = time.monotonic() - started
+    if late:
+        outcome.fault = late
+    elif process.returncode == 0:
+        outcome.said = _parts((folder / "report").read_text(encoding="utf-8"))
+    elif "has been submitted" not in words:
+        outcome.fault = f"was refused: {_reason(words)!r}"
+    else:
         logs = "".join(path.read_text(errors="replace") for path in folder.glob("slurm/**/*.log"))
-        outcome.trouble, outcome.words = "failed", _reason(logs or words)
-        outcome.seen = _look_directly(resources, text, name, timeout_s)
+        outcome.said = _look_directly(resources, text, name, timeout_s)
+        if not any(kind == "error" for kind, *_ in outcome.said):
+            outcome.fault = f"failed: {_reason(logs or words)!r}"
     return outcome
 
 
-def _look_directly(resources: Mapping[str, object], task: str, name: str, timeout_s: float) -> dict:
+def _look_directly(resources: Mapping[str, object], task: str, name: str, timeout_s: float) -> list:
     """What the same place's nodes see where the executor's job failed: by srun, which needs no shared folder to answer."""
     command = [
         "srun",
@@ -158,17 +156,14 @@ def _look_directly(resources: Mapping[str, object], task: str, name: str, timeou
     try:
         return _parts(process.communicate(timeout=timeout_s)[0])
     except subprocess.TimeoutExpired:
-        return {}
+        return []
     finally:
         _end(process, name)
 
 
-def _parts(text: str) -> dict:
-    seen: dict = {}
-    for line in text.splitlines():
-        if line.startswith(node_report.MARK):
-            seen |= json.loads(line.removeprefix(node_report.MARK))
-    return seen
+def _parts(text: str) -> list[tuple[str, str, str]]:
+    lines = [line for line in text.splitlines() if line.startswith(node_report.MARK)]
+    return [tuple(json.loads(line.removeprefix(node_report.MARK))) for line in lines]
 
 
 def _environment() -> dict[str, str]:
@@ -184,18 +179,21 @@ def _jobs(name: str) -> list[list[str]]:
     return [row.split("|")[1:] for row in rows if row.startswith(name)]
 
 
-def _why_late(name: str) -> tuple[str, str]:
+def _why_late(name: str, seconds: float) -> str:
     """Whether a job waits or runs, and what Slurm says about it."""
     try:
-        jobs = _jobs(name)
+        jobs = _jobs(name) or [["", "PENDING", "it is not in the queue", "", ""]]
     except UserError as error:
-        return "waiting", str(error)
-    if not jobs:
-        return "waiting", "the job is not in the queue"
+        jobs = [["", "PENDING", str(error), "", ""]]
     _, state, reason, start, nodes = jobs[0]
-    if state == "PENDING":
-        return "waiting", reason + (f"; Slurm expects it to start at {start}" if start[:1].isdigit() else "")
-    return "running", f"on {nodes}"
+    if state != "PENDING":
+        slow = "Python or the file system is slow there, try `--timeout-s 600`"
+        return f"started on {nodes} and did not end in {seconds:.0f} s: {slow}. It was cancelled"
+    reason += f"; Slurm expects it to start at {start}" if start[:1].isdigit() else ""
+    return (
+        f"did not start in {seconds:.0f} s: Slurm says {reason!r}. If the cluster is busy, wait longer (`--timeout-s 1800`); "
+        "if it is a limit, go elsewhere. It was cancelled"
+    )
 
 
 def _end(process: subprocess.Popen, name: str) -> None:
