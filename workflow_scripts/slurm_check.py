@@ -107,7 +107,7 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
         asks = cluster.asks_of(workflow, attempts=options.retries + 1)
         for kind, text in cluster.misfits(asks, profile, known):
             findings.add(kind, text)
-        root = None if workflow.globals["SIMULATED"] else str(Path(workflow.globals["DATA_ROOT"]).absolute())
+        root = None if workflow.globals["SIMULATED"] else str(Path(workflow.globals["config"]["data_root"]).absolute())
         task = {"project": str(ROOT), "folder": str(folder), "data_root": root, "wait_s": 10}
         task |= {"python": sys.executable, "version": platform.python_version(), "packages": here}
         _look_around(args, findings, asks, profile, task, has)
