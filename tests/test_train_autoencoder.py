@@ -3,11 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,20 +164,6 @@ def test_volumes_of_other_cases_cannot_change_the_model(trained, cohort, tmp_pat
     other = run(cohort, tmp_path, volumes=volumes)
     for name in ("model.safetensors", "model.json", "loss.csv"):
         assert (other / name).read_bytes() == (trained / name).read_bytes()
-
-
-def test_killed_with_9_and_run_again_it_is_the_same_model(trained, cohort, tmp_path):
-    command = [sys.executable, "-m", "workflow_scripts.train_autoencoder", *arguments(cohort, tmp_path)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("state/*/*/checkpoint-*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert process.returncode == -signal.SIGKILL and not (tmp_path / "autoencoder").exists()
-    again = run(cohort, tmp_path)
-    for file in trained.iterdir():
-        assert (again / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 def test_two_processes_train_as_one(trained, cohort, tmp_path):
