@@ -23,7 +23,7 @@ import torch
 from monai.networks.nets import AutoencoderKL, DiffusionModelUNet
 from torch import Tensor, nn
 
-from workflow_scripts.evaluation.compute import count, parameters
+from workflow_scripts.evaluation.system_cost import count, parameters
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.build_denoiser import build_denoiser
 from workflow_scripts.study.settings.systems import load_systems

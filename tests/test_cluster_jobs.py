@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from workflow_scripts.base import allocation
 from workflow_scripts.base.environment import use_node_scratch
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.training import cards, lock, tasks
+from workflow_scripts.training import gpus, lock, srun
 from workflow_scripts.training.interrupt import seconds_to_stop
 from workflow_scripts.training.state import StateFolder
 
@@ -133,13 +133,13 @@ def test_of_srun_tasks_the_first_holds_the_folder_for_all(tmp_path, monkeypatch)
 
 def test_as_many_tasks_as_devices_are_wanted(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    tasks.check(2)
+    srun.check(2)
     with pytest.raises(UserError, match="one task a device; set `devices: 2`"):
-        tasks.check(4)
+        srun.check(4)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "2")
     with pytest.raises(UserError, match="the same number on each"):
-        tasks.per_node()
+        srun.per_node()
 
 
 def test_lightning_learns_the_tasks_of_a_node_from_their_total(monkeypatch):
@@ -147,7 +147,7 @@ def test_lightning_learns_the_tasks_of_a_node_from_their_total(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "")  # so that the test leaves nothing behind
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
-    tasks.tell_lightning()
+    srun.tell_lightning()
     assert SLURMEnvironment(auto_requeue=False).world_size() == 4
     assert os.environ["SLURM_NTASKS_PER_NODE"] == "2"
 
@@ -167,11 +167,11 @@ def test_temporary_files_go_to_the_nodes_own_disk(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def no_cards_taken(monkeypatch, tmp_path):
-    monkeypatch.setattr(cards.tempfile, "gettempdir", lambda: str(tmp_path))
+def no_gpus_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield
-    cards.release_cards()
+    gpus.release_gpus()
 
 
 def take_elsewhere(folder: Path, card: int) -> subprocess.Popen:
@@ -185,23 +185,23 @@ def take_elsewhere(folder: Path, card: int) -> subprocess.Popen:
     return other
 
 
-def test_programs_side_by_side_on_one_machine_take_different_cards(no_cards_taken, tmp_path, caplog):
+def test_programs_side_by_side_on_one_machine_take_different_gpus(no_gpus_taken, tmp_path, caplog):
     other = take_elsewhere(tmp_path, 0)
-    cards.take_cards(2, on_machine=4)
+    gpus.take_gpus(2, on_machine=4)
     assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "1,2"
-    cards.release_cards()
-    cards.take_cards(4, on_machine=4)  # all of them: nothing to choose
-    cards.take_cards(2, on_machine=2)
+    gpus.release_gpus()
+    gpus.take_gpus(4, on_machine=4)  # all of them: nothing to choose
+    gpus.take_gpus(2, on_machine=2)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
-    cards.take_cards(3, on_machine=4)
+    gpus.take_gpus(3, on_machine=4)
     assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "1,2,3"
-    cards.release_cards()
+    gpus.release_gpus()
     other.communicate()
-    cards.take_cards(1, on_machine=4)
+    gpus.take_gpus(1, on_machine=4)
     assert os.environ.pop("CUDA_VISIBLE_DEVICES") == "0"
 
 
-def test_the_cards_that_somebody_has_chosen_are_used(no_cards_taken, monkeypatch):
+def test_the_cards_that_somebody_has_chosen_are_used(no_gpus_taken, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    cards.take_cards(1, on_machine=4)
+    gpus.take_gpus(1, on_machine=4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"

@@ -7,8 +7,8 @@ from study_files import study, write_table
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.evaluation.compute import NOTHING, count, published_cost, system_cost
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
+from workflow_scripts.evaluation.system_cost import NOTHING, count, published_cost, system_cost
 from workflow_scripts.models.blocks import Conv3d
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
 from workflow_scripts.study.settings.systems import load_systems, shipped_systems

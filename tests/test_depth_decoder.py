@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.evaluation.compute import count, decoder_parameters, decoding_cost
+from workflow_scripts.evaluation.system_cost import count, decoder_parameters, decoding_cost
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.depth_decoder import build_depth_decoder, slab_slices
 

@@ -7,7 +7,7 @@ import torch
 from tiny_training import SETTINGS, Adversaries, Regression
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.launch import train
 from workflow_scripts.training.state import StateFolder
 
 TOLERANCE = 1e-4  # relative: gradients are summed in another order (fp32)

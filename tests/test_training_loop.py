@@ -10,7 +10,7 @@ from torch import nn
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.training.ema import EMA
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.launch import train
 from workflow_scripts.training.prefetch import prefetched
 from workflow_scripts.training.settings import TrainSettings
 from workflow_scripts.training.state import StateFolder, run_digest

@@ -17,7 +17,7 @@ from tiny_training import SETTINGS, Regression, main
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.training.checkpoint import Checkpoints
-from workflow_scripts.training.loop import train
+from workflow_scripts.training.launch import train
 from workflow_scripts.training.state import StateFolder
 
 HERE = Path(__file__).parent

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from workflow_scripts.base.cli import run_program
 from workflow_scripts.base.seeds import torch_rng
-from workflow_scripts.training.loop import Player, train
+from workflow_scripts.training.launch import train
 from workflow_scripts.training.state import StateFolder
+from workflow_scripts.training.task import Player
 
 SETTINGS = {
     "steps": 60,

@@ -13,7 +13,7 @@ from ..base.seeds import torch_rng
 from ..models.build_denoiser import build_denoiser
 from ..study.settings.generator import SAMPLERS as GO_WITH_FLOW
 from ..study.settings.generator import Sampler
-from ..training.rounds import Rounds
+from ..training.orders import Order
 from ..training.settings import TrainSettings
 from ..training.task import Player
 from .generator import Cost
@@ -30,7 +30,7 @@ DIFFUSION_KEYS = (
 
 
 class DenoisingTask:
-    """What `training.loop.train` needs to train a denoiser.
+    """What `training.launch.train` needs to train a denoiser.
 
     Parameters
     ----------
@@ -78,9 +78,7 @@ class DenoisingTask:
         Cases come in shuffled rounds: each is seen equally often. Time steps are stratified over the batch (Kingma et
         al. 2021, arXiv 2107.00630, appendix I.1), which steadies the loss of small batches.
         """
-        chosen = torch.from_numpy(
-            Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
-        )
+        chosen = torch.from_numpy(Order(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size))
         rng = torch_rng(self._seed, "diffusion batch", step)
         latents = self._latents[chosen]
         noise = torch.randn(latents.shape, generator=rng)

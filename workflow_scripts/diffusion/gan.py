@@ -12,7 +12,7 @@ from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.build_gan import build_gan_discriminator, build_gan_generator
 from ..training.losses import least_squares_discriminator, least_squares_generator
-from ..training.rounds import Rounds
+from ..training.orders import Order
 from ..training.settings import TrainSettings, check_keys
 from ..training.task import Player
 from .generator import Cost
@@ -72,9 +72,7 @@ class GanTask:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """Real volumes (B, C, D, H, W), noise z (B, z_dim), conditions (B, F): made and real are asked for the same."""
-        chosen = torch.from_numpy(
-            Rounds(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size)
-        )
+        chosen = torch.from_numpy(Order(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size))
         z = torch.randn((self._batch_size, self._z_dim), generator=torch_rng(self._seed, "gan batch", step))
         return {"real": self._latents[chosen], "z": z, "conditions": self._conditions[chosen]}
 

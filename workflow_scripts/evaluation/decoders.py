@@ -15,7 +15,7 @@ from ..models.depth_decoder import DepthDecoder, build_depth_decoder
 from ..models.slice_autoencoder import SliceAutoencoder
 from ..training.devices import autocast, default_device, describe, resolve_precision
 from . import reconstruction
-from .compute import decoder_parameters, decoding_cost
+from .system_cost import decoder_parameters, decoding_cost
 
 COLUMNS = ("decoder", "latent_noise", *reconstruction.COLUMNS)
 SLICES_PER_BATCH = 32

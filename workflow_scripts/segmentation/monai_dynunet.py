@@ -28,7 +28,7 @@ from ..cohort.volumes import VolumeStore
 from ..study.settings.segmentation import Segmentation
 from ..training.curves import CURVE
 from ..training.devices import autocast, resolve_precision
-from ..training.loop import train as train_network
+from ..training.launch import train as train_network
 from ..training.task import Player
 from .cases import checked_volume
 from .networks import load_weights, use_own_convolutions

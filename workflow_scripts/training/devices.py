@@ -9,7 +9,7 @@ import torch
 
 from ..base.cli import log
 from ..base.errors import UserError
-from .cards import take_cards
+from .gpus import take_gpus
 
 
 def use_threads(threads: int) -> None:
@@ -22,7 +22,7 @@ def default_device() -> torch.device:
 
     Its name goes to the log, where the cost table finds it.
     """
-    take_cards(1, torch.cuda.device_count())
+    take_gpus(1, torch.cuda.device_count())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _name_in_log(device.type)
     return device
@@ -69,7 +69,7 @@ def check_devices(devices: int) -> None:
             f"`devices: {devices}` asks for more GPUs than this machine has ({torch.cuda.device_count()}); "
             f"write `devices: {torch.cuda.device_count()}` or ask the cluster for more"
         )
-    take_cards(devices, torch.cuda.device_count())
+    take_gpus(devices, torch.cuda.device_count())
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # fixed shapes throughout

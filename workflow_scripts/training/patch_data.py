@@ -10,7 +10,7 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from .case_volumes import CaseVolumes, stack_channels
-from .rounds import Rounds
+from .orders import Order
 
 
 class PatchData:
@@ -43,7 +43,7 @@ class PatchData:
 
     def draw(self, step: int, batch_size: int) -> dict[str, Tensor]:
         """The batch of step `step`, a function of (seed, step): x (B, M+R, *patch_size) fp32."""
-        cases = Rounds(self.seed, "order of patches", len(self.volumes)).batch(step, batch_size)
+        cases = Order(self.seed, "order of patches", len(self.volumes)).batch(step, batch_size)
         corners = numpy_rng(self.seed, "places of patches", step).integers(self._room, size=(batch_size, 3))
         patches = []
         for case, corner in zip(cases, corners, strict=True):

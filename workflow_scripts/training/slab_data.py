@@ -11,7 +11,7 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..models.depth_decoder import slab_slices
 from .case_volumes import CaseVolumes, stack_channels
-from .rounds import Rounds
+from .orders import Order
 
 
 class SlabData:
@@ -69,7 +69,7 @@ class SlabData:
 
         x (B, M+R, S, H, W); z (B, e, S + 2 halo, h, w) as encoded; position (B, S + 2 halo)
         """
-        chosen = self._rows[Rounds(self.seed, "order of slabs", len(self)).batch(step, batch_size)]
+        chosen = self._rows[Order(self.seed, "order of slabs", len(self)).batch(step, batch_size)]
         x, z, position = [], [], []
         for case, start in chosen:
             image, levels = self.volumes.images[case], self.volumes.levels[case]

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from .case_volumes import CaseVolumes, stack_channels
-from .rounds import Rounds
+from .orders import Order
 
 
 class SliceData:
@@ -55,7 +55,7 @@ class SliceData:
     def draw(self, step: int, batch_size: int) -> dict[str, Tensor]:
         """The batch of step `step`, a function of (seed, step): x (B, M+R, H, W) fp32, position (B,)."""
         images, levels = self.volumes.images, self.volumes.levels
-        chosen = self._rows[Rounds(self.seed, "order of slices", len(self)).batch(step, batch_size)]
+        chosen = self._rows[Order(self.seed, "order of slices", len(self)).batch(step, batch_size)]
         image = np.stack([images[case][:, k] for case, k in chosen], axis=1)  # (M, B, H, W)
         level = np.stack([levels[case][k] for case, k in chosen])  # (B, H, W)
         x = stack_channels(image, level, self.volumes.regions).transpose(0, 1).contiguous()

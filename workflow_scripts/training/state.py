@@ -8,7 +8,7 @@ from pathlib import Path
 from ..base.errors import UserError
 from ..base.files import sha256_file, sha256_json
 from ..base.provenance import code_digest
-from . import tasks
+from . import srun
 from .lock import FolderLock, wait_for_job
 
 # Keys that change neither the weights nor the loss curve: a run may resume with other values.
@@ -57,7 +57,7 @@ class StateFolder:
         self.folder = Path(root) / stage / digest
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = None
-        if tasks.rank() > 0:
+        if srun.rank() > 0:
             wait_for_job(self.folder / ".lock")  # the first task of this job holds it for all
             return
         self._lock = FolderLock(self.folder / ".lock", wait_seconds)

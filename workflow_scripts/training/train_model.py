@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..base.cli import log
 from ..base.files import atomic
-from .loop import train
+from .launch import train
 from .model_files import save_model
 from .settings import TrainSettings
 from .state import StateFolder
@@ -42,7 +42,7 @@ def train_model(
     prefix : before the names of the trained weights in the file
     besides : other weights of the file
 
-    Raises UserError and SystemExit as `loop.train`.
+    Raises UserError and SystemExit as `launch.train`.
     """
     kind, name = contract["kind"], contract["name"]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:

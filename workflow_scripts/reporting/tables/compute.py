@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ...cohort.tumours import condition_names
-from ...evaluation.compute import published_cost, system_cost
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...evaluation.system_cost import published_cost, system_cost
 from ...study.settings.systems import shipped_systems
 from .text import Table, read_together
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..base.seeds import numpy_rng
 
 
-class Rounds:
+class Order:
     """Sample at each place of the order, a function of (seed, place) alone.
 
     Parameters

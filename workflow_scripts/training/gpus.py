@@ -1,4 +1,4 @@
-"""Which of a machine's GPUs a program uses, where no scheduler has said so: cards that no other program has taken."""
+"""Which of a machine's GPUs a program uses, where no scheduler has said so: those that no other program has taken."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ..base.cli import log
 _taken: list = []  # open files: a lock ends with its process, however that ends
 
 
-def take_cards(count: int, on_machine: int) -> None:
-    """Take `count` of the machine's `on_machine` cards, for as long as this process lives: sets CUDA_VISIBLE_DEVICES.
+def take_gpus(count: int, on_machine: int) -> None:
+    """Take `count` of the machine's `on_machine` GPUs, for as long as this process lives: sets CUDA_VISIBLE_DEVICES.
 
-    Nothing happens in a cluster job or where CUDA_VISIBLE_DEVICES is set (somebody has chosen), where cards were taken
-    before, and where all are wanted. Must be called before CUDA is used. With too few free cards the first are shared,
+    Nothing happens in a cluster job or where CUDA_VISIBLE_DEVICES is set (somebody has chosen), where some were taken
+    before, and where all are wanted. Must be called before CUDA is used. With too few free ones the first are shared,
     and the log says so.
     """
     if _taken or "CUDA_VISIBLE_DEVICES" in os.environ or "SLURM_JOB_ID" in os.environ or on_machine <= count:
         return
     free = []
-    for card in range(on_machine):
-        file = Path(tempfile.gettempdir(), f"sliceaug-{os.getuid()}-card-{card}.lock").open("w")  # noqa: SIM115 - held
+    for gpu in range(on_machine):
+        file = Path(tempfile.gettempdir(), f"sliceaug-{os.getuid()}-card-{gpu}.lock").open("w")  # noqa: SIM115 - held
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
             continue
         _taken.append(file)
-        free.append(card)
+        free.append(gpu)
         if len(free) == count:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free))
             return
-    release_cards()
+    release_gpus()
     log.warning(
         "%d of this machine's %d GPUs are wanted, and not as many are free: sharing. Lower `resources: gpu` in "
         "profiles/default/config.yaml",
@@ -42,7 +42,7 @@ def take_cards(count: int, on_machine: int) -> None:
     )
 
 
-def release_cards() -> None:
-    """Let go of the cards, as the end of the process does."""
+def release_gpus() -> None:
+    """Let go of them, as the end of the process does."""
     while _taken:
         _taken.pop().close()
