@@ -104,7 +104,7 @@ class Study:
         return out
 
     def train_arguments(self, out: Path, *more: str, **settings) -> list[str]:
-        places = ["--plan", self.plan, "--pool", self.pool, "--real", self.real, "--out", out]
+        places = ["--plan", self.plan, "--pool", self.pool, "--real", self.real, "--out", out / "arm.json"]
         places += ["--state", self.folder / "state", "--threads", "1"]
         return [*map(str, places), "--config", json.dumps(FAST | settings), *more]
 

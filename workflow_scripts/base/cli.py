@@ -49,6 +49,9 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+FILE_SUFFIXES = (".json", ".tsv", ".csv", ".safetensors")
+
+
 class Folder(argparse.Action):
     """An option whose value is a folder, given by its own path or by those of files in it, the first of which decides."""
 
@@ -56,8 +59,8 @@ class Folder(argparse.Action):
         super().__init__(*args, nargs="+", type=Path, **kwargs)
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        first = values[0]
-        is_file = len(values) > 1 or first.is_file()
+        first = values[0]  # an output is not there yet: its name has to say whether it is a file
+        is_file = len(values) > 1 or first.is_file() or first.suffix in FILE_SUFFIXES
         setattr(namespace, self.dest, first.parent if is_file else first)
 
 
