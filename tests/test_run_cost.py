@@ -1,8 +1,7 @@
-"""What the run cost: the sums of Snakemake's benchmark files, GPUs as the logs name them, nothing that was not measured."""
+"""What the run cost: the sums of Snakemake's benchmark files, GPUs as the jobs have recorded them, nothing that was not measured."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,25 +13,25 @@ from study_files import write_table
 from workflow import ROOT
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_json, write_json
+from workflow_scripts.base.job_record import PLACE, note
 from workflow_scripts.reporting.report.blocks import Run
 from workflow_scripts.reporting.report.sections.tables import cost as cost_section
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
-from workflow_scripts.reporting.tables.cost import device_of, read_jobs
+from workflow_scripts.reporting.tables.cost import read_jobs
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 GPU = "NVIDIA H100 80GB HBM3"
 STAGES = ("find_cases", "preprocess", "train_generator", "synthesize")
 
 
-def job(run: Path, place: str, seconds: float, cpu: object, rss: object, log: str | None = "12:00:00 done\n") -> None:
-    """The benchmark file and the log of a job, as Snakemake and the programs write them."""
+def job(run: Path, place: str, seconds: float, cpu: object, rss: object, gpus: int = 0, resumed: bool = False) -> None:
+    """The benchmark file and the record of a job, as Snakemake and the programs write them."""
     benchmark = run / "benchmarks" / f"{place}.tsv"
     benchmark.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_text(f"{HEADER}{seconds:.2f}\t0:00:00\t{rss}\t1.0\t1.0\t1.0\t0.00\t0.00\t98.76\t{cpu}\n")
-    if log is not None:
-        file = run / "logs" / f"{place}.log"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(log)
+    record = {"device": GPU if gpus else "CPU", "gpus": gpus, "resumed": resumed}
+    write_json(run / "logs" / f"{place}.json", record)
 
 
 @pytest.fixture
@@ -41,17 +40,9 @@ def run(tmp_path) -> Path:
     job(tmp_path, "find_cases", 0.2, "NA", "NA")
     job(tmp_path, "preprocess/0", 100.0, "180.00", "500.00")
     job(tmp_path, "preprocess/1", 140.5, "200.25", "750.50")
-    resumed = f"12:00:00 device: {GPU}\n12:00:00 generator: on 2 x {GPU}, bf16 autocast\n12:00:01 generator: goes on from the checkpoint of step 40\n"
-    job(tmp_path, "n_real~20/train_generator/slice_ldm", 3600.0, "4000.00", "9000.00", resumed)
-    job(
-        tmp_path,
-        "n_real~50/train_generator/slice_ldm",
-        7200.0,
-        "8000.00",
-        "8000.00",
-        f"device: {GPU}\nx: on {GPU}, fp32\n",
-    )
-    job(tmp_path, "n_real~20/synthesize/slice_ldm/0", 60.0, "50.00", "900.00", f"12:00:00 device: {GPU}\n")
+    job(tmp_path, "n_real~20/train_generator/slice_ldm", 3600.0, "4000.00", "9000.00", gpus=2, resumed=True)
+    job(tmp_path, "n_real~50/train_generator/slice_ldm", 7200.0, "8000.00", "8000.00", gpus=1)
+    job(tmp_path, "n_real~20/synthesize/slice_ldm/0", 60.0, "50.00", "900.00", gpus=1)
     return tmp_path
 
 
@@ -71,7 +62,7 @@ def test_hours_are_the_sums_of_the_benchmark_files(run):
     assert table.peak_memory_mib["all stages"] == 9000
 
 
-def test_gpu_hours_are_wall_hours_times_the_gpus_that_the_log_names(run):
+def test_gpu_hours_are_wall_hours_times_the_gpus_that_the_record_names(run):
     gpu_hours = table_of(run).gpu_hours
     assert gpu_hours["train_generator"] == pytest.approx(2 * 1 + 1 * 2)
     assert gpu_hours["synthesize"] == pytest.approx(60 / 3600, abs=1e-6)
@@ -81,14 +72,7 @@ def test_gpu_hours_are_wall_hours_times_the_gpus_that_the_log_names(run):
 
 
 def test_a_run_without_a_gpu_says_so(tmp_path):
-    job(
-        tmp_path,
-        "n_real~4/train_generator/slice_ldm",
-        10,
-        "9.00",
-        "700.00",
-        "x: on CPU with 2 threads, bf16 autocast\n",
-    )
+    job(tmp_path, "n_real~4/train_generator/slice_ldm", 10, "9.00", "700.00")
     assert table_of(tmp_path).gpu_hours["all stages"] == 0
     assert "no GPU was used" in (tmp_path / "tables/cost.md").read_text()
 
@@ -97,11 +81,11 @@ def test_what_was_not_measured_has_no_number(run):
     table = table_of(run)
     assert table.cpu_hours["find_cases"] == table.peak_memory_mib["find_cases"] == "not measured"
     assert "1 of the jobs ended before the first sample" in (run / "tables/cost.md").read_text()
-    (run / "logs/n_real~20/synthesize/slice_ldm/0.log").unlink()
+    (run / "logs/n_real~20/synthesize/slice_ldm/0.json").unlink()
     table = table_of(run)
     assert table.gpu_hours["synthesize"] == table.gpu_hours["all stages"] == "not measured"
     assert table.gpu_hours["train_generator"] == pytest.approx(4)
-    assert "where the log of a job is missing" in (run / "tables/cost.md").read_text()
+    assert "where the record of a job" in (run / "tables/cost.md").read_text()
 
 
 def test_a_resumed_training_is_named(run):
@@ -164,28 +148,34 @@ def test_a_run_without_benchmark_files_is_told_what_to_do(tmp_path):
 
 
 PROGRAM = """
-import torch
-from workflow_scripts.base.cli import log, run_program
-from workflow_scripts.training.devices import default_device, describe
+from workflow_scripts.base.cli import program_parser, run_program
+from workflow_scripts.base.job_record import note
 def main():
-    for _ in range(2):
-        device = default_device()
-    log.info("x: 12 cases, on %s", describe(device, {precision!r}, {devices}))
+    program_parser("").parse_args()
+    if {network}:
+        from workflow_scripts.training.devices import default_device
+        default_device(), note(resumed=True)
 run_program(main)
 """
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("precision", ["bf16", "32", "16-mixed"])
-def test_what_a_program_logs_of_its_device_is_understood(precision, devices):
-    code = PROGRAM.format(precision=precision, devices=devices)
-    log = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stderr
-    assert log.count("device: ") == 1
-    expected = (devices, torch.cuda.get_device_name()) if torch.cuda.is_available() else (0, "CPU")
-    assert device_of(log) == expected
-    name = re.search("device: (.*)", log)[1]
-    text = re.sub(r"CPU with \d+ threads", GPU, log).replace(f"device: {name}", f"device: {GPU}").replace(name, GPU)
-    assert device_of(text) == (devices, GPU)
+@pytest.mark.parametrize("network", [True, False])
+def test_a_program_records_what_it_ran_on(tmp_path, network):
+    (tmp_path / "job.json").write_text('{"device": "of an earlier attempt", "gpus": 8, "resumed": true}')
+    command = [sys.executable, "-c", PROGRAM.format(network=network), "--record", str(tmp_path / "job.log")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    gpu = network and torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if gpu else "CPU"
+    assert read_json(tmp_path / "job.json") == {"device": name, "gpus": int(gpu), "resumed": network}
+
+
+def test_of_the_tasks_of_srun_the_first_alone_records(tmp_path, monkeypatch):
+    monkeypatch.setenv(PLACE, str(tmp_path / "job.json"))
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    for task, expected in (("1", False), ("0", True)):
+        monkeypatch.setenv("SLURM_PROCID", task)
+        note(gpus=2)
+        assert (tmp_path / "job.json").exists() == expected
 
 
 def test_jobs_are_read_in_a_fixed_order(run):

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from .errors import UserError
+from .job_record import begin
 
 log = logging.getLogger("sliceaug")
 
@@ -44,6 +45,9 @@ def program_parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--config", type=_config, default={}, help="the stage's settings: JSON, or a YAML/JSON file's path"
+    )
+    parser.add_argument(
+        "--record", type=begin, metavar="LOG", help="log of the job: a JSON beside it says what it ran on"
     )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
     return parser

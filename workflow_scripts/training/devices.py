@@ -9,6 +9,7 @@ import torch
 
 from ..base.cli import log
 from ..base.errors import UserError
+from ..base.job_record import note
 from .gpus import take_gpus
 
 
@@ -20,18 +21,20 @@ def use_threads(threads: int) -> None:
 def default_device() -> torch.device:
     """The GPU where there is one, else the CPU. Of several, one that no other program of the project has taken.
 
-    Its name goes to the log, where the cost table finds it.
+    Its name goes to the log, and to the record of the job.
     """
     take_gpus(1, torch.cuda.device_count())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    _name_in_log(device.type)
+    _tell(device.type)
     return device
 
 
 @cache
-def _name_in_log(kind: str) -> None:
+def _tell(kind: str) -> None:
     """Once in a process."""
-    log.info("device: %s", torch.cuda.get_device_name() if kind == "cuda" else "CPU")
+    name = torch.cuda.get_device_name() if kind == "cuda" else "CPU"
+    log.info("device: %s", name)
+    note(device=name, gpus=int(kind == "cuda"))
 
 
 def _cpu_has_bf16() -> bool:
@@ -49,7 +52,7 @@ def resolve_precision(precision: str, device: torch.device | None = None) -> str
 
 
 def describe(device: torch.device, precision: str, devices: int = 1) -> str:
-    """One phrase for logs: device and precision. After the word "on" the cost table finds the number of GPUs in it."""
+    """One phrase for logs: device and precision."""
     arithmetic = {"bf16": "bf16 autocast", "16-mixed": "fp16 autocast"}.get(precision, "fp32")
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU with {threads} threads"

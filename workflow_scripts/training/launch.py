@@ -15,6 +15,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from ..base.cli import log
 from ..base.errors import UserError
+from ..base.job_record import note
 from . import devices, srun
 from .checkpoint import Checkpoints
 from .curves import Curves
@@ -75,6 +76,7 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
         plugins=[SLURMEnvironment(auto_requeue=False) if processes > 1 else LightningEnvironment()],
     )
     log.info("%s: on %s", title, devices.describe(device, precision, settings.devices))
+    note(gpus=settings.devices * (device.type == "cuda"))
     job = {"task": task, "settings": settings, "folder": folder, "title": title}
     with StopRequest() as stop:
         if settings.devices == 1 or processes > 1:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..base.cli import log
 from ..base.errors import UserError
+from ..base.job_record import note
 from ..base.progress import track
 from ..base.seeds import seed_of
 from .checkpoint import Checkpoints
@@ -88,6 +89,7 @@ class TrainingRun:
         self.count, self.window = saved["count"], saved["window"].to(self.fabric.device)
         if self.fabric.is_global_zero:
             log.info("%s: goes on from the checkpoint of step %d", self.title, self.start)
+            note(resumed=True)
             self.curves = Curves(self.folder, self.columns, self.rows)  # drops rows of steps that are made again
 
     def run(self, stop: StopRequest) -> tuple[str, int | str]:

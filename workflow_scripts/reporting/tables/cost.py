@@ -1,8 +1,7 @@
-"""What the run cost: hours and memory of its jobs, from Snakemake's benchmark files and from the jobs' own logs."""
+"""What the run cost: hours and memory of its jobs, from Snakemake's benchmark files and from the jobs' own records."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,31 +9,19 @@ import numpy as np
 import pandas as pd
 
 from ...base.errors import UserError
+from ...base.files import read_json
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from .text import Table
 
 JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")
 TOTAL = "all stages"
 OWN = Path("make_table/cost.tsv")  # benchmark of the job that makes this table: of an earlier time
-# What `training.devices` writes into the log of every program that runs a network: `default_device`, and for several
-# GPUs `describe`.
-_NAMED = re.compile(r"^(?:\d\d:\d\d:\d\d )?device: (.+)$", re.MULTILINE)
-_COUNTED = re.compile(r"\bon (\d+) x .+, (?:bf16 autocast|fp16 autocast|fp32)$", re.MULTILINE)
-_RESUMED = re.compile(r"goes on from the checkpoint of step \d+|going on after step \d+")
 
 
 def stage_of(benchmark: Path) -> str:
     """The rule of a benchmark file, from its path under benchmarks/: ``n_real~20/synthesize/slice_ldm/3.tsv``."""
     parts = [part for part in benchmark.with_suffix("").parts if not part.startswith("n_real~")]
     return parts[0]
-
-
-def device_of(log: str) -> tuple[int, str]:
-    """(GPUs, name of the device) that the log of a job names; (0, "CPU") where it names none: it ran no network."""
-    named, counted = _NAMED.findall(log), _COUNTED.findall(log)
-    if not named or named[-1] == "CPU":
-        return 0, "CPU"
-    return int(counted[-1]) if counted else 1, named[-1]
 
 
 def read_jobs(run: Path, stages: Sequence[str]) -> pd.DataFrame:
@@ -46,8 +33,8 @@ def read_jobs(run: Path, stages: Sequence[str]) -> pd.DataFrame:
     for path in sorted((run / "benchmarks").rglob("*.tsv")):
         place = path.relative_to(run / "benchmarks")
         if stage_of(place) in stages and place != OWN:
-            log = (run / "logs" / place).with_suffix(".log")
-            rows.append({"stage": stage_of(place), **_measured(path), **_told(log)})
+            record = (run / "logs" / place).with_suffix(".json")
+            rows.append({"stage": stage_of(place), **_measured(path), **_recorded(record)})
     return pd.DataFrame(rows, columns=list(JOB_COLUMNS))
 
 
@@ -65,20 +52,20 @@ def _measured(path: Path) -> dict[str, float]:
         ) from None
 
 
-def _told(log: Path) -> dict[str, object]:
+def _recorded(record: Path) -> dict[str, object]:
+    """What `base.job_record` holds of a job."""
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        found = read_json(record)
+        return {"gpus": int(found["gpus"]), "device": str(found["device"]), "resumed": bool(found["resumed"])}
+    except (UserError, OSError, KeyError, TypeError, ValueError):
         return {"gpus": np.nan, "device": "", "resumed": np.nan}
-    gpus, device = device_of(text)
-    return {"gpus": gpus, "device": device, "resumed": bool(_RESUMED.search(text))}
 
 
 def cost_table(jobs: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
     """One row a stage, in the order of `stages`, and a last row for all: job counts, hours, MiB, devices.
 
     CPU hours and memory are over the jobs that were sampled; ``unsampled_jobs`` ended before the first sample. GPU hours
-    are "not measured" where the log of a job is missing, since it alone tells whether a GPU was used.
+    are "not measured" where the record of a job is missing, since it alone tells whether a GPU was used.
     """
     parts = [(stage, jobs[jobs.stage == stage]) for stage in stages]
     rows = [_row(stage, part) for stage, part in parts if len(part)]
@@ -96,7 +83,7 @@ def _row(stage: str, jobs: pd.DataFrame) -> dict[str, object]:
         "cpu_hours": round(jobs.cpu_seconds.sum() / 3600, 6) if sampled.any() else NOT_MEASURED,
         "peak_memory_mib": NOT_MEASURED if np.isnan(peak) else round(peak, 2),
         "devices": "; ".join(sorted({device for device in jobs.device if device})) or NOT_MEASURED,
-        "resumed_jobs": int((jobs.resumed == True).sum()),  # noqa: E712  (NaN where the log is missing)
+        "resumed_jobs": int((jobs.resumed == True).sum()),  # noqa: E712  (NaN where the record is missing)
         "unsampled_jobs": int((~sampled).sum()),
     }
 
@@ -122,7 +109,7 @@ def cost_notes(table: pd.DataFrame) -> list[str]:
     total = table.iloc[-1]
     gpus = [device for device in str(total.devices).split("; ") if device not in ("CPU", NOT_MEASURED)]
     if isinstance(total.gpu_hours, str):
-        used = "not measured where the log of a job is missing, which alone tells whether a GPU was used."
+        used = "not measured where the record of a job (the JSON beside its log) is missing, which alone tells whether a GPU was used."
     elif gpus:
         used = f"wall time of the jobs that ran on a GPU, times their GPUs ({'; '.join(gpus)})."
     else:

@@ -16,6 +16,7 @@ import torch
 
 from ...base.cli import log
 from ...base.errors import UserError
+from ...base.job_record import note
 from ...base.progress import track
 from ...study.settings.segmentation import Segmentation
 from ...training.checkpoint import Checkpoints
@@ -139,6 +140,7 @@ class Fit:
         self.done = self.kept = state["step"]
         self.losses, self.history = state["losses"], state["history"]
         log.info("%s: going on after step %d", self.title, self.done)
+        note(resumed=True)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The network's weights on the CPU, by name."""
