@@ -39,7 +39,8 @@ except UserError as error:
 FILES = Files(config)
 RUN = FILES.run
 N = f"{RUN}/n_real~{{n_real}}"
-STATE = f"{RUN}/.state"
+STATE = f"{RUN}/.state/n_real~{{n_real}}"  # what a stopped training resumes from
+IMAGE_FEATURES = f"{RUN}/evaluation/image_features"  # files that the tables of cases list with their digests
 SEGMENTER = f"{N}/segmentation/{{segmenter}}"
 ARM = f"{SEGMENTER}/{{arm}}/seed~{{seed}}"
 SYSTEMS = FILES.systems
@@ -91,7 +92,7 @@ def run(program, config=None, modules=(), **settings):
     def options_of(wildcards, input, output):
         files = [(name, found) for named in (input, output) for name, found in named.items() if name != "after"]
         given = {name: settings_of(wildcards, value) for name, value in settings.items()}
-        return options(settings_of(wildcards, config), files, given, Path(STATE, "lists"), not workflow.dryrun)
+        return options(settings_of(wildcards, config), files, given, Path(RUN, ".state", "lists"), not workflow.dryrun)
 
     def code(wildcards):
         """A changed line reruns the rule, a changed comment does not."""

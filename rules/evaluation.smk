@@ -34,7 +34,7 @@ use rule gpu_stage as extract_real_features with:
     resources:
         **needs(4000, "12h", gpu=1),
     params:
-        **run("extract_image_features", blocks.image_features, features=f"{STATE}/image_features"),
+        **run("extract_image_features", blocks.image_features, features=IMAGE_FEATURES),
 
 
 use rule gpu_stage as extract_synthetic_features with:
@@ -56,7 +56,7 @@ use rule gpu_stage as extract_synthetic_features with:
             blocks.image_features,
             synthetic=f"{N}/synthetic/{{system}}",
             system="{system}",
-            features=f"{STATE}/image_features",
+            features=IMAGE_FEATURES,
         ),
 
 
@@ -79,7 +79,7 @@ use rule stage as evaluate_images with:
     resources:
         **needs(6000, "4h"),
     params:
-        **run("evaluate_images", blocks.images, features=f"{STATE}/image_features", system="{system}"),
+        **run("evaluate_images", blocks.images, features=IMAGE_FEATURES, system="{system}"),
 
 
 use rule gpu_stage as measure_cost with:
@@ -174,7 +174,7 @@ use rule gpu_stage as compare_decoders with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
     params:
-        **run("compare_decoders", blocks.decoders, features=f"{STATE}/image_features"),
+        **run("compare_decoders", blocks.decoders, features=IMAGE_FEATURES),
 
 
 use rule gpu_stage as sample_control_sweep with:

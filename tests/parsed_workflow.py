@@ -13,13 +13,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @cache
 def parsed(
-    project: Path = ROOT, configfiles: tuple[str, ...] = (), config: str = '{"data_root": "demo"}', plan: bool = True
+    project: Path = ROOT,
+    configfiles: tuple[str, ...] = (),
+    config: str = '{"data_root": "demo"}',
+    plan: bool = True,
+    everything: bool = False,
 ) -> dict:
     """``rules``: name -> threads, resources, log, benchmark, conda, params; ``jobs``: rule, input, output, params, command.
 
-    `config`: JSON, as after --config. Without `plan` there are no jobs. Base rules, which others inherit from, are left out.
+    `config`: JSON, as after --config. Without `plan` there are no jobs; with `everything` also those of what is made
+    already. Base rules, which others inherit from, are left out.
     """
-    command = [sys.executable, __file__, json.dumps([*configfiles]), config, json.dumps(plan)]
+    command = [sys.executable, __file__, json.dumps([*configfiles]), config, json.dumps(plan), json.dumps(everything)]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -60,16 +65,16 @@ def _job(job) -> dict:
 
 def main() -> None:
     from snakemake.api import SnakemakeApi
-    from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
-    configfiles, config, plan = (json.loads(text) for text in sys.argv[1:])
+    configfiles, config, plan, everything = (json.loads(text) for text in sys.argv[1:])
     files = [Path(file).resolve() for file in configfiles]
     with SnakemakeApi(OutputSettings(dryrun=True, quiet={"all"})) as api:
         settings = ConfigSettings(configfiles=files, config=config)
         workflow = api.workflow(
             ResourceSettings(cores=1), config_settings=settings, snakefile=Path("Snakefile").resolve()
         )
-        workflow.dag().execute_workflow(executor="dryrun")
+        workflow.dag(DAGSettings(forceall=everything)).execute_workflow(executor="dryrun")
         known = workflow._workflow
         rules = {rule.name: _rule(rule) for rule in known.rules if rule.shellcmd and rule.output}
         jobs = [_job(job) for job in known.dag.jobs] if plan else []

@@ -43,7 +43,7 @@ def kill_in_the_middle(project: Path, program: str, *arguments: str) -> None:
     try:
         while running.poll() is None:
             victim = program_of(tree, program)
-            states = (project / "results").glob(f"*/.state/{TRAININGS[program]}/**/*")
+            states = (project / "results").glob(f"*/.state/n_real~*/{TRAININGS[program]}/**/*")
             if victim and any(
                 path.is_file() and "checkpoint" in path.name and path.stat().st_mtime > started for path in states
             ):

@@ -27,7 +27,7 @@ from workflow import ROOT, copy_project, snakemake
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
 MODEL = Path("results/tiny/n_real~4/generator/slice_ldm")
-STATE = Path("results/tiny/.state")
+STATE = Path("results/tiny/.state/n_real~4")
 FILES = ("model.safetensors", "model.json", "loss.csv")
 STEPS = int(os.environ.get("SLICEAUG_FAULT_STEPS", "400"))
 LEAST_S = 100  # of the training alone: the time limit below is one minute, and every fault has to find it at work
