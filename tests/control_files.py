@@ -4,7 +4,7 @@ import pandas as pd
 
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.tumours import CONDITIONS
-from workflow_scripts.evaluation.mask_shapes import VALIDITY
+from workflow_scripts.evaluation.mask_validity import VALIDITY
 
 
 def control(count=10, noise=0.0, system="slice_ldm", n_real=20):

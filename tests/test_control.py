@@ -19,7 +19,7 @@ from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.evaluation.agreement import ALL, INSIDE, control_summary
 from workflow_scripts.evaluation.control_draws import sweep, typical_tumour, unnested_fraction
 from workflow_scripts.evaluation.control_slices import SWEPT
-from workflow_scripts.evaluation.mask_shapes import VALIDITY, validity
+from workflow_scripts.evaluation.mask_validity import VALIDITY, validity
 from workflow_scripts.reporting.figures.control_sweep import centre_in_view
 from workflow_scripts.reporting.figures.slices import view
 

@@ -15,7 +15,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.tumours import CONDITIONS, measure
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.mask_shapes import VALIDITY
+from workflow_scripts.evaluation.mask_validity import VALIDITY
 
 REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 

@@ -74,7 +74,7 @@ def _requests(path: Path, names: list[str], contract: dict, count: int, seed: in
 
 
 def _row(request: dict, number: int, conditions, table, made) -> dict:
-    from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
+    from workflow_scripts.evaluation.mask_validity import EMPTY_MEASURES
 
     names = table.names
     measured = EMPTY_MEASURES if made.measured is None else made.measured

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.cohort.tumour_table import measure_case
     from workflow_scripts.cohort.tumours import condition_names
-    from workflow_scripts.evaluation.mask_shapes import validity
+    from workflow_scripts.evaluation.mask_validity import validity
 
     if set(args.config) != {"regions"}:
         raise UserError(f"--config must hold regions and nothing else, not {', '.join(args.config) or 'nothing'}")

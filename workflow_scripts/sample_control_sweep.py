@@ -29,9 +29,9 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.planes import PLANES, extent_mm, largest_slices
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.evaluation.agreement import EMPTY_MEASURES
     from workflow_scripts.evaluation.control_draws import draw, sweep
     from workflow_scripts.evaluation.control_slices import SWEPT, write_slices
+    from workflow_scripts.evaluation.mask_validity import EMPTY_MEASURES
     from workflow_scripts.study.settings.evaluation import ControlSettings
     from workflow_scripts.training.devices import default_device, use_threads
 

@@ -19,15 +19,6 @@ UNITS = {"_ml": "ml", "_mm": "mm", "_mm2": "mm2", "_fraction": "fraction", "sphe
 _CENTRE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _COLUMNS = ("n_real", "system", "case_id", "empty", "out_of_range_note")
 
-EMPTY_MEASURES = {
-    "volume_ml": 0.0,
-    "surface_mm2": 0.0,
-    "box_width_mm": 0.0,
-    "box_height_mm": 0.0,
-    "box_depth_mm": 0.0,
-}
-"""What an empty mask measures; it has no centre, no form and no fractions."""
-
 
 def unit_of(feature: str) -> str:
     """The unit that a feature's name ends in."""

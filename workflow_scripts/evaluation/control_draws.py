@@ -13,7 +13,7 @@ from ..diffusion.conditions import ConditionTable
 from ..diffusion.gate import foreground_mask
 from ..diffusion.generator import Generator, Request
 from ..diffusion.synthesis import cut_to_foreground
-from .mask_shapes import validity
+from .mask_validity import validity
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Draw:
 
     image : float32 (M, D, H, W) in [-1, 1]; levels : uint8 (D, H, W), cut to the synthetic foreground, as a case is
     that leaves the generator; measured : conditions of those levels, None for an empty tumour; validity : of the mask
-    as decoded, see `mask_shapes.validity`.
+    as decoded, see `mask_validity.validity`.
     """
 
     image: np.ndarray

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,28 +9,13 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from ..cohort.tumours import pieces_of
+from .mask_validity import VALIDITY
 from .statistics.significance import holm
 from .statistics.two_sample import energy_test, kolmogorov_smirnov
 
-VALIDITY = ("empty", "pieces", "largest_piece_fraction", "outside_foreground_fraction", "unnested_fraction")
 ALL_FEATURES = "all features"
 KS, ENERGY, NO_TEST = "Kolmogorov-Smirnov", "energy distance, permutations", "none"
 LEAST = 2  # masks on either side: with fewer there is nothing to test
-
-
-def validity(levels: np.ndarray, foreground: np.ndarray) -> dict[str, float]:
-    """What can be wrong with the mask (D, H, W) of a case and its foreground (D, H, W), by the names of `VALIDITY`.
-
-    ``empty`` is 0 or 1; ``pieces`` counts; ``largest_piece_fraction`` and ``outside_foreground_fraction`` are shares of
-    the whole tumour's voxels, NaN for an empty mask; ``unnested_fraction`` is 0, as levels are nested.
-    """
-    tumour = levels > 0
-    count, largest = pieces_of(tumour)
-    total = int(np.count_nonzero(tumour))
-    outside = np.count_nonzero(tumour & ~foreground) / total if total else math.nan
-    values = (float(total == 0), float(count), largest, outside, 0.0 if total else math.nan)
-    return dict(zip(VALIDITY, values, strict=True))
 
 
 def shape_rows(

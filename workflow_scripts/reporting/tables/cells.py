@@ -13,6 +13,7 @@ from ...base.errors import UserError
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
+THIS_RUN = "this run"  # a setting of compute.csv
 
 
 def read_mixed_csv(path: str | Path) -> pd.DataFrame:
@@ -58,3 +59,12 @@ def number(value: object, digits: int, signed: bool = False) -> str:
 def hd_stem(table: pd.DataFrame) -> str:
     """``hd95`` of the column ``hd95_mean_mm``."""
     return next(name for name in table.columns if name.startswith("hd") and name.endswith("_mean_mm")).split("_")[0]
+
+
+def amount(value: object) -> str:
+    """Three significant digits, without an exponent."""
+    if isinstance(value, str):
+        return value
+    value = float(value)
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{digits}f}" if value else "0"

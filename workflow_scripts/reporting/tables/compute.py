@@ -11,9 +11,10 @@ from ...cohort.tumours import condition_names
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...evaluation.system_cost import published_cost, system_cost
 from ...study.settings.systems import shipped_systems
+from .cells import THIS_RUN, amount
 from .text import Table, read_together
 
-RUN, PAPER = "this run", "the paper's"
+PAPER = "the paper's"
 COMPUTE_COLUMNS = ("system", "setting", "part", "quantity", "value", "unit", "published", "note")
 
 
@@ -49,7 +50,7 @@ def compute_table(
             if len(found) and column == "peak_memory_mib":
                 note += f"; of the {found.memory_of.iloc[0]}"
             values.append(("volume", quantity, value, unit, note))
-        rows += [_row(name, RUN, *value) for value in values]
+        rows += [_row(name, THIS_RUN, *value) for value in values]
     for name, system in shipped.items():
         for entry in system.get("published", []):
             macs, weights = published_cost(system, entry)
@@ -71,19 +72,10 @@ def _row(system: str, setting: str, part: str, quantity: str, value: object, uni
     return dict(zip(COMPUTE_COLUMNS, (system, setting, part, quantity, value, unit, "", note), strict=True))
 
 
-def amount(value: object) -> str:
-    """Three significant digits, without an exponent."""
-    if isinstance(value, str):
-        return value
-    value = float(value)
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:,.{digits}f}" if value else "0"
-
-
 def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
     """The run's own costs: a row a system."""
     rows = []
-    own = table[table.setting == RUN]
+    own = table[table.setting == THIS_RUN]
     for system, part in own.groupby("system", sort=False):
         value = {(row.part, row.quantity): row.value for row in part.itertuples()}
         rows.append(
@@ -106,7 +98,7 @@ def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
 def readable_published(table: pd.DataFrame) -> pd.DataFrame:
     """Our count beside the paper's figure, in its unit and at its setting: a row a part."""
     rows = []
-    for row in table[table.setting != RUN].itertuples():
+    for row in table[table.setting != THIS_RUN].itertuples():
         stated = not isinstance(row.published, str)
         difference = f"{100 * (row.value / row.published - 1):+.1f} %" if stated else ""
         rows.append(
@@ -125,7 +117,7 @@ def readable_published(table: pd.DataFrame) -> pd.DataFrame:
 
 def compute_notes(table: pd.DataFrame) -> list[str]:
     """What the numbers are, and where they differ from the paper's."""
-    timed = table[(table.setting == RUN) & (table.quantity == "time")]
+    timed = table[(table.setting == THIS_RUN) & (table.quantity == "time")]
     devices = sorted({note.split(";")[0] for note in timed.note if note})
     notes = [
         "This run: counted at the run's own grid and widths, one volume at a time; 1 multiply-accumulate is 2 FLOP. A "
@@ -138,7 +130,7 @@ def compute_notes(table: pd.DataFrame) -> list[str]:
         "batch of 2, of convolutions alone; here the same operations of our networks, as shipped, at the same shapes.",
     ]
     seen = dict.fromkeys(
-        f"{row.system}, {row.part}: {row.note}." for row in table[table.setting != RUN].itertuples() if row.note
+        f"{row.system}, {row.part}: {row.note}." for row in table[table.setting != THIS_RUN].itertuples() if row.note
     )
     return notes + list(seen)
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...study.arms import REAL_ONLY
-from .cells import REGION_NAMES, number, read_mixed_csv, read_ratio_table
-from .compute import RUN, amount
+from .cells import REGION_NAMES, THIS_RUN, amount, number, read_mixed_csv, read_ratio_table
 from .images import fid_rows
 from .text import Table, read_together
 
@@ -32,7 +31,7 @@ def comparison_table(
     found = sorted(set(mixes.ratio))
     if ratio is None:
         ratio = 1 if 1 in found or not found else found[0]
-    own = compute[compute.setting == RUN].set_index(["system", "part", "quantity"]).value
+    own = compute[compute.setting == THIS_RUN].set_index(["system", "part", "quantity"]).value
     plane = "joint" if "joint" in set(fid.plane) else fid.plane.iloc[0]
     rows = []
     for (n_real, system), part in fid[fid.plane == plane].groupby(["n_real", "system"], sort=False):
