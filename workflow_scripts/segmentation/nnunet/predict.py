@@ -33,15 +33,8 @@ def load_network(plan: NnunetPlan, weights_file: Path) -> torch.nn.Module:
     return load_weights(network, weights_file)
 
 
-def predict(
-    plan: Plan, weights_file: Path, mirror_axes: list[int] | None, precision: str, device: torch.device
-) -> NnunetPredictor:
-    """An arm's network, ready to predict; see `segmentation.segmenter`."""
-    return NnunetPredictor(NnunetPlan.of(plan), weights_file, mirror_axes, precision, device)
-
-
 class NnunetPredictor:
-    """nnU-Net's sliding window.
+    """nnU-Net's sliding window: the function `predict` of `segmentation.segmenter`.
 
     Parameters
     ----------
@@ -51,16 +44,16 @@ class NnunetPredictor:
 
     def __init__(
         self,
-        plan: NnunetPlan,
+        plan: Plan,
         weights_file: Path,
         mirror_axes: list[int] | None,
         precision: str,
         device: torch.device,
     ):
-        self.plan, self.device = plan, device
-        network = load_network(plan, weights_file).to(device)
+        self.plan = NnunetPlan.of(plan)
+        network = load_network(self.plan, weights_file).to(device)
         self.precision = use_precision(network, device, precision)
-        plans, configuration, _ = plan.managers()
+        plans, configuration, _ = self.plan.managers()
         axes = tuple(mirror_axes) if mirror_axes else None
         with nnunet_home(), quiet():
             self.windows = nnUNetPredictor(
@@ -71,7 +64,7 @@ class NnunetPredictor:
                 device=device,
                 allow_tqdm=False,
             )
-            self.windows.manual_initialization(network, plans, configuration, None, plan.dataset, "SliceAug", axes)
+            self.windows.manual_initialization(network, plans, configuration, None, self.plan.dataset, "SliceAug", axes)
 
     def probabilities(self, image: np.ndarray, spacing_mm: list[float]) -> np.ndarray:
         """Probabilities (R, D, H, W) float32 of each region for an image (M, D, H, W); 0 outside the foreground's box."""
@@ -90,3 +83,6 @@ class NnunetPredictor:
             properties["shape_before_cropping"],
         )
         return whole.transpose(0, *(axis + 1 for axis in plans.transpose_backward))
+
+
+predict = NnunetPredictor
