@@ -27,7 +27,7 @@ use rule stage as find_cases with:
     params:
         **run(
             "find_cases",
-            blocks.picked(config, ("modalities", "layout", "on_bad_case")),
+            blocks.find_cases,
             data_root=lambda config, wildcards: f"{RUN}/demo_cohort" if SIMULATED else config["data_root"],
         ),
 
@@ -76,4 +76,4 @@ use rule stage as split_cohort with:
     benchmark:
         f"{RUN}/benchmarks/split_cohort.tsv"
     params:
-        **run("split_cohort", config["splits"], volumes=f"{RUN}/cohort/volumes"),
+        **run("split_cohort", blocks.splits, volumes=f"{RUN}/cohort/volumes"),

@@ -135,7 +135,7 @@ def table_block(config, wildcards):
     """The settings of a table. That of the cost reads the benchmarks and logs of all jobs but its own and the report's."""
     counted = [known.name for known in workflow.rules if known.benchmark and known.name != "make_report"]
     measured = {"run": RUN, "stages": counted} if wildcards.table == "cost" else {}
-    return {**TABLES[wildcards.table].block(config), **measured}
+    return {**blocks.looks(config), **TABLES[wildcards.table].block(config), **measured}
 
 
 def of_figure(wildcards):

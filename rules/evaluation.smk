@@ -16,7 +16,7 @@ use rule stage as score_segmentation with:
     resources:
         **needs(4000, "12h"),
     params:
-        **run("score_segmentation", {"regions": config["regions"], **config["evaluation"]["segmentation"]}),
+        **run("score_segmentation", blocks.scores),
 
 
 use rule gpu_stage as extract_real_features with:

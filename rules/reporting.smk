@@ -74,7 +74,7 @@ use rule stage as make_figure with:
     params:
         **run(
             "make_figure",
-            lambda config, wildcards: FIGURES[wildcards.figure].block(config),
+            lambda config, wildcards: blocks.looks(config) | FIGURES[wildcards.figure].block(config),
             ["reporting.figures.{figure}"],
             figure="{figure}",
             system=lambda config, wildcards: of_figure(wildcards).system or None,

@@ -1,9 +1,9 @@
 """Tables of control and masks as the programs write them: made up, but of the right form."""
 
 import pandas as pd
+from brats import CONDITIONS
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.mask_validity import VALIDITY
 
 

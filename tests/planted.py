@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from brats import WRITTEN
 from scipy import ndimage
 from subsets import subset_options
 
@@ -53,7 +54,7 @@ def plant(cohort: Path, name: str, cases: list[tuple[np.ndarray, np.ndarray]], m
     folder, rows = cohort / name, []
     for number, (image, levels) in enumerate(cases):
         case_id = f"SliceAug-{number:05d}-000"
-        write_case(folder / case_id, case_id, image, levels, np.array(meta["affine"]), meta["modalities"])
+        write_case(folder / case_id, case_id, image, levels, np.array(meta["affine"]), meta["modalities"], WRITTEN)
         rows.append({"case_id": case_id, "number": number, "attempts": 1})
     write_tsv(folder / "cases.tsv", pd.DataFrame(rows, columns=["case_id", "number", "attempts"]))
     write_tsv(folder / "rejected.tsv", pd.DataFrame(columns=["number", "attempt", "reason"]))

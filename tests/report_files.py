@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from brats import WRITTEN
 from study_files import study, write_table
 from subsets import subset_options
 
@@ -113,7 +114,7 @@ def add_synthetic(cohort: Path) -> Path:
         name, meta = f"SliceAug-{number:05d}-000", store.meta(case_id)
         image, levels = np.array(store.image(case_id), dtype=np.float32), np.array(store.levels(case_id))
         where = cohort / "synthetic" / name
-        write_case(where, name, image, levels, np.array(meta["affine"]), meta["modalities"])
+        write_case(where, name, image, levels, np.array(meta["affine"]), meta["modalities"], WRITTEN)
         rows.append({"case_id": name, "number": number, "attempts": 1})
     for table in ("blocks/0.tsv", "cases.tsv"):
         write_tsv(cohort / "synthetic" / table, pd.DataFrame(rows))

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from brats import CONDITIONS, REGIONS
 from control_files import control, masks
 from small_cases import SPACING_MM, anatomy
 from study_files import write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.cohort.planes import extent_mm
-from workflow_scripts.cohort.regions import REGIONS
-from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.reporting.figures.control_sweep import ROWS, SweepCell, control_sweep
 from workflow_scripts.reporting.figures.memorisation import Pair, nearest_pairs
@@ -152,7 +151,7 @@ def _draw(folder: Path) -> None:
     figure = real_and_synthetic(cases[:2], cases[2:], list(REGIONS), title)
     save_figure(figure, folder / f"real_and_synthetic_{SYSTEM}.png")
     pairs = [Pair(cases[index], cases[index + 1], f"{cases[index].case_id}: no copy") for index in range(3)]
-    save_figure(nearest_pairs(pairs, title), folder / f"memorisation_{SYSTEM}.png")
+    save_figure(nearest_pairs(pairs, REGIONS[0], title), folder / f"memorisation_{SYSTEM}.png")
     moves = [_pictured(0, centre=(offset, 10.0, 0.0)) for offset in (-30.0, 0.0, 30.0)]
     asked = {name: dict.fromkeys(CONDITIONS, 20.0) for name in ROWS}
     cells = {

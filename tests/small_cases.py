@@ -7,12 +7,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from brats import ALL_PARTS, MODALITIES
 from scipy import ndimage
 
 from workflow_scripts import find_cases, merge_cohort, preprocess
 from workflow_scripts.cohort.nifti import write_nifti
 
-MODALITIES = ("t1n", "t1c", "t2w", "t2f")
 SUFFIX = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair", "seg": "seg"}
 LABELS = {"brats2018": (2, 1, 4), "brats2021": (2, 1, 4), "brats2023": (2, 1, 3), "decathlon": (1, 2, 3)}
 SHAPE = (32, 32, 16)  # X, Y, Z
@@ -95,15 +95,18 @@ def rewrite(path: Path, change, affine=None, dtype=None) -> None:
 def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path:
     """Run find_cases, preprocess (in `shards`) and merge_cohort; `out` then holds volumes/, cases.tsv, rejected.tsv."""
     out = Path(out)
+    own = {key: value for key, value in (config or {}).items() if key != "intensity_percentiles"}
+    dataset = dict(ALL_PARTS)
+    if len(own) != len(config or {}):
+        dataset["intensity"] = {"percentiles": config["intensity_percentiles"]}
     settings = {
+        "dataset": dataset,
         "modalities": list(MODALITIES),
-        "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
         "layout": "auto",
         "on_bad_case": "reject",
         "spacing_mm": [8.0, 6.0, 6.0],
         "size": [16, 32, 32],
-        "intensity_percentiles": [0.5, 99.5],
-        **(config or {}),
+        **own,
     }
     common = ["--config", json.dumps(settings)]
     found, refused = str(out / "found.tsv"), str(out / "found_rejected.tsv")

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from brats import CONDITIONS
 from control_files import control, masks
 from scipy import stats
 from study_files import write_table
@@ -10,7 +11,6 @@ from study_files import write_table
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.tumours import CONDITIONS
 from workflow_scripts.evaluation.agreement import CENTRE_DISTANCE, agreement, control_summary, unit_of
 from workflow_scripts.evaluation.statistics.bootstrap import expanded_tail
 from workflow_scripts.reporting.tables.cells import read_mixed_csv

@@ -224,7 +224,7 @@ TABLE = [  # what is broken, the file to be named, part of the message, settings
     (infinite, "t2w", "t2w has 1 voxels that are NaN or infinite", {}),
     (all_zero, "t1n", "t1n is zero everywhere", {}),
     (constant, "t1n", "t1n has no contrast", {}),
-    (no_background, "t1n", "100% of the volume is not zero: there is no background. Strip the skull", {}),
+    (no_background, "t1n", "100% of the volume is not zero: there is no background. Set the background to 0", {}),
     (copied_modality, "t1c", "t1c and t1n hold the same voxels", {}),
     (unknown_label, "seg", "unknown label 7 in the mask; brats2023 has 1, 2, 3, 4. Set `layout`", {}),
     (negative_label, "seg", "unknown label -1", {}),

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from brats import WRITTEN
 from small_cases import lps_affine, prepare, rewrite
 
 from workflow_scripts.base.errors import UserError
@@ -202,7 +203,7 @@ def test_a_synthetic_case_is_not_taken_for_a_patient(tmp_path, make_case):
     levels = np.zeros((16, 32, 32), np.uint8)
     levels[6:9, 10:14, 10:14] = 1
     names = ["t1n", "t1c", "t2w", "t2f"]
-    write_case(tmp_path / "data" / BAD, BAD, np.repeat(image, 4, axis=0), levels, lps_affine(), names)
+    write_case(tmp_path / "data" / BAD, BAD, np.repeat(image, 4, axis=0), levels, lps_affine(), names, WRITTEN)
     out = prepare(tmp_path / "data", tmp_path / "out")
     assert list(read_tsv(out / "cases.tsv")["case_id"]) == [GOOD]
     (row,) = read_tsv(out / "rejected.tsv").itertuples()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_generator
+from brats import CONDITIONS, REGIONS
 from subsets import manifest_alone
 from tiny_generator import GRID, SYNTHESIS
 
@@ -14,7 +15,7 @@ from workflow_scripts import evaluate_control, make_figure, sample_control_sweep
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.cohort.planes import extent_mm
-from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.evaluation.agreement import ALL, INSIDE, control_summary
 from workflow_scripts.evaluation.control_draws import sweep, typical_tumour, unnested_fraction
@@ -41,7 +42,7 @@ def held_out(inputs):
     """Tumours of patients that the generator has not seen: like those of training, two of them out of range."""
     rows = []
     for index, (_, levels) in enumerate(tiny_generator.heads(6) * 2):
-        features = {name: measure(levels, GRID["spacing_mm"])[name] for name in CONDITIONS}
+        features = {name: measure(levels, GRID["spacing_mm"], REGIONS)[name] for name in CONDITIONS}
         features["volume_ml"] *= 3.0 if index >= 10 else 1.0
         rows.append({"case_id": f"unseen-{index:05d}-000", "split": "val" if index < 3 else "test", **features})
     write_tsv(inputs / "held_out.tsv", pd.DataFrame(rows))

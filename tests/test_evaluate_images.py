@@ -7,6 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
+from brats import WRITTEN
 from safetensors.numpy import load_file
 from scipy import linalg, ndimage
 from subsets import subset_options
@@ -29,7 +30,7 @@ def write_synthetic(cohort, name, case_ids, change=lambda image: image):
         changed = np.where(image > -1, np.clip(change(image), -0.999, 1), -1)
         levels = np.array(store.levels(source))
         folder = cohort / name / case_id
-        write_case(folder, case_id, changed, levels, np.array(meta["affine"]), meta["modalities"])
+        write_case(folder, case_id, changed, levels, np.array(meta["affine"]), meta["modalities"], WRITTEN)
         rows.append({"case_id": case_id, "number": number, "attempts": 1})
     write_tsv(cohort / name / "blocks/0.tsv", pd.DataFrame(rows[::-1]))
     return cohort / name
@@ -258,7 +259,7 @@ def test_no_case_or_a_case_of_another_grid_is_refused(cohort, tmp_path):
         evaluate(cohort, tmp_path, "none", planes=["axial"])
     small = np.zeros((4, 8, 8, 8), np.float32)
     names = ["t1n", "t1c", "t2w", "t2f"]
-    write_case(cohort / "other/X-1", "X-1", small, np.zeros((8, 8, 8), np.uint8), np.eye(4), names)
+    write_case(cohort / "other/X-1", "X-1", small, np.zeros((8, 8, 8), np.uint8), np.eye(4), names, WRITTEN)
     write_tsv(cohort / "other/blocks/0.tsv", pd.DataFrame([{"case_id": "X-1", "number": 0, "attempts": 1}]))
     with pytest.raises(UserError, match=r"synthetic case X-1 has shape \(4, 8, 8, 8\)"):
         extract(cohort, tmp_path, "other", planes=["axial"])

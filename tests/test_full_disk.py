@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import small_cases
+from brats import ALL_PARTS
 from workflow import ROOT
 
-SETTINGS = {"spacing_mm": [8.0, 6.0, 6.0], "size": [16, 32, 32], "intensity_percentiles": [0.5, 99.5]}
+SETTINGS = {"spacing_mm": [8.0, 6.0, 6.0], "size": [16, 32, 32], "dataset": ALL_PARTS}
 SETTINGS |= {"modalities": list(small_cases.MODALITIES), "on_bad_case": "reject"}
-SETTINGS["regions"] = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 
 
 def in_own_mounts(script: str) -> subprocess.CompletedProcess:
@@ -37,7 +37,9 @@ def command(tmp_path) -> str:
         small_cases.make_case(tmp_path / "data", f"BraTS-GLI-{index:05d}-000", seed=index)
     found, results = tmp_path / "found.tsv", tmp_path / "results"
     results.mkdir()
-    config = json.dumps({"modalities": SETTINGS["modalities"], "layout": "auto", "on_bad_case": "reject"})
+    config = json.dumps(
+        {"dataset": ALL_PARTS, "modalities": SETTINGS["modalities"], "layout": "auto", "on_bad_case": "reject"}
+    )
     find_cases.main(
         [f"--config={config}", f"--data-root={tmp_path / 'data'}", f"--out={found}", f"--rejected={tmp_path / 'r.tsv'}"]
     )

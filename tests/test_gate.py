@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from brats import CONDITIONS, REGIONS
 
-from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.gate import foreground_mask, judge
 from workflow_scripts.study.settings.synthesis import Gate
@@ -31,25 +32,25 @@ def tumour(centre=(12, 14, 10), radius=3.5):
 
 def table():
     rows = [
-        list(measure(tumour((12, 14, x), radius), SPACING).values())
+        list(measure(tumour((12, 14, x), radius), SPACING, REGIONS).values())
         for x, radius in ((8, 3), (16, 3), (12, 4), (13, 3.5))
     ]
     return ConditionTable(CONDITIONS, np.array(rows))
 
 
 def reasons(levels, brain=BRAIN, foreground_range=BRAIN_ML, **gate):
-    return judge(levels, brain, SPACING, table(), foreground_range, Gate(**gate)).reasons
+    return judge(levels, brain, SPACING, table(), foreground_range, Gate(**gate), REGIONS).reasons
 
 
 def test_a_tumour_like_those_of_training_passes_and_is_measured():
-    verdict = judge(tumour(), BRAIN, SPACING, table(), BRAIN_ML, Gate.read({"feature_tolerance": 1.0}))
+    verdict = judge(tumour(), BRAIN, SPACING, table(), BRAIN_ML, Gate.read({"feature_tolerance": 1.0}), REGIONS)
     assert verdict.reasons == ()
-    assert verdict.measured == measure(tumour(), SPACING)
+    assert verdict.measured == measure(tumour(), SPACING, REGIONS)
     assert verdict.foreground_volume_ml == pytest.approx(BRAIN_ML[0])
 
 
 def test_an_empty_tumour_is_refused():
-    verdict = judge(np.zeros(SIZE, np.uint8), BRAIN, SPACING, table(), BRAIN_ML, Gate())
+    verdict = judge(np.zeros(SIZE, np.uint8), BRAIN, SPACING, table(), BRAIN_ML, Gate(), REGIONS)
     assert verdict.reasons == ("the tumour is empty",)
     assert verdict.measured is None
 
@@ -63,7 +64,7 @@ def test_a_tumour_that_leaves_the_brain_is_refused():
 
 
 def test_a_tumour_all_outside_is_refused_without_a_measurement():
-    verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), BRAIN_ML, Gate())
+    verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), BRAIN_ML, Gate(), REGIONS)
     assert "100.0% of the tumour lies outside" in verdict.reasons[1]
     assert verdict.measured is None
 
@@ -72,7 +73,7 @@ def test_no_limit_lets_a_tumour_pass_of_which_nothing_is_left_inside_the_brain()
     gate = Gate.read(
         {"max_outside_foreground_fraction": 1.0, "foreground_volume_tolerance": 1000.0, "feature_tolerance": 1000.0}
     )
-    verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), BRAIN_ML, gate)
+    verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), BRAIN_ML, gate, REGIONS)
     assert verdict.measured is None
     assert verdict.reasons == ("no part of the tumour lies inside the foreground",)
 

@@ -5,13 +5,14 @@ import itertools
 import nibabel
 import numpy as np
 import pytest
+from brats import REGIONS, WRITTEN
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 from small_cases import anatomy, lps_affine, make_case, prepare
 
 from workflow_scripts.cohort.geometry import from_ras, ras_grid, resample, spacing_of, to_ras, to_source_grid
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume, write_case, write_nifti
-from workflow_scripts.cohort.regions import REGIONS, levels_to_channels
+from workflow_scripts.cohort.regions import levels_to_channels
 from workflow_scripts.cohort.volumes import VolumeStore
 
 CASE = "BraTS-GLI-00000-000"
@@ -177,9 +178,10 @@ def test_a_synthetic_case_reads_back(tmp_path):
     image = np.stack([images[name].transpose(2, 1, 0) for name in ("t1c", "t2f")]) / 600.0 - 1
     affine = np.diag([6.0, 6.0, 8.0, 1.0])
     affine[:3, 3] = [-90, -120, -60]
-    write_case(tmp_path / "c é", "SliceAug-00001-000", np.clip(image, -1, 1), levels, affine, ["t1c", "t2f"])
+    write_case(tmp_path / "c é", "SliceAug-00001-000", np.clip(image, -1, 1), levels, affine, ["t1c", "t2f"], WRITTEN)
     files = sorted(path.name for path in (tmp_path / "c é").iterdir())
-    assert files == [f"SliceAug-00001-000-{part}.nii.gz" for part in ("seg", "t1c", "t2f")]
+    names = [f"SliceAug-00001-000-{part}.nii.gz" for part in ("seg", "t1c", "t2f")]
+    assert files == [*names, "SliceAug-00001-000.json"]
     header = nibabel.load(tmp_path / "c é/SliceAug-00001-000-t1c.nii.gz")
     assert header.get_data_dtype() == np.int16 and header.header.get_zooms() == (6, 6, 8)
     assert nibabel.aff2axcodes(header.affine) == ("R", "A", "S")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import nibabel
 import pytest
+from brats import DATASET
 from small_cases import MODALITIES, prepare
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
-from workflow_scripts.cohort.layouts import find_cases, patient_of
+from workflow_scripts.cohort.layouts import find_cases
 
 
 def ids(cases):
@@ -31,7 +32,7 @@ def ids(cases):
 @pytest.mark.parametrize("forced", [True, False], ids=["forced", "detected"])
 def test_a_layout_is_recognised(tmp_path, make_case, layout, case_id, forced):
     paths = make_case(tmp_path, case_id, layout)
-    (case,), refused, unused = find_cases(tmp_path, MODALITIES, layout if forced else "auto")
+    (case,), refused, unused = find_cases(tmp_path, DATASET, MODALITIES, layout if forced else "auto")
     assert (case.case_id, case.layout, refused, unused) == (case_id, layout, [], [])
     assert case.paths == paths
 
@@ -53,16 +54,16 @@ def test_layouts_may_lie_side_by_side_and_deep(tmp_path, make_case):
 def test_a_forced_layout_takes_only_its_own_names(tmp_path, make_case):
     make_case(tmp_path, "BraTS2021_00001", "brats2021", seed=1)
     make_case(tmp_path, "BraTS-GLI-00002-000", seed=2)
-    found, _, unused = find_cases(tmp_path, MODALITIES, "brats2023")
+    found, _, unused = find_cases(tmp_path, DATASET, MODALITIES, "brats2023")
     assert ids(found) == ["BraTS-GLI-00002-000"]
     assert len(unused) == 5, "the other case's files are counted, not forgotten"
 
 
 def test_the_old_names_count_as_2018_below_grade_folders_only_if_both_are_wanted(tmp_path, make_case):
     make_case(tmp_path, "Brats17_X_1", "brats2018")
-    assert find_cases(tmp_path, MODALITIES)[0][0].layout == "brats2018"
-    assert find_cases(tmp_path / "HGG", MODALITIES)[0][0].layout == "brats2018"
-    assert find_cases(tmp_path, MODALITIES, "brats2021")[0][0].layout == "brats2021"
+    assert find_cases(tmp_path, DATASET, MODALITIES)[0][0].layout == "brats2018"
+    assert find_cases(tmp_path / "HGG", DATASET, MODALITIES)[0][0].layout == "brats2018"
+    assert find_cases(tmp_path, DATASET, MODALITIES, "brats2021")[0][0].layout == "brats2021"
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ def test_the_old_names_count_as_2018_below_grade_folders_only_if_both_are_wanted
     ],
 )
 def test_the_time_points_of_a_patient_share_an_id(case_id, patient):
-    assert patient_of(case_id) == patient
+    assert DATASET.patient_of(case_id) == patient
 
 
 def test_only_wanted_modalities_are_asked_for(tmp_path, make_case):
     make_case(tmp_path, "BraTS-GLI-00000-000", modalities=("t2f",))
-    found, refused, _ = find_cases(tmp_path, ["t2f"])
+    found, refused, _ = find_cases(tmp_path, DATASET, ["t2f"])
     assert ids(found) == ["BraTS-GLI-00000-000"] and not refused
 
 
@@ -96,7 +97,7 @@ def test_uncompressed_files_and_folder_links_are_followed_once(tmp_path, make_ca
     root.mkdir()
     (root / "linked").symlink_to(tmp_path / "store", target_is_directory=True)
     (tmp_path / "store/loop").symlink_to(root, target_is_directory=True)
-    found, refused, _ = find_cases(root, MODALITIES)
+    found, refused, _ = find_cases(root, DATASET, MODALITIES)
     assert ids(found) == ["BraTS20_Training_001"] and not refused
     assert {path.suffix for path in found[0].paths.values()} == {".nii"}
 
@@ -104,7 +105,7 @@ def test_uncompressed_files_and_folder_links_are_followed_once(tmp_path, make_ca
 def test_hidden_files_are_no_images(tmp_path, make_case):
     paths = make_case(tmp_path, "BRATS_001", "decathlon")
     shutil.copy(paths["seg"], paths["t1n"].with_name("._BRATS_001.nii.gz"))
-    found, refused, unused = find_cases(tmp_path, MODALITIES)
+    found, refused, unused = find_cases(tmp_path, DATASET, MODALITIES)
     assert ids(found) == ["BRATS_001"] and not refused and not unused
 
 
@@ -113,7 +114,7 @@ def test_the_decathlon_test_images_are_no_cases_but_counted(tmp_path, make_case)
     test_image = tmp_path / "imagesTs/BRATS_900.nii.gz"
     test_image.parent.mkdir()
     shutil.copy(paths["t1n"], test_image)
-    found, refused, unused = find_cases(tmp_path, MODALITIES)
+    found, refused, unused = find_cases(tmp_path, DATASET, MODALITIES)
     assert ids(found) == ["BRATS_001"] and not refused and unused == [test_image]
 
 
@@ -121,11 +122,11 @@ def test_dataset_json_says_which_channel_is_which(tmp_path, make_case):
     make_case(tmp_path, "BRATS_001", "decathlon")
     names = {"0": "T1w", "1": "FLAIR", "2": "T2w", "3": "t1gd"}
     (tmp_path / "dataset.json").write_text(json.dumps({"modality": names}))
-    (case,), _, _ = find_cases(tmp_path, MODALITIES)
+    (case,), _, _ = find_cases(tmp_path, DATASET, MODALITIES)
     assert case.channels == {"t1n": 0, "t2f": 1, "t2w": 2, "t1c": 3}
     (tmp_path / "dataset.json").write_text(json.dumps({"modality": {"0": "CT"}}))
     with pytest.raises(UserError, match=r"dataset\.json does not say which channel is which"):
-        find_cases(tmp_path, MODALITIES)
+        find_cases(tmp_path, DATASET, MODALITIES)
 
 
 def _nothing(root: Path):

@@ -16,7 +16,7 @@ from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.lesions import lesion_scores
 from workflow_scripts.evaluation.segmentation_scores import mask_scores
-from workflow_scripts.study.settings.evaluation import Lesions
+from workflow_scripts.study.dataset import Lesions
 
 MM = (1.0, 1.0, 1.0)
 SHAPE = (60, 60, 60)

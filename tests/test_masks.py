@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from brats import ALL_PARTS, CONDITIONS, REGIONS
 from scipy import stats
 from small_cases import make_case, rewrite
 from subsets import manifest_alone, subset_options
@@ -13,11 +14,9 @@ from subsets import manifest_alone, subset_options
 from workflow_scripts import evaluate_masks, measure_held_out, measure_reference_masks
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
-from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.evaluation.mask_validity import VALIDITY
-
-REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def test_held_out_tumours_are_those_of_validation_and_test_patients_alone(cohort
     store = VolumeStore(cohort / "volumes")
     for case_id, row in table.iterrows():
         levels = store.levels(case_id)
-        for name, value in measure(levels, store.meta(case_id)["spacing_mm"]).items():
+        for name, value in measure(levels, store.meta(case_id)["spacing_mm"], REGIONS).items():
             assert row[name] == pytest.approx(value)
         assert row["pieces"] >= 1 and row["outside_foreground_fraction"] <= 0.05 and row["unnested_fraction"] == 0
 
@@ -80,7 +79,12 @@ def masks(tmp_path):
 
 
 def reference(folder, spacing_mm=(8.0, 6.0, 6.0), **config):
-    config = {"spacing_mm": list(spacing_mm), "regions": REGIONS, "on_bad_case": "reject"} | config
+    config = {
+        "dataset": ALL_PARTS,
+        "spacing_mm": list(spacing_mm),
+        "regions": list(REGIONS),
+        "on_bad_case": "reject",
+    } | config
     out = ["--out", str(folder / "reference.tsv"), "--rejected", str(folder / "rejected.tsv")]
     where = ["--root", str(folder / "masks"), "--train", str(folder / "train/manifest.json")]
     measure_reference_masks.main([*where, *out, "--config", json.dumps(config)])
@@ -93,7 +97,7 @@ def test_masks_without_images_are_measured_as_they_are_at_their_own_spacing(mask
     for case_id, row in table.iterrows():
         image = nibabel.load(masks / "masks" / case_id / f"{case_id}-seg.nii.gz")
         levels = np.array([0, 2, 1, 3], np.uint8)[np.asarray(image.dataobj)].transpose(2, 1, 0)
-        expected = measure(levels, (8.0, 6.0, 6.0))
+        expected = measure(levels, (8.0, 6.0, 6.0), REGIONS)
         for name in table.columns:
             assert row[name] == pytest.approx(expected[name], rel=1e-5), name
 

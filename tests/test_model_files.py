@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from brats import WRITTEN
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.training.model_files import contract_digest, load_model, load_weights, save_model
@@ -14,6 +15,7 @@ CONTRACT = {
     "spec": {"kind": "slice_vae"},
     "modalities": ["t1n"],
     "regions": ["whole_tumor"],
+    "written": WRITTEN.model_dump(),
     "grid": {"size": [4, 8, 8], "spacing_mm": [1.0, 1.0, 1.0]},
     "value_range": [-1, 1],
     "latent_shape": [2, 4, 4, 4],

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from brats import ALL_PARTS, REGIONS
 from small_cases import MODALITIES, make_case, prepare
 
 from workflow_scripts import preprocess
@@ -18,7 +19,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.cohort.preprocess import percentiles_of
-from workflow_scripts.cohort.regions import REGIONS, channels_to_levels, levels_to_channels
+from workflow_scripts.cohort.regions import channels_to_levels, levels_to_channels
 from workflow_scripts.cohort.volumes import VolumeStore
 
 CASE = "BraTS-GLI-00000-000"
@@ -159,12 +160,6 @@ def test_channels_become_nested_levels_in_numpy_and_torch():
         np.testing.assert_array_equal(levels_to_channels(tensors, REGIONS[:count]).numpy(), back)
 
 
-@pytest.mark.parametrize("regions", [[], ["tumor_core"], ["whole_tumor", "enhancing_tumor"], ["brain"]])
-def test_regions_that_are_not_nested_are_refused(one_case, regions):
-    with pytest.raises(UserError, match="regions must be nested, from the outside in"):
-        one_case({"regions": regions})
-
-
 # --- shards -----------------------------------------------------------------------------------------------------------
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("volumes/*"))}
@@ -183,7 +178,7 @@ def test_a_killed_shard_runs_again_to_the_same_bytes(tmp_path):
         make_case(tmp_path / "data", f"BraTS-GLI-{index:05d}-000", seed=index)
     settings = {"spacing_mm": [2.0, 2.0, 2.0], "size": [72, 96, 96]}
     whole = prepare(tmp_path / "data", tmp_path / "whole", settings, shards=1)
-    config = {"modalities": MODALITIES, "intensity_percentiles": [0.5, 99.5], **settings}
+    config = {"dataset": ALL_PARTS, "modalities": MODALITIES, **settings}
     again = tmp_path / "again"
     argv = ["--config", json.dumps(config), "--found", str(whole / "found.tsv"), "--shard", "0", "--shards", "1"]
     argv += ["--volumes", str(again / "volumes"), "--out", str(again / "0.tsv"), "--rejected", str(again / "0.r.tsv")]
@@ -203,13 +198,13 @@ def test_a_killed_shard_runs_again_to_the_same_bytes(tmp_path):
     ("change", "message"),
     [
         ({"shard": "3"}, "--shard 3 is not among 0 to 2"),
-        ({"config": "{}"}, "preprocess needs modalities, spacing_mm, size, intensity_percentiles in its config block"),
+        ({"config": "{}"}, "preprocess needs dataset, modalities, spacing_mm, size in its config block"),
         ({"found": "nowhere.tsv"}, "missing table nowhere.tsv"),
     ],
 )
 def test_wrong_arguments_are_sentences(tmp_path, change, message):
     arguments = {
-        "config": json.dumps({"modalities": ["t1n"], **GRIDS["coarser"], "intensity_percentiles": [1, 99]}),
+        "config": json.dumps({"dataset": ALL_PARTS, "modalities": ["t1n"], **GRIDS["coarser"]}),
         "found": str(tmp_path / "found.tsv"),
         **{"shard": "0", "shards": "3", "volumes": str(tmp_path)},
         **{"out": str(tmp_path / "a.tsv"), "rejected": str(tmp_path / "b.tsv")},
@@ -222,7 +217,7 @@ def test_wrong_arguments_are_sentences(tmp_path, change, message):
 def test_a_found_table_without_a_wanted_modality_is_named(tmp_path):
     make_case(tmp_path / "data", CASE)
     out = prepare(tmp_path / "data", tmp_path / "out", {"modalities": ["t1n", "t2f"]})
-    config = {"modalities": ["t1n", "t1c"], **GRIDS["coarser"], "intensity_percentiles": [1, 99]}
+    config = {"dataset": ALL_PARTS, "modalities": ["t1n", "t1c"], **GRIDS["coarser"]}
     argv = ["--config", json.dumps(config), "--found", str(out / "found.tsv"), "--shard", "0", "--shards", "1"]
     argv += ["--volumes", str(out), "--out", str(out / "a.tsv"), "--rejected", str(out / "b.tsv")]
     with pytest.raises(UserError, match="no column 't1c_path'"):

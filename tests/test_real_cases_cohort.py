@@ -9,12 +9,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from brats import ALL_PARTS, MODALITIES, REGIONS
 from small_cases import prepare
 
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.geometry import to_source_grid
 from workflow_scripts.cohort.nifti import write_nifti
-from workflow_scripts.cohort.regions import REGIONS, levels_to_channels
+from workflow_scripts.cohort.regions import levels_to_channels
 from workflow_scripts.cohort.volumes import VolumeStore
 
 FINE = {"spacing_mm": [1.0, 1.0, 1.0], "size": [144, 192, 192]}
@@ -135,7 +136,7 @@ def test_the_same_patient_in_another_orientation_is_the_same_volume(real_cases, 
 
 def test_a_worker_stays_far_below_two_gigabytes(real_cases, fine, tmp_path):
     """Peak memory of a process that preprocesses two patients at 1 mm."""
-    config = {"modalities": ["t1n", "t1c", "t2w", "t2f"], **FINE, "intensity_percentiles": [0.5, 99.5]}
+    config = {"dataset": ALL_PARTS, "modalities": list(MODALITIES), **FINE}
     argv = ["--config", json.dumps(config), "--found", str(fine / "found.tsv"), "--shard", "0", "--shards", "2"]
     argv += ["--volumes", str(tmp_path), "--out", str(tmp_path / "a.tsv"), "--rejected", str(tmp_path / "b.tsv")]
     program = "import sys; from workflow_scripts import preprocess; preprocess.main(sys.argv[1:])"

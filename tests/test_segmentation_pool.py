@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from brats import WRITTEN
 from tiny_segmentation import SPACING_MM, TEST, TRAIN, VAL, Study, affine_of, brain_and_tumour
 
 from workflow_scripts.base.errors import BadCase, UserError
@@ -65,7 +66,7 @@ def test_filling_the_pool_again_gives_the_same_bytes(study):
 
 def test_a_synthetic_case_is_pooled_as_the_same_volume_would_be_if_it_were_real(study):
     study.pool_real()
-    write_case(study.synthetic / "S-0", "S-0", *brain_and_tumour(0), affine_of(SPACING_MM), ["t1c", "t2f"])
+    write_case(study.synthetic / "S-0", "S-0", *brain_and_tumour(0), affine_of(SPACING_MM), ["t1c", "t2f"], WRITTEN)
     table = study.synthetic / "blocks" / "0.tsv"
     write_tsv(table, pd.DataFrame({"case_id": ["S-0"], "number": [0]}))
     pooled = pd.read_csv(study.pool_synthetic(table, "other"), sep="\t")
@@ -82,7 +83,7 @@ def test_broken_synthetic_cases_are_named(study):
     with pytest.raises(UserError, match=r"SliceAug-00000-000-t2f\.nii\.gz"):
         study.pool_synthetic(table)
     image, levels = brain_and_tumour(1)
-    write_case(first, first.name, np.full_like(image, -1), levels, affine_of(SPACING_MM), ["t1c", "t2f"])
+    write_case(first, first.name, np.full_like(image, -1), levels, affine_of(SPACING_MM), ["t1c", "t2f"], WRITTEN)
     with pytest.raises(BadCase, match="SliceAug-00000-000: the image is background alone"):
         study.pool_synthetic(table)
     write_tsv(table, pd.DataFrame({"case_id": ["SliceAug-00000-000"]}))

@@ -34,7 +34,7 @@ def options(folder, config) -> list[str]:
 @pytest.fixture
 def split(tmp_path):
     def run(cases, **config):
-        config = {"n_real": [20, 50, 100], "val": 10, "test": 30, "seed": 0} | config
+        config = {"region": "whole_tumor", "n_real": [20, 50, 100], "val": 10, "test": 30, "seed": 0} | config
         write_tsv(tmp_path / "cases.tsv", cases)
         (tmp_path / "volumes").mkdir(exist_ok=True)
         for case_id in cases.case_id:
@@ -143,4 +143,4 @@ def test_an_empty_case_table_points_to_the_rejected_cases(split):
 def test_a_config_without_a_key_names_it(tmp_path):
     write_tsv(tmp_path / "cases.tsv", cohort(5))
     with pytest.raises(UserError, match="needs val, test"):
-        split_cohort.main(options(tmp_path, {"n_real": [2], "seed": 0}))
+        split_cohort.main(options(tmp_path, {"region": "whole_tumor", "n_real": [2], "seed": 0}))

@@ -11,13 +11,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tiny_generator
+from brats import CONDITIONS, REGIONS
 from tiny_generator import GRID, MODALITIES, SYNTHESIS
 
 from workflow_scripts import gather_synthetic, synthesize
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
-from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.training.devices import default_device, describe
 
 OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
@@ -92,7 +93,7 @@ def test_the_table_has_what_was_asked_for_and_what_was_measured_in_the_files(six
     assert {f"{kind}_{name}" for kind in ("requested", "measured") for name in CONDITIONS} < set(table.columns)
     for row in table.to_dict("records"):
         _, levels = read_synthetic_case(six / row["case_id"], row["case_id"], MODALITIES)
-        for name, value in measure(levels, GRID["spacing_mm"]).items():
+        for name, value in measure(levels, GRID["spacing_mm"], REGIONS).items():
             assert row[f"measured_{name}"] == pytest.approx(value)
     refused = read_tsv(six / "rejected.tsv")
     assert table["attempts"].sum() - len(table) == len(refused)

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from brats import CONDITIONS, REGIONS
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.cohort.tumours import CONDITIONS, condition_names, measure
+from workflow_scripts.cohort.tumours import condition_names, measure
 
 
 def ball(radius_mm, spacing_mm, size, centre_mm=(0.0, 0.0, 0.0)):
@@ -56,7 +57,7 @@ def test_fractions_are_shares_of_the_whole_tumour():
     levels[1:9, 1:6, 1:6] = 1  # 200 voxels
     levels[2:6, 2:5, 2:5] = 2  # 36
     levels[2:4, 2:5, 2:5] = 3  # 18
-    found = measure(levels, (1, 1, 1))
+    found = measure(levels, (1, 1, 1), REGIONS)
     assert (found["tumor_core_fraction"], found["enhancing_tumor_fraction"]) == (36 / 200, 18 / 200)
     assert tuple(found) == CONDITIONS
     assert all(type(value) is float for value in found.values())

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from brats import CONDITIONS, REGIONS, WRITTEN
 from safetensors.torch import save_file
 
 from workflow_scripts import train_generator
 from workflow_scripts.base.files import write_json, write_tsv
-from workflow_scripts.cohort.regions import REGIONS, levels_to_channels
-from workflow_scripts.cohort.tumours import CONDITIONS, measure
+from workflow_scripts.cohort.regions import levels_to_channels
+from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.training.model_files import contract_digest, save_model
 
@@ -84,6 +85,7 @@ def make_inputs(folder: Path, count: int = 6, steps: int = 200) -> Path:
             optimizer.step()
     latents = network.encode_volumes(x, 32)
     contract = {"kind": "autoencoder", "name": "tiny", "spec": SPEC, "modalities": MODALITIES, "grid": GRID}
+    contract["written"] = WRITTEN.model_dump()
     contract |= {"regions": list(REGIONS), "value_range": [-1, 1], "latent_shape": list(latents.shape[1:])}
     contract |= {"training_case_ids": case_ids, "seed": 0, "config_digest": "0", "code_digest": "0"}
     save_model(folder / "autoencoder", network.state_dict(), contract)
@@ -100,7 +102,7 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
     write_json(folder / "latents.json", {"autoencoder_digest": contract_digest(autoencoder), **scale})
     rows = [
         {"case_id": case_id}
-        | {name: measure(levels, GRID["spacing_mm"])[name] for name in CONDITIONS}
+        | {name: measure(levels, GRID["spacing_mm"], REGIONS)[name] for name in CONDITIONS}
         | {"foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
         for case_id, (image, levels) in zip(latents, cases, strict=True)
     ]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from brats import REGIONS, WRITTEN
 from subsets import subset_options
 
 from workflow_scripts import plan_segmentation, pool_real, pool_synthetic, predict_segmentation, train_segmentation
 from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
-from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.study.arms import Arm
 
@@ -52,6 +52,8 @@ def save(volumes: Path, case_id: str, image: np.ndarray, levels: np.ndarray, sou
         "spacing_mm": [SPACING_MM] * 3,
         "affine": affine.tolist(),
         "foreground_volume_ml": 1.0,
+        "regions": list(REGIONS),
+        "written": WRITTEN.model_dump(),
         "intensity_window": {},
     }
     meta["source"] = source or {"affine": affine.tolist(), "shape": list(SIZE[::-1])}
@@ -92,7 +94,7 @@ class Study:
         case_ids = [f"SliceAug-{number:05d}-000" for number in numbers]
         for number, case_id in zip(numbers, case_ids, strict=True):
             image, levels = brain_and_tumour(100 + number)
-            write_case(self.synthetic / case_id, case_id, image, levels, affine_of(SPACING_MM), MODALITIES)
+            write_case(self.synthetic / case_id, case_id, image, levels, affine_of(SPACING_MM), MODALITIES, WRITTEN)
         table = self.synthetic / "blocks" / f"{block}.tsv"
         write_tsv(table, pd.DataFrame({"case_id": case_ids, "number": numbers}))
         return table

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from brats import REGIONS, WRITTEN
 from subsets import subset_paths
 from tiny_generator import GRID, MODALITIES, VOXEL_ML, heads
 
 from workflow_scripts import extract_latents, measure_tumours, train_autoencoder, train_generator
 from workflow_scripts.base.cli import run_program
 from workflow_scripts.base.files import write_json, write_tsv
-from workflow_scripts.cohort.regions import REGIONS
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.study.generators import KINDS
 
@@ -67,7 +67,12 @@ def make_cohort(folder: Path, count: int = 2) -> Path:
     for index, (image, levels) in enumerate(heads(count + 1)):
         case_ids.append(f"head-{index:05d}-000")
         meta = {"case_id": case_ids[-1], "patient_id": f"head-{index:05d}", "modalities": MODALITIES, **GRID}
-        meta |= {"affine": affine, "foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
+        meta |= {
+            "regions": list(REGIONS),
+            "written": WRITTEN.model_dump(),
+            "affine": affine,
+            "foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML),
+        }
         store.save(case_ids[-1], image, levels, meta)
     write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": case_ids}))
     splits = {"seed": 0, "train": {str(count): case_ids[:-1]}, "val": case_ids[-1:], "test": []}

@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> None:
             request = Request(rows[number % len(rows)], torch_rng(settings.seed, "decoders", number))
             latent = generator.latents([request])[0]
             made = {name: generator.decode(latent, decoder) for name, decoder in decoders.items()}
-            foregrounds = {name: foreground_mask(sample.image) for name, sample in made.items()}
+            background = contract["written"]["background"]
+            foregrounds = {name: foreground_mask(sample.image, background) for name, sample in made.items()}
             shared = torch.from_numpy(np.logical_and(*foregrounds.values()))  # gradients of the same voxels for both
             for name, sample in made.items():
                 rows = gradient_rows(torch.from_numpy(sample.image), shared, modalities)

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.subset import Subset
-    from workflow_scripts.cohort.tumours import CONDITIONS
+    from workflow_scripts.cohort.tumours import FRACTION, SHAPE_CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
 
     settings = Masks.read(args.config, "evaluation.masks")
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     train, n_real = train.set_index("case_id").loc[subset.first_of_each_patient], subset.n_patients
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
     made = made.iloc[:n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
-    conditions = [name for name in CONDITIONS if name in held_out.columns]
+    conditions = [name for name in train if name in SHAPE_CONDITIONS or name.endswith(FRACTION)]
     rows = []
     references = {"held-out": (held_out, conditions)}
     if args.reference is not None:

@@ -26,7 +26,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.cohort.nifti import read_synthetic_case, synthetic_file
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import CaseFeatures
 from workflow_scripts.evaluation.feature_files import FeatureFiles
@@ -76,7 +76,7 @@ class SyntheticCases:
         return image
 
     def source(self, case_id: str) -> str:
-        files = [self.folder / case_id / f"{case_id}-{name}.nii.gz" for name in self.modalities]
+        files = [synthetic_file(self.folder / case_id, case_id, name) for name in self.modalities]
         if missing := [file for file in files if not file.is_file()]:
             raise UserError(f"missing image of synthetic case {case_id}: {missing[0]}. Run `snakemake -R synthesize`")
         return hashlib.sha256("".join(map(sha256_file, files)).encode()).hexdigest()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.reporting.figures.style import About, save_figure
+from workflow_scripts.reporting.looks import use_looks
 from workflow_scripts.reporting.registry import FIGURE_INPUTS, FIGURES, add_inputs, read_inputs
 
 
@@ -22,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     args = parser.parse_args(argv)
+    use_looks(args.config.pop("looks", None))
     files = read_inputs(args, FIGURES[args.figure], FIGURE_INPUTS)
     # by name: the digest of this program's code holds no figure, and the rule adds that of its own
     module = import_module(f"workflow_scripts.reporting.figures.{args.figure}")

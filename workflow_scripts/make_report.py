@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text
+from workflow_scripts.reporting.looks import use_looks
 from workflow_scripts.reporting.report.blocks import Run
 from workflow_scripts.reporting.report.page import FILES, render
 from workflow_scripts.reporting.tables.cells import read_ratio_table
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
     files = {name: getattr(args, name) for name in FILES}
+    use_looks(args.config.get("data_set"))
     table = read_ratio_table(args.augmentation_ratio[0])
     write_text(args.out, render(Run(table, files, args.config, args.simulated)))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text
+from workflow_scripts.reporting.looks import use_looks
 from workflow_scripts.reporting.registry import TABLE_INPUTS, TABLES, add_inputs, read_inputs
 
 
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
     parser.add_argument("--out", type=Path, required=True, help="the CSV; .md and .tex are written beside it")
     args = parser.parse_args(argv)
+    use_looks(args.config.pop("looks", None))
     files = read_inputs(args, TABLES[args.table], TABLE_INPUTS)
     # by name: the digest of this program's code holds no table, and the rule adds that of its own
     table = import_module(f"workflow_scripts.reporting.tables.{args.table}").TABLE

@@ -109,6 +109,7 @@ def _compared(args, autoencoder, weights: dict, contract: dict, held_out: Subset
             picture = comparison.coronal_strip(images, x[len(names[0])] > 0)
             cost = pd.DataFrame(comparison.cost_rows(decoders, encoded, contract, own["spec"], precision))
     table = pd.DataFrame(rows, columns=list(comparison.COLUMNS))
+    table.insert(1, "patient_id", [held_out.rows[case_id]["patient_id"] for case_id in table["case_id"]])
     means = table.groupby(["latent_noise", "metric", "plane", "decoder"], sort=False)["value"].mean().unstack()
     for (level, metric, plane), value in means.iterrows():
         log.info(

@@ -12,17 +12,17 @@ from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.study.dataset import parse_dataset
 
-NEEDED = ("spacing_mm", "regions", "on_bad_case")
+NEEDED = ("dataset", "spacing_mm", "regions", "on_bad_case")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--train", type=Path, nargs="+", required=True, help="manifest.json of each train subset")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in a BraTS cohort")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in the cohort")
     parser.add_argument("--out", type=Path, required=True, help="reference_masks.tsv")
     parser.add_argument("--rejected", type=Path, required=True, help="table of the refused masks: file and reason")
     args = parser.parse_args(argv)
@@ -34,14 +34,16 @@ def main(argv: list[str] | None = None) -> None:
 
     if missing := [key for key in NEEDED if key not in args.config]:
         raise UserError(f"measure_reference_masks needs {', '.join(missing)} in its config block")
-    regions = check_regions(args.config["regions"])
+    dataset, regions = parse_dataset(args.config["dataset"]), args.config["regions"]
     trained = set().union(*(Subset.open(manifest, "train").patients for manifest in args.train))
-    masks, excluded = find_masks(args.root, trained)
+    masks, excluded = find_masks(args.root, dataset, trained)
     rows, refused = [], []
     with track(len(masks), "reference masks", unit="mask") as bar:
         for case in masks:
             try:
-                rows.append({"case_id": case.case_id, **measure_mask(case, args.config["spacing_mm"], regions)})
+                rows.append(
+                    {"case_id": case.case_id, **measure_mask(case, dataset, args.config["spacing_mm"], regions)}
+                )
             except BadCase as bad:
                 if args.config["on_bad_case"] == "fail":
                     raise

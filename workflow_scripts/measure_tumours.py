@@ -7,7 +7,6 @@ from pathlib import Path
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
 
 
@@ -21,12 +20,11 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.tumour_table import measure_case
-    from workflow_scripts.cohort.tumours import condition_names
 
     if set(args.config) - {"regions"}:
         raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
-    train, names = Subset.open(args.train, "train"), condition_names(check_regions(args.config["regions"]))
-    rows = [measure_case(train.store, case_id, names) for case_id in train.case_ids]
+    train = Subset.open(args.train, "train")
+    rows = [measure_case(train.store, case_id, args.config["regions"]) for case_id in train.case_ids]
     write_tsv(args.out, pd.DataFrame(rows))
     log.info("tumour conditions of %d cases are in %s", len(rows), args.out)
 

@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rejected = pd.concat([join_tables(args.rejected_shards), rejected_table(copies)], ignore_index=True)
     rejected = rejected[list(REJECTED_COLUMNS)].sort_values("case_id", kind="stable", ignore_index=True)
     if len(rejected) and args.config.get("on_bad_case", "reject") == "fail":
-        raise BadCase(*rejected.iloc[0][list(REJECTED_COLUMNS)])
+        first = rejected.iloc[0]
+        raise BadCase(first.case_id, first.file, first.reason, kind=first.kind)
     if cases.empty:
         first = " ".join(f"The first: {row.case_id}: {row.reason} ({row.file})" for row in rejected[:1].itertuples())
         raise UserError(f"no case is left: {len(rejected)} were refused. {first}")

@@ -14,11 +14,11 @@ import pandas as pd
 
 from workflow_scripts.base.cli import add_subsets, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_json
-from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume
-from workflow_scripts.cohort.regions import check_regions
+from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume, synthetic_file
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.slices import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
+from workflow_scripts.study.dataset import MASK
 from workflow_scripts.study.settings.evaluation import ViewerSettings
 
 SEED = 0  # of the choice of training cases
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings = ViewerSettings.read(args.config, "evaluation.report")
     modalities, count = settings.modalities, settings.cases
-    top = len(check_regions(settings.regions))
+    top = len(settings.regions)
     limit_bytes = int(settings.viewer_megabytes * 1e6)
     found, train = [], Subset.open(args.train, "train")
     if limit_bytes and (args.simulated or settings.real_volumes):
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         for case_id in made.case_id.iloc[:count]:
             folder = table.parent / case_id
             image, levels = read_synthetic_case(folder, case_id, modalities)
-            _, affine = read_volume(folder / f"{case_id}-seg.nii.gz")
+            _, affine = read_volume(synthetic_file(folder, case_id, MASK))
             images = dict(zip(modalities, image, strict=True))
             found.append(viewed_case(case_id, "synthetic", table.parent.name, images, levels, affine))
     packed = pack(found, limit_bytes)

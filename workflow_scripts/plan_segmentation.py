@@ -24,7 +24,6 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
-    from workflow_scripts.cohort.regions import check_regions
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.segmenter import Plan, stage
     from workflow_scripts.study.settings.segmentation import Segmentation
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
     modalities, regions = (args.config.pop(key) for key in ("modalities", "regions"))
     settings, train = Segmentation.read(args.config, "segmentation"), Subset.open(args.train, "train")
-    channels = modalities, list(check_regions(regions))
+    channels = modalities, list(regions)
     spacing_mm = np.median([train.store.meta(case_id)["spacing_mm"] for case_id in train.case_ids], axis=0).tolist()
     head = Plan(args.segmenter, train.n_patients, *channels, spacing_mm, train.case_ids)
     own = stage(args.segmenter, "plan")(train.store, train.case_ids, head, settings, args.threads)

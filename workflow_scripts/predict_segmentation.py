@@ -1,5 +1,5 @@
 """Predict the held-out test cases with the networks of one arm, seed by seed, each case on the grid it came on, in
-BraTS-2023 labels.
+the labels that its data set is written in.
 
 Writes predictions/<case_id>.nii.gz beside each --out, and the table --out: case_id, file (relative to the table's folder).
 Config (optional; the arm's own settings otherwise): mirroring, precision.

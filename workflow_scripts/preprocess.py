@@ -1,7 +1,6 @@
 """Check and preprocess one shard of the cases: volumes, a row a case, and a row a refused case.
 
-Config: {"modalities": [...], "spacing_mm": [z, y, x], "size": [D, H, W], "intensity_percentiles": [0.5, 99.5],
-"on_bad_case": "reject"}. Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed and run again,
+Config: {"dataset": {...}, "modalities": [...], "spacing_mm": [z, y, x], "size": [D, H, W], "on_bad_case": "reject"}. Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed and run again,
 it writes the same files.
 """
 
@@ -15,11 +14,11 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.checks import load_case
 from workflow_scripts.cohort.preprocess import preprocess_case
-from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.tables import case_row, files_of, passed_table, rejected_table
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.study.dataset import parse_dataset
 
-NEEDED = ("modalities", "spacing_mm", "size", "intensity_percentiles")
+NEEDED = ("dataset", "modalities", "spacing_mm", "size")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,18 +34,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"preprocess needs {', '.join(missing)} in its config block")
     if not 0 <= args.shard < args.shards:
         raise UserError(f"--shard {args.shard} is not among 0 to {args.shards - 1}")
-    check_regions(args.config.get("regions", REGIONS))
+    dataset = parse_dataset(args.config["dataset"])
     modalities = args.config["modalities"]
     store = VolumeStore(args.volumes)
     rows = read_tsv(args.found).to_dict("records")[args.shard :: args.shards]
     passed, refused = [], []
     with track(len(rows), f"preprocessing, shard {args.shard} of {args.shards}", unit="case") as bar:
         for row in rows:
-            files = files_of(row, modalities)
+            files = files_of(row, dataset, modalities)
             try:
-                case = load_case(files, modalities)
-                grid = (args.config[key] for key in ("spacing_mm", "size", "intensity_percentiles"))
-                store.save(files.case_id, *preprocess_case(case, *grid))
+                case = load_case(files, dataset, modalities)
+                grid = (args.config[key] for key in ("spacing_mm", "size"))
+                store.save(files.case_id, *preprocess_case(case, dataset, *grid))
                 passed.append(case_row(files, case))
             except BadCase as bad:
                 if args.config.get("on_bad_case", "reject") == "fail":
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 refused.append(bad)
             bar.update(1)
     write_tsv(args.rejected, rejected_table(refused))
-    write_tsv(args.out, passed_table(passed, modalities))
+    write_tsv(args.out, passed_table(passed, dataset, modalities))
 
 
 if __name__ == "__main__":

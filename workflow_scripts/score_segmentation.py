@@ -1,7 +1,7 @@
 """Score the predictions of an arm, seed by seed: Dice and HD95 per test case and region, as a whole and by lesion.
 
-Everything is measured on the original grid of each case. Config: {"regions": [...], "hd_percentile": 95, "lesions":
-{"dilation_voxels": 3, "min_volume_mm3": 50, "small_volume_ml": 1}}.
+Everything is measured on the original grid of each case. Config: {"dataset": {...}, "regions": [...],
+"hd_percentile": 95}.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from workflow_scripts.base.cli import add_subsets, log, program_parser, run_prog
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.regions import check_regions
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.masks import read_pair
 from workflow_scripts.study.arms import ARM_COLUMNS
-from workflow_scripts.study.settings.evaluation import Lesions, ScoreSettings
+from workflow_scripts.study.dataset import Dataset, parse_dataset
+from workflow_scripts.study.settings.evaluation import ScoreSettings
 from workflow_scripts.training.devices import use_threads
 
 ARM_KEYS = [*ARM_COLUMNS, "seed"]
@@ -29,9 +29,9 @@ def score_arm(
     predictions_path: Path,
     arm_path: Path,
     test: Subset,
+    dataset: Dataset,
     regions: list[str],
     percentile: float,
-    lesions: Lesions,
 ) -> pd.DataFrame:
     """One row per test case and region of one trained arm.
 
@@ -51,9 +51,12 @@ def score_arm(
         for prediction in predictions.itertuples():
             case = test.rows[prediction.case_id]
             file = predictions_path.parent / prediction.file  # an absolute path stays what it is
-            truth, guess, spacing_mm = read_pair(prediction.case_id, case["seg_path"], case["layout"], file)
+            truth, guess, spacing_mm = read_pair(
+                *(prediction.case_id, case["seg_path"], dataset.levels_of(case["layout"])),
+                *(file, dataset.levels_of(dataset.written_as)),
+            )
             names = {"case_id": prediction.case_id, "patient_id": case["patient_id"]}
-            for scores in case_scores(truth, guess, spacing_mm, regions, percentile, lesions):
+            for scores in case_scores(truth, guess, spacing_mm, regions, percentile, dataset.lesions):
                 rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
             bar.update(1)
     return pd.DataFrame(rows)
@@ -70,11 +73,11 @@ def main(argv: list[str] | None = None) -> None:
     if not len(args.predictions) == len(args.arm) == len(args.out):
         raise UserError("--predictions, --arm and --out name the same seeds: give as many files of each")
     use_threads(args.threads)
+    dataset = parse_dataset(args.config.pop("dataset", None))
     settings = ScoreSettings.read(args.config, "evaluation.segmentation")
-    regions, lesions = check_regions(settings.regions), settings.lesions
     test = Subset.open(args.test, "test")
     tables = [
-        score_arm(predictions, arm, test, regions, settings.hd_percentile, lesions)
+        score_arm(predictions, arm, test, dataset, settings.regions, settings.hd_percentile)
         for predictions, arm in zip(args.predictions, args.arm, strict=True)
     ]
     for out, table in zip(args.out, tables, strict=True):  # all or none

@@ -1,7 +1,7 @@
 """Split a cohort by patient into test, validation and nested train subsets, stratified by tumour volume.
 
 Each subset's folder is filled with links to its cases' volumes and a manifest: all that later stages are handed.
-Config: {"n_real": [20, 50, 100], "val": 10, "test": 50, "seed": 0}, in patients. A patient's time points share a set.
+Config: {"region": "...", "n_real": [20, 50, 100], "val": 10, "test": 50, "seed": 0}, in patients; region: the outermost. A patient's time points share a set.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=Path, required=True, help="manifest.json to write for the test cases")
     parser.add_argument("--train", type=Path, nargs="*", required=True, help="one for each n_real, in that order")
     args = parser.parse_args(argv)
-    missing = [key for key in ("n_real", "val", "test", "seed") if key not in args.config]
+    missing = [key for key in ("region", "n_real", "val", "test", "seed") if key not in args.config]
     if missing:
         raise UserError(f"split_cohort needs {', '.join(missing)} in its config block")
     cases = read_tsv(args.cases)
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
-    splits = split_patients(cases, *(args.config[key] for key in ("n_real", "val", "test", "seed")))
+    splits = split_patients(
+        cases, f"{args.config['region']}_ml", *(args.config[key] for key in ("n_real", "val", "test", "seed"))
+    )
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
     for size, manifest in zip(args.config["n_real"], args.train, strict=True):
         subsets.append(("train", manifest, splits["train"][str(size)]))

@@ -1,11 +1,11 @@
-"""Make synthetic patients from a trained generator: NIfTI files in BraTS-2023 layout, image and tumour mask together.
+"""Make synthetic patients from a trained generator: NIfTI files, image and tumour mask together.
 
   python -m workflow_scripts.synthesize --model results/full/n_real~100/generator/slice_ldm --count 50 --out DIR
   python -m workflow_scripts.synthesize --model ... --requests tumours.csv --out DIR
 
 tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
-centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, tumor_core_fraction,
-enhancing_tumor_fraction; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
+centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, and
+<region>_fraction of an inner region; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
 earlier call ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
 depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies
 FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import Case, grid_affine, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
+    from workflow_scripts.study.dataset import parse_written
     from workflow_scripts.study.settings.synthesis import SynthesisSettings
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
 
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     generator = load_generator(args.model, settings, device)
     along_depth = generator.along_depth
     contract, names = generator.contract, generator.conditions.names
+    written = parse_written(contract["written"], args.model)
     gate = None
     if args.refuse_copies is not None:
         gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
                 bar.update(int(made.last), refused=len(refusals))
                 continue
             case_id = f"{settings.case_prefix}-{made.number:05d}-000"
-            write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"])
+            write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"], written)
             cases.append(_case_row(case_id, made, names) | {"along_depth": along_depth})
             bar.update(1, refused=len(refusals))
     # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.

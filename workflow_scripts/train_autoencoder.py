@@ -9,7 +9,6 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
-from workflow_scripts.cohort.regions import REGIONS, check_regions
 from workflow_scripts.cohort.subset import Subset
 
 MODULE = "workflow_scripts.train_autoencoder"
@@ -78,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         "spec": spec,
         "modalities": modalities,
         "regions": list(regions),
+        "written": shared["written"],
         "grid": grid,
         "value_range": [-1, 1],
         "latent_shape": list(module.latent_shape(grid["size"])),
@@ -98,12 +98,11 @@ def _checked(config: dict) -> dict:
     from workflow_scripts.training.settings import check_keys
 
     check_keys(config, [*SPEC, *OTHER], "autoencoder")
-    config = {"seed": 0, "regions": list(REGIONS)} | config
-    kinds = {"name": str, "kind": str, "loss": dict, "training": dict, "seed": int}
+    config = {"seed": 0} | config
+    kinds = {"name": str, "kind": str, "loss": dict, "training": dict, "seed": int, "regions": list}
     for key, kind in kinds.items():
         if not isinstance(config.get(key), kind):
             raise UserError(f"autoencoder: `{key}` is missing or is no {kind.__name__}")
-    check_regions(config["regions"])
     return config
 
 

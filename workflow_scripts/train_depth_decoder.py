@@ -85,7 +85,17 @@ def main(argv: list[str] | None = None) -> None:
         args.latents / "latents.json",
         args.autoencoder / "model.json",
     ]
-    same = ("name", "modalities", "regions", "grid", "value_range", "latent_shape", "training_case_ids", "loss")
+    same = (
+        "name",
+        "modalities",
+        "regions",
+        "written",
+        "grid",
+        "value_range",
+        "latent_shape",
+        "training_case_ids",
+        "loss",
+    )
     own = {key: contract[key] for key in same} | {
         "kind": "depth_decoder",
         "spec": {key: config[key] for key in SPEC},

@@ -38,11 +38,10 @@ def main(argv: list[str] | None = None) -> None:
 
 def _checked(config: dict) -> dict:
     """The config with its defaults filled in. Raises UserError that names a missing, unknown or wrong key."""
-    from workflow_scripts.cohort.regions import REGIONS, check_regions
     from workflow_scripts.diffusion.kinds import kind_of
     from workflow_scripts.training.settings import check_keys
 
-    config = {"kind": "diffusion", "seed": 0, "regions": list(REGIONS)} | config
+    config = {"kind": "diffusion", "seed": 0} | config
     kind_of(config["kind"])
     kind = KINDS[config["kind"]]
     known = {"kind": str, "system": str, "regions": list, "seed": int} | dict.fromkeys(kind.trained, dict)
@@ -50,7 +49,6 @@ def _checked(config: dict) -> dict:
     for key, of_type in known.items():
         if not isinstance(config.get(key), of_type):
             raise UserError(f"--config: `{key}` is missing or is no {of_type.__name__}")
-    check_regions(config["regions"])
     if kind.trained_by and not isinstance(config[kind.trained_by].get("training"), dict):
         raise UserError(f"--config: {kind.trained_by}.training is missing: write at least its steps and batch_size")
     return config

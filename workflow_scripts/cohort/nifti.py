@@ -1,4 +1,4 @@
-"""NIfTI files: read whole and strictly, written with a true affine; and synthetic cases in BraTS-2023 layout."""
+"""NIfTI files: read whole and strictly, written with a true affine; and synthetic cases."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from ..base.errors import UserError
-from ..base.files import atomic
+from ..base.files import atomic, read_json, write_json
+from ..study.dataset import MASK, Written, parse_written
 from .geometry import to_ras
 
 INTENSITY_STEPS = 10_000  # int16 code of +1 in synthetic images; -1 is 0
-LABEL_OF_LEVEL = np.array([0, 2, 1, 3], dtype=np.int16)  # BraTS 2023: 1 necrotic core, 2 oedema, 3 enhancing
 SYNTHETIC = "synthetic case, SliceAug"  # header text of every file that the project makes up
 MAX_BYTES = 2**30  # of one decompressed file: a worker stays below 2 GB
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -176,9 +176,15 @@ def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_case(
-    folder: str | os.PathLike, case_id: str, image: np.ndarray, levels: np.ndarray, affine, modalities: Sequence[str]
+    folder: str | os.PathLike,
+    case_id: str,
+    image: np.ndarray,
+    levels: np.ndarray,
+    affine: np.ndarray,
+    modalities: Sequence[str],
+    written: Written,
 ) -> None:
-    """Write a case in BraTS-2023 layout: ``<case>-t1n.nii.gz`` ... ``<case>-seg.nii.gz``, int16.
+    """Write a case as its data set names files and labels, int16, and ``<case>.json``, which says how.
 
     The headers say that it is synthetic: the cohort refuses such a case, so that none comes back as a real patient.
 
@@ -186,14 +192,26 @@ def write_case(
     ----------
     folder : the case's own folder; made if need be
     image : (M, D, H, W) in [-1, 1]; stored as 0 to 10000, background (-1) exactly 0
-    levels : uint8 (D, H, W), stored as labels 1 necrotic core, 2 oedema, 3 enhancing
+    levels : uint8 (D, H, W)
     affine : 4 x 4, voxel (w, h, d) to RAS mm
     """
     folder = Path(folder)
     coded = np.rint((np.clip(image, -1, 1).astype(np.float32) + 1) * (INTENSITY_STEPS / 2)).astype(np.int16)
     for name, volume in zip(modalities, coded, strict=True):
-        write_volume(folder / f"{case_id}-{name}.nii.gz", volume, affine, SYNTHETIC)
-    write_volume(folder / f"{case_id}-seg.nii.gz", LABEL_OF_LEVEL[np.asarray(levels)], affine, SYNTHETIC)
+        write_volume(folder / written.file_of(case_id, name), volume, affine, SYNTHETIC)
+    labels = np.asarray(written.labels, dtype=np.int16)[np.asarray(levels)]
+    write_volume(folder / written.file_of(case_id, MASK), labels, affine, SYNTHETIC)
+    about = {"case_id": case_id, "synthetic": True, "modalities": list(modalities), "written": written.model_dump()}
+    write_json(folder / f"{case_id}.json", about)
+
+
+def synthetic_file(folder: str | os.PathLike, case_id: str, part: str) -> Path:
+    """Where a modality, or the mask, of a synthetic case lies. Raises UserError where the case does not say it."""
+    about = Path(folder) / f"{case_id}.json"
+    written = parse_written(read_json(about).get("written"), about)
+    if part not in written.parts:
+        raise UserError(f"{about} says nothing of {part}: make the case again with `snakemake -R synthesize`")
+    return Path(folder) / written.file_of(case_id, part)
 
 
 def read_synthetic_case(
@@ -201,14 +219,21 @@ def read_synthetic_case(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The inverse of `write_case`: image float32 (M, D, H, W) in [-1, 1] and levels uint8 (D, H, W).
 
-    Raises UnreadableNifti, or UserError where the mask holds labels other than 0 to 3.
+    Raises UnreadableNifti, or UserError where the case lacks a modality or the mask holds labels that it should not.
     """
     folder = Path(folder)
-    images = [read_volume(folder / f"{case_id}-{name}.nii.gz")[0] for name in modalities]
-    labels, _ = read_volume(folder / f"{case_id}-seg.nii.gz")
+    about = read_json(folder / f"{case_id}.json")
+    written = parse_written(about.get("written"), folder / f"{case_id}.json")
+    if missing := [name for name in modalities if name not in about.get("modalities", ())]:
+        raise UserError(
+            f"the synthetic case {folder} has no {missing[0]}: make it again with `snakemake -R synthesize`"
+        )
+    images = [read_volume(folder / written.file_of(case_id, name))[0] for name in modalities]
+    labels, _ = read_volume(folder / written.file_of(case_id, MASK))
     labels = np.ascontiguousarray(labels).astype(np.int16)
-    if labels.min() < 0 or labels.max() > 3:
-        raise UserError(f"{folder / case_id}-seg.nii.gz holds labels other than 0 to 3")
-    level_of_label = np.argsort(LABEL_OF_LEVEL).astype(np.uint8)
+    if not np.isin(labels, written.labels).all():
+        raise UserError(f"{folder / written.file_of(case_id, MASK)} holds labels other than {written.labels}")
+    level_of_label = np.zeros(max(written.labels) + 1, dtype=np.uint8)
+    level_of_label[written.labels] = np.arange(len(written.labels))
     image = np.stack(images).astype(np.float32) * np.float32(2 / INTENSITY_STEPS) - 1
     return np.ascontiguousarray(image), level_of_label[labels]

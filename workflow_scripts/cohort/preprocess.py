@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..base.errors import BadCase
+from ..study.dataset import Dataset
 from .checks import Case, bounding_box
 from .geometry import is_parallel, resample, spacing_of
-from .regions import REGIONS
 
 HALF = 0.5 - 1e-5  # a voxel half covered is in; rounding of the sums must not decide it
 NOTED_FOREGROUND_CUT = 0.005  # share of the foreground outside the grid
@@ -18,15 +18,15 @@ SPARSE_PLANE = 0.01  # planes with less foreground than this share of the fulles
 
 
 def preprocess_case(
-    case: Case, spacing_mm: Sequence[float], size: Sequence[int], intensity_percentiles: Sequence[float]
+    case: Case, dataset: Dataset, spacing_mm: Sequence[float], size: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """Bring a case to the grid and the range of values that the networks work on.
 
     Parameters
     ----------
     case : from `checks.load_case`; notes are added to it
+    dataset : says which values are mapped to -1 and 1; what lies beyond is clipped
     spacing_mm, size : of the grid, depth (axial slices), height, width; mm and voxels
-    intensity_percentiles : of a modality's voxels in the foreground; mapped to -1 and 1, what lies beyond is clipped
 
     Returns
     -------
@@ -53,7 +53,7 @@ def preprocess_case(
         dense = np.zeros(case.foreground.shape, dtype=np.float32)
         inverse_share = foreground / np.maximum(share, HALF)
     for channel, (name, values) in zip(image, case.values.items(), strict=True):
-        low, high = _window(case, name, intensity_percentiles)
+        low, high = _window(case, dataset, name)
         window[name] = [low, high]
         # 0 to 2, so that the background counts nothing in sums over voxels
         scaled = np.clip((values - np.float32(low)) * np.float32(2 / (high - low)), 0, 2)
@@ -70,6 +70,8 @@ def preprocess_case(
         "case_id": case.case_id,
         "patient_id": case.patient_id,
         "modalities": list(case.values),
+        "regions": list(case.regions),
+        "written": dataset.written.model_dump(),
         "size": list(size),
         "spacing_mm": spacing.tolist(),
         "affine": affine.tolist(),
@@ -80,13 +82,17 @@ def preprocess_case(
     return image, levels, meta
 
 
-def _window(case: Case, name: str, percentiles: Sequence[float]) -> tuple[float, float]:
-    """Low and high percentile of one modality over the voxels of the foreground that it covers."""
-    values = case.values[name]
-    low, high = percentiles_of(values[values != 0], percentiles)
+def _window(case: Case, dataset: Dataset, name: str) -> tuple[float, float]:
+    """Low and high value of one modality: fixed, or percentiles of the foreground that it covers."""
+    if dataset.intensity.window is not None:
+        return dataset.intensity.window[name]
+    values, percentiles = case.values[name], dataset.intensity.percentiles
+    low, high = percentiles_of(
+        values[values != 0] if dataset.foreground.rule == "zero_background" else values, percentiles
+    )
     if not high > low:
         what = f"{name} has no contrast: percentiles {percentiles[0]:g} and {percentiles[1]:g} are {low:g}"
-        raise BadCase(case.case_id, case.paths[name], what, "Leave the case out")
+        raise BadCase(case.case_id, case.paths[name], what, "Leave the case out", "values")
     return low, high
 
 
@@ -150,7 +156,7 @@ def place_window(case: Case, spacing_mm: np.ndarray, size: Sequence[int]) -> np.
     if (needed > size[::-1]).any():
         what = f"the tumour does not fit into the grid of {list(size)} voxels: it needs {needed[::-1].tolist()}"
         remedy = "Make preprocessing.size larger, or spacing_mm coarser"
-        raise BadCase(case.case_id, case.paths["seg"], what, remedy)
+        raise BadCase(case.case_id, case.paths["seg"], what, remedy, "size")
     edge = (foreground_low + foreground_high - length) / 2
     unit = np.diag(case.affine[:3, :3]) if aligned else np.ones(3)
     corner = case.affine[:3, 3] - unit / 2  # a voxel's edge, in mm
@@ -194,14 +200,14 @@ def _resample_levels(case: Case, affine: np.ndarray, size: Sequence[int]) -> np.
     source = case.levels[box]
     levels = np.zeros(size, dtype=np.uint8)
     inside = np.ones(size, dtype=bool)
-    for level in range(1, len(REGIONS) + 1):
+    for level in range(1, len(case.regions) + 1):
         share = resample(source >= level, source_affine, affine, size)
         inside &= share if share.dtype == bool else share >= HALF
         levels += inside
     if not levels.any():
         volume_ml = np.count_nonzero(case.levels) * case.voxel_ml
         what = f"the tumour of {volume_ml:.3g} ml vanishes on the grid: it fills no voxel by half"
-        raise BadCase(case.case_id, case.paths["seg"], what, "Use a finer preprocessing.spacing_mm")
+        raise BadCase(case.case_id, case.paths["seg"], what, "Use a finer preprocessing.spacing_mm", "size")
     return levels
 
 

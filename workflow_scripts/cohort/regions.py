@@ -1,28 +1,45 @@
-"""The nested tumour regions, as a level map (on disk) and as channels (in networks and metrics).
+"""Nested regions, as a level map (on disk) and as channels (in networks and metrics).
 
-A level map is uint8: 0 background, 1 oedema, 2 necrotic or non-enhancing core, 3 enhancing tumour. Region i is
+A level map is uint8: 0 background, 1 in the outermost region alone, up to R in all R regions. Region i is
 ``levels >= i + 1``, so every level map is a set of nested regions and an invalid label map cannot be said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..base.errors import UserError
 
-REGIONS = ("whole_tumor", "tumor_core", "enhancing_tumor")
-LEVEL = {name: index + 1 for index, name in enumerate(REGIONS)}
+
+class UnknownLabels(ValueError):
+    """A mask holds values that its label map does not know; `values` are the whole ones, `broken` one that is none."""
+
+    def __init__(self, values: Sequence[int] = (), broken: float | None = None):
+        self.values, self.broken = list(values), broken
+        super().__init__(f"{self.values or broken}")
 
 
-def check_regions(regions: Sequence[str]) -> tuple[str, ...]:
-    """`regions` as a tuple. Raises UserError unless it is the first one, two or all three of REGIONS."""
-    regions = tuple(regions)
-    if not regions or regions != REGIONS[: len(regions)]:
-        allowed = " or ".join(str(list(REGIONS[:count])) for count in (1, 2, 3))
-        raise UserError(f"regions must be nested, from the outside in: {allowed}, not {list(regions)}")
-    return regions
+def labels_to_levels(labels: np.ndarray, level_of: Mapping[int, int]) -> tuple[np.ndarray, dict[int, int]]:
+    """Level map of a label map, and how many voxels each label has.
+
+    Labels may be stored as floats, as long as they are whole numbers. `level_of` is label -> level, without 0. Raises
+    UnknownLabels.
+    """
+    inside = labels != 0
+    values, counts = np.unique(labels[inside], return_counts=True)  # NaN is not 0, so it is among them
+    whole = np.isfinite(values) & (values == np.rint(values))
+    if not whole.all():
+        raise UnknownLabels(broken=float(values[~whole][0]))
+    if unknown := [int(value) for value in values if int(value) not in level_of]:
+        raise UnknownLabels(unknown)
+    table = np.zeros(max(level_of) + 1, dtype=np.uint8)
+    for label, level in level_of.items():
+        table[label] = level
+    levels = np.zeros(labels.shape, dtype=np.uint8)
+    levels[inside] = table[labels[inside].astype(np.intp)]
+    return levels, {int(value): int(count) for value, count in zip(values, counts, strict=True)}
 
 
 def levels_to_channels(levels, regions: Sequence[str]):
@@ -31,13 +48,13 @@ def levels_to_channels(levels, regions: Sequence[str]):
     Parameters
     ----------
     levels : integer array or tensor (...)
-    regions : R names, a prefix of REGIONS
+    regions : R names, from the outside in; levels may go deeper
 
     Returns
     -------
     uint8 array or tensor (R, ...)
     """
-    masks = [levels >= LEVEL[name] for name in check_regions(regions)]
+    masks = [levels > place for place in range(len(regions))]
     if isinstance(levels, np.ndarray):
         return np.stack(masks).astype(np.uint8)
     import torch
@@ -51,14 +68,13 @@ def channels_to_levels(channels, regions: Sequence[str], threshold: float = 0.5)
     Parameters
     ----------
     channels : array or tensor (R, ...)
-    regions : R names, a prefix of REGIONS
+    regions : R names, from the outside in
     threshold : a voxel belongs to a region where its channel is greater than this
 
     Returns
     -------
     uint8 array or tensor (...): 0 to R
     """
-    regions = check_regions(regions)
     if len(channels) != len(regions):
         raise UserError(f"{len(channels)} channels for {len(regions)} regions: {', '.join(regions)}")
     inside = channels > threshold  # (R, ...)

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 MAX_STRATA = 5
 
 
-def split_patients(cases: pd.DataFrame, n_real: Sequence[int], val: int, test: int, seed: int) -> dict:
+def split_patients(cases: pd.DataFrame, volume: str, n_real: Sequence[int], val: int, test: int, seed: int) -> dict:
     """Assign every case of a cohort to test, validation, nested train subsets, or none.
 
     Parameters
     ----------
-    cases : table with the columns ``case_id``, ``patient_id``, ``whole_tumor_ml``
+    cases : table with the columns ``case_id``, ``patient_id`` and `volume`
         A row a case. All time points of a patient share a set; the patient counts as one, with their mean volume.
+    volume : column of the whole tumour's volume, ml
     n_real, val, test : patients
         Sizes of the train subsets, of the validation set and of the test set. A subset of 20 patients holds all
         their time points, so it may list more than 20 cases.
@@ -47,12 +48,12 @@ def split_patients(cases: pd.DataFrame, n_real: Sequence[int], val: int, test: i
         If a size is no positive whole number, or the cohort has too few patients; the message holds the lines to write.
     """
     sizes = _checked_sizes(n_real, val, test)
-    if not np.isfinite(cases["whole_tumor_ml"].to_numpy(dtype=float)).all():
-        raise UserError("the case table has rows without whole_tumor_ml: run `snakemake -R preprocess`")
+    if not np.isfinite(cases[volume].to_numpy(dtype=float)).all():
+        raise UserError(f"the case table has rows without {volume}: run `snakemake -R preprocess`")
     if cases["case_id"].duplicated().any():
         twice = cases.loc[cases["case_id"].duplicated(), "case_id"].iloc[0]
         raise UserError(f"case {twice} stands twice in the case table: run `snakemake -R merge_cohort`")
-    volume_ml = cases.groupby("patient_id")["whole_tumor_ml"].mean()
+    volume_ml = cases.groupby("patient_id")[volume].mean()
     needed = sizes[-1] + val + test
     if needed > len(volume_ml):
         raise UserError(_too_few(len(volume_ml), sizes, val, test))

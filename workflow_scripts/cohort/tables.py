@@ -9,29 +9,28 @@ import pandas as pd
 
 from ..base.errors import BadCase, UserError
 from ..base.files import read_tsv
+from ..study.dataset import Dataset
 from .checks import Case
-from .layouts import CaseFiles
-from .regions import REGIONS
+from .layouts import CaseFiles, parts_of
 
-REJECTED_COLUMNS = ("case_id", "file", "reason")
+REJECTED_COLUMNS = ("case_id", "file", "reason", "kind")
 
 
-def path_columns(modalities: Sequence[str]) -> list[str]:
-    """case_id, patient_id, layout, a path for each modality and the mask, and a channel for each modality."""
-    names = [*modalities, "seg"]
-    paths = [f"{name}_path" for name in names]
+def path_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
+    """case_id, patient_id, layout, a path for each part of a case, and a channel for each modality."""
+    paths = [f"{name}_path" for name in parts_of(dataset, modalities)]
     return ["case_id", "patient_id", "layout", *paths, *(f"{name}_channel" for name in modalities)]
 
 
-def case_columns(modalities: Sequence[str]) -> list[str]:
+def case_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
     """The columns of cases.tsv; volumes in ml on the case's own grid."""
-    volumes = [f"{name}_ml" for name in (*REGIONS, "foreground")]
-    return [*path_columns(modalities), *volumes, "note", "content_digest"]
+    volumes = [f"{name}_ml" for name in (*dataset.regions, "foreground")]
+    return [*path_columns(dataset, modalities), *volumes, "note", "content_digest"]
 
 
 def _path_row(case: CaseFiles, modalities: Sequence[str]) -> dict:
     row = {"case_id": case.case_id, "patient_id": case.patient_id, "layout": case.layout}
-    row.update({f"{name}_path": str(case.paths[name]) for name in (*modalities, "seg")})
+    row.update({f"{name}_path": str(path) for name, path in case.paths.items()})
     row.update({f"{name}_channel": case.channels.get(name) for name in modalities})
     return row
 
@@ -45,20 +44,20 @@ def _with_channels(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype({name: "Int64" for name in table.columns if name.endswith("_channel")})
 
 
-def found_table(cases: Iterable[CaseFiles], modalities: Sequence[str]) -> pd.DataFrame:
+def found_table(cases: Iterable[CaseFiles], dataset: Dataset, modalities: Sequence[str]) -> pd.DataFrame:
     """A row a case that was found: its ids, layout, paths and channels."""
-    return _table((_path_row(case, modalities) for case in cases), path_columns(modalities))
+    return _table((_path_row(case, modalities) for case in cases), path_columns(dataset, modalities))
 
 
-def files_of(row: dict, modalities: Sequence[str]) -> CaseFiles:
+def files_of(row: dict, dataset: Dataset, modalities: Sequence[str]) -> CaseFiles:
     """The files of one row of found.tsv or cases.tsv. Raises UserError if a modality has no column there."""
     try:
-        paths = {name: Path(row[f"{name}_path"]) for name in (*modalities, "seg")}
+        paths = {name: Path(row[f"{name}_path"]) for name in parts_of(dataset, modalities)}
     except KeyError as error:
         raise UserError(f"the table of cases has no column {error}: run `snakemake -R find_cases`") from None
     channels = {name: row.get(f"{name}_channel") for name in modalities}
     channels = {name: int(index) for name, index in channels.items() if pd.notna(index)}
-    return CaseFiles(row["case_id"], row["layout"], paths, channels)
+    return CaseFiles(row["case_id"], row["patient_id"], row["layout"], paths, channels)
 
 
 def join_tables(paths: Sequence[str]) -> pd.DataFrame:
@@ -75,9 +74,9 @@ def case_row(files: CaseFiles, case: Case) -> dict:
     return {**_path_row(files, list(case.values)), **case.volumes_ml(), **note}
 
 
-def passed_table(rows: Iterable[dict], modalities: Sequence[str]) -> pd.DataFrame:
+def passed_table(rows: Iterable[dict], dataset: Dataset, modalities: Sequence[str]) -> pd.DataFrame:
     """A table of `case_row`s, which is what cases.tsv holds."""
-    return _table(rows, case_columns(modalities))
+    return _table(rows, case_columns(dataset, modalities))
 
 
 def refuse_copies(cases: pd.DataFrame) -> tuple[pd.DataFrame, list[BadCase]]:
@@ -90,12 +89,13 @@ def refuse_copies(cases: pd.DataFrame) -> tuple[pd.DataFrame, list[BadCase]]:
         for row in cases[doubled].to_dict("records"):
             twin = first[row[column]]
             reason = what or f"its images are those of case {twin}, voxel by voxel"
-            copies.append(BadCase(row["case_id"], row["seg_path"], reason, f"Case {twin} is kept; remove one of them"))
+            remedy = f"Case {twin} is kept; remove one of them"
+            copies.append(BadCase(row["case_id"], row["seg_path"], reason, remedy, "duplicate"))
         cases = cases[~doubled]
     return cases.reset_index(drop=True), copies
 
 
 def rejected_table(refused: Iterable[BadCase]) -> pd.DataFrame:
-    """A row a refused case: case_id, file, reason (what is wrong, and what to do)."""
-    rows = [(bad.case_id, bad.file, bad.reason + (f". {bad.remedy}" if bad.remedy else "")) for bad in refused]
+    """A row a refused case: case_id, file, reason (what is wrong, and what to do), kind."""
+    rows = [(bad.case_id, bad.file, ". ".join(filter(None, (bad.reason, bad.remedy))), bad.kind) for bad in refused]
     return pd.DataFrame(rows, columns=list(REJECTED_COLUMNS))

@@ -1,7 +1,7 @@
 """Measurements of the whole tumour: the conditions under which a generator makes one, in ml, mm and fractions.
 
 Volume, surface, sphericity, centroid and bounding box are the nine features of Kebaili et al. 2024 (arXiv 2406.05421);
-the shares of core and enhancing tumour are ours. Definitions follow the IBSI (Zwanenburg et al. 2020, section
+the shares of the inner regions are ours. Definitions follow the IBSI (Zwanenburg et al. 2020, section
 "morphological features"): the surface is a marching-cubes mesh at the half level of the mask.
 """
 
@@ -16,7 +16,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 
 from ..base.errors import UserError
 
-CONDITIONS = (
+SHAPE_CONDITIONS = (
     "volume_ml",
     "surface_mm2",
     "sphericity",
@@ -26,38 +26,43 @@ CONDITIONS = (
     "box_width_mm",
     "box_height_mm",
     "box_depth_mm",
-    "tumor_core_fraction",
-    "enhancing_tumor_fraction",
 )
-"""Names of all conditions, in the order of every condition table. Width lies along x, height along y, depth along z."""
+"""Names of the conditions of any tumour. Width lies along x, height along y, depth along z."""
 
-_REGION_OF = {"tumor_core_fraction": "tumor_core", "enhancing_tumor_fraction": "enhancing_tumor"}
-_TUMOUR, _CORE, _ENHANCING = 1, 2, 3  # lowest level that belongs to each nested region
+FRACTION = "_fraction"
 
 
 def condition_names(regions: Sequence[str]) -> list[str]:
-    """The conditions of `CONDITIONS` that a cohort with these mask regions has: a fraction needs its region."""
-    return [name for name in CONDITIONS if name not in _REGION_OF or _REGION_OF[name] in regions]
+    """The conditions of a cohort with these nested regions, in the order of every condition table.
+
+    The outermost region is the whole tumour; each one within it has its share of the whole, ``<region>_fraction``.
+    """
+    return [*SHAPE_CONDITIONS, *(f"{region}{FRACTION}" for region in regions[1:])]
 
 
-def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+def fractions_in(names: Sequence[str]) -> list[str]:
+    """The shares among the names of conditions, from the outside in: none can be larger than the one before it."""
+    return [name for name in names if name.endswith(FRACTION)]
+
+
+def measure(levels: np.ndarray, spacing_mm: Sequence[float], regions: Sequence[str] = ()) -> dict[str, float]:
     """Measure the whole tumour of one nested label map.
 
     Parameters
     ----------
     levels : (D, H, W) integers or booleans
-        0 background, 1 oedema, 2 non-enhancing core, 3 enhancing; axes run inferior to superior, posterior to
-        anterior, left to right.
+        0 background, level i + 1 in region i; axes run inferior to superior, posterior to anterior, left to right.
     spacing_mm : (z, y, x)
         Voxel size.
+    regions : names, from the outside in; none: the shares of inner regions are left out
 
     Returns
     -------
-    dict with the keys of `CONDITIONS`
+    dict with the keys of `condition_names`
         ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the mesh, and ``sphericity`` is
         pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the voxel volume, a single
         voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right, +y anterior, +z superior.
-        ``tumor_core_fraction`` and ``enhancing_tumor_fraction`` are shares of the whole tumour's volume.
+        A fraction is the region's share of the whole tumour's volume.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
     if levels.ndim != 3:
         raise UserError(f"a tumour mask must be a volume (D, H, W), not an array of shape {levels.shape}")
     spacing = np.asarray(spacing_mm, dtype=np.float64)
-    tumour = levels >= _TUMOUR
+    tumour = levels >= 1
     n_voxels = int(np.count_nonzero(tumour))
     if n_voxels == 0:
         raise UserError("the tumour mask is empty: nothing to measure")
@@ -90,8 +95,10 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]
         "box_width_mm": float(box_mm[2]),
         "box_height_mm": float(box_mm[1]),
         "box_depth_mm": float(box_mm[0]),
-        "tumor_core_fraction": float(np.count_nonzero(levels[box] >= _CORE) / n_voxels),
-        "enhancing_tumor_fraction": float(np.count_nonzero(levels[box] >= _ENHANCING) / n_voxels),
+        **{
+            f"{region}{FRACTION}": float(np.count_nonzero(levels[box] >= level) / n_voxels)
+            for level, region in enumerate(regions[1:], 2)
+        },
     }
 
 

@@ -16,7 +16,8 @@ SUFFIXES = (".image.npy", ".levels.npy", ".json")
 class VolumeStore:
     """``<case_id>.image.npy`` float16 (M, D, H, W), ``<case_id>.levels.npy`` uint8 (D, H, W), ``<case_id>.json``.
 
-    The sidecar holds case_id, patient_id, modalities, size (D, H, W), spacing_mm (depth, height, width), affine
+    The sidecar holds case_id, patient_id, modalities, regions, written (how files of such a case are named and
+    labelled), size (D, H, W), spacing_mm (depth, height, width), affine
     (voxel (w, h, d) to RAS mm, 4 x 4), source {affine, shape (X, Y, Z)}, intensity_window {modality: [low, high]},
     foreground_volume_ml, and sha256 {"image", "levels"} of the arrays' files. It is written last: a case whose sidecar is
     there is whole.
@@ -47,7 +48,7 @@ class VolumeStore:
         return self._array(case_id, ".image.npy")
 
     def levels(self, case_id: str) -> np.memmap:
-        """uint8 (D, H, W), 0 to 3 (see `cohort.regions`). Raises UserError that names a missing file."""
+        """uint8 (D, H, W), 0 to the number of regions (see `cohort.regions`). Raises UserError that names a missing file."""
         return self._array(case_id, ".levels.npy")
 
     def meta(self, case_id: str) -> dict:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from ..base.errors import UserError
-
-NESTED = (("enhancing_tumor_fraction", "tumor_core_fraction"),)
-"""(inner, outer): a fraction that can never be larger than another."""
+from ..cohort.tumours import fractions_in
 
 RIDGE = 0.1
 """Added to the correlations of requested conditions before they are inverted: a train subset may hold fewer patients
@@ -23,7 +22,7 @@ class ConditionTable:
 
     Attributes
     ----------
-    names : (F,) names, as in `cohort.tumours.CONDITIONS`
+    names : (F,) names, as `cohort.tumours.condition_names` gives them
     rows : (n, F) float64, in ml, mm, mm2 and fractions
     """
 
@@ -131,12 +130,10 @@ def draw_conditions(
 
 def _in_order(names: Sequence[str], values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """Nested fractions in order; what was requested stays, the other one gives way."""
-    for inner, outer in NESTED:
-        if inner in names and outer in names:
-            i, o = names.index(inner), names.index(outer)
-            if values[i] > values[o]:
-                if fixed[i]:
-                    values[o] = values[i]
-                else:
-                    values[i] = values[o]
+    places, held = [names.index(name) for name in fractions_in(names)], fixed.copy()
+    for outer, inner in reversed(list(pairwise(places))):
+        if values[inner] > values[outer] and held[inner]:
+            values[outer], held[outer] = values[inner], True
+    for outer, inner in pairwise(places):
+        values[inner] = min(values[inner], values[outer])
     return values

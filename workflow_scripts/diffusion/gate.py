@@ -31,8 +31,13 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def foreground_mask(image: np.ndarray) -> np.ndarray:
-    """Foreground (D, H, W) of an image (M, D, H, W) in [-1, 1]: bright enough, in one piece, holes filled."""
+def foreground_mask(image: np.ndarray, background: bool = True) -> np.ndarray:
+    """Foreground (D, H, W) of an image (M, D, H, W) in [-1, 1]: bright enough, in one piece, holes filled.
+
+    Without a `background` in the data set it is the whole volume.
+    """
+    if not background:
+        return np.ones(image.shape[1:], dtype=bool)
     mask = image.mean(axis=0) > FOREGROUND_THRESHOLD
     pieces, count = ndimage.label(mask)
     if count > 1:
@@ -49,6 +54,7 @@ def judge(
     table: ConditionTable,
     foreground_range_ml: Sequence[float],
     gate: Gate,
+    regions: Sequence[str],
 ) -> Verdict:
     """Measure a synthetic tumour and say what is wrong with the case.
 
@@ -61,6 +67,7 @@ def judge(
     table : ConditionTable
         Of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
     foreground_range_ml : (smallest, largest) of the training cases
+    regions : names of the nested regions, from the outside in
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     foreground_ml = float(foreground.sum() * voxel_ml)
@@ -82,7 +89,7 @@ def judge(
             f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "
             f"min_largest_component_fraction asks for {gate.min_largest_component_fraction:.1%}"
         )
-    measured = measure(np.where(foreground, levels, 0), spacing_mm)
+    measured = measure(np.where(foreground, levels, 0), spacing_mm, regions)
     if measured["volume_ml"] < gate.min_volume_ml:
         reasons.append(f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate.min_volume_ml:g}")
     measured = {name: measured[name] for name in table.names}
@@ -96,7 +103,7 @@ def _foreground_faults(foreground_ml: float, seen_ml: Sequence[float], tolerance
         return []
     seen = f"{seen_ml[0]:.4g} to {seen_ml[1]:.4g} ml"
     return [
-        f"the foreground has {foreground_ml:.4g} ml; that of the training cases {seen}, and "
+        f"the foreground has {foreground_ml:.4g} ml; that of the training cases is {seen}, and "
         f"foreground_volume_tolerance is {tolerance:g}"
     ]
 

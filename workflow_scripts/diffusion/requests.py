@@ -7,14 +7,15 @@ import math
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from ..base.errors import UserError
-from .conditions import NESTED, ConditionTable
+from ..cohort.tumours import FRACTION, fractions_in
+from .conditions import ConditionTable
 
-_LARGEST = {"sphericity": 1.0, "tumor_core_fraction": 1.0, "enhancing_tumor_fraction": 1.0}  # by definition
 _SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _BOX = ("box_width_mm", "box_height_mm", "box_depth_mm")
 _SHOWN = 8  # faults in one message
@@ -43,7 +44,7 @@ def read_requests(
                 faults += [f"row {number}, column {name}: {fault}"] if fault else []
                 request[name] = value
         if not faults:
-            faults += [f"row {number}: {fault}" for fault in _contradictions(request)]
+            faults += [f"row {number}: {fault}" for fault in _contradictions(request, table.names)]
         requests.append(request)
     if faults:
         more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
@@ -84,11 +85,13 @@ def _value(name: str, cell: str, table: ConditionTable, allow_extrapolation: boo
         return math.nan, f"{cell!r} is not a number (write 12.5, without a unit)"
     index = list(table.names).index(name)
     low, high, slack = (float(limits[index]) for limits in (table.lowest, table.highest, table.slack))
-    largest = _LARGEST.get(name, math.inf)
+    is_share = name == "sphericity" or name.endswith(FRACTION)  # 0 to 1 by definition
     if not math.isfinite(value):
         return value, f"{cell} is not a finite number"
-    if value > largest or (name not in _SIGNED and value < 0) or (value == 0 and name not in (*_SIGNED, *_LARGEST)):
-        return value, f"{cell} is impossible; it must be {'from 0 to 1' if largest == 1 else 'above 0'}"
+    if is_share and not 0 <= value <= 1:
+        return value, f"{cell} is impossible; it must be from 0 to 1"
+    if not is_share and name not in _SIGNED and value <= 0:
+        return value, f"{cell} is impossible; it must be above 0"
     if not allow_extrapolation and not low - slack <= value <= high + slack:
         return value, (
             f"{cell} is outside of what the model was trained on, {low:.6g} to {high:.6g}; "
@@ -97,11 +100,11 @@ def _value(name: str, cell: str, table: ConditionTable, allow_extrapolation: boo
     return value, None
 
 
-def _contradictions(request: dict[str, float]) -> list[str]:
+def _contradictions(request: dict[str, float], names: Sequence[str]) -> list[str]:
     """What no tumour can have at once."""
     faults = [
         f"{inner} {request[inner]:g} is larger than {outer} {request[outer]:g}, which holds it"
-        for inner, outer in NESTED
+        for outer, inner in combinations(fractions_in(names), 2)
         if inner in request and outer in request and request[inner] > request[outer]
     ]
     if "volume_ml" in request and all(name in request for name in _BOX):

@@ -117,10 +117,11 @@ def _judged(
     inspect: Callable[[np.ndarray], Sequence[str]] | None,
 ) -> Case | Refusal:
     image, levels = sample.image, sample.levels
-    foreground = foreground_mask(image)
     contract = generator.contract
+    foreground = foreground_mask(image, contract["written"]["background"])
     spacing_mm = contract["grid"]["spacing_mm"]
-    verdict = judge(levels, foreground, spacing_mm, generator.conditions, contract["foreground_volume_ml"], gate)
+    seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
+    verdict = judge(levels, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
     reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
     if reasons:

@@ -73,7 +73,7 @@ class TrainingSet:
     conditions : ConditionTable, rows in the order of `case_ids`
     foreground_volume_ml : [smallest, largest]
     contract : dict
-        What the generator's contract takes over: modalities, regions, grid, value_range, training_case_ids.
+        What the generator's contract takes over: modalities, regions, written, grid, value_range, training_case_ids.
     files : list of Path
         All that was read.
     autoencoder : dict or None
@@ -117,7 +117,7 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
     low, high = latents.amin(dim=(0, 2, 3, 4)), latents.amax(dim=(0, 2, 3, 4))
     margin = BOUND_MARGIN * (high - low)
     bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
-    shared = ("modalities", "regions", "grid", "value_range", "training_case_ids")
+    shared = ("modalities", "regions", "written", "grid", "value_range", "training_case_ids")
     return TrainingSet(
         case_ids,
         latents,

@@ -16,7 +16,6 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.files import read_tsv
-from ..cohort.regions import REGIONS
 from ..study.arms import ARM_COLUMNS, NO_CONTROL, REAL_ONLY, Arm
 
 KEYS = [*ARM_COLUMNS, "seed", "case_id", "region"]
@@ -115,8 +114,8 @@ def arms_of(scores: pd.DataFrame) -> list[Arm]:
 
 def regions_of(scores: pd.DataFrame) -> list[str]:
     """The regions, largest first."""
-    known = list(REGIONS)
-    return sorted(scores.region.unique(), key=lambda name: known.index(name) if name in known else len(known))
+    volumes_ml = scores.groupby("region", sort=False).reference_ml.sum()
+    return list(volumes_ml.sort_values(ascending=False, kind="stable").index)
 
 
 def rows_of(scores: pd.DataFrame, arm: Arm, region: str) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..cohort.regions import levels_to_channels
-from ..study.settings.evaluation import Lesions
+from ..study.dataset import Lesions
 from .lesions import lesion_scores
 from .segmentation_scores import hd_column, mask_scores
 
@@ -22,9 +22,9 @@ def case_scores(
     lesions: Lesions | None = None,
 ) -> list[dict]:
     """Scores of one case: a row a region with ``region, dice, hd<percentile>_mm, reference_ml, predicted_ml`` and the
-    lesion-wise columns of `lesion_scores`; `lesions` says what a lesion is, None: as in BraTS 2023.
+    lesion-wise columns of `lesion_scores`; `lesions` says what a lesion is.
 
-    `reference` and `predicted` are nested level maps (0 background, 1 oedema, 2 non-enhancing core, 3 enhancing) on
+    `reference` and `predicted` are nested level maps (see `cohort.regions`) on
     the same grid, axes as in `spacing_mm`. Raises UserError when the grids differ.
     """
     if reference.shape != predicted.shape:

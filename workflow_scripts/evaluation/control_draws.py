@@ -34,12 +34,12 @@ class Draw:
 def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator) -> Draw:
     """Draw one volume for tumour conditions (F,), in the units of the generator's table, with one rng."""
     (sample,) = generator.sample([Request(np.asarray(conditions), rng)])
-    foreground = foreground_mask(sample.image)
+    foreground = foreground_mask(sample.image, generator.contract["written"]["background"])
     found = validity(sample.levels, foreground) | {"unnested_fraction": unnested_fraction(sample.masks)}
     image, levels = cut_to_foreground(sample.image, sample.levels, foreground)
     measured = None
     if levels.any():
-        measured = measure(levels, generator.contract["grid"]["spacing_mm"])
+        measured = measure(levels, generator.contract["grid"]["spacing_mm"], generator.contract["regions"])
         measured = {name: measured[name] for name in generator.conditions.names}
     return Draw(image, levels, measured, found)
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..study.settings.evaluation import Lesions
+from ..study.dataset import Lesions
 from .segmentation_scores import hd_column, mask_scores, union_box
 
 PENALTY_MM = 374.0  # of BraTS 2023: the diagonal of its 240 x 240 x 155 mm image, rounded up

@@ -3,62 +3,63 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..base.errors import BadCase
 from ..cohort.geometry import corner_distance_mm, spacing_of, to_ras
-from ..cohort.layouts import LAYOUTS
 from ..cohort.nifti import UnreadableNifti, read_nifti
+from ..cohort.regions import UnknownLabels, labels_to_levels
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two masks' grids may differ
 
 
-def read_levels(path: str | os.PathLike, layout: str, case_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """Levels (D, H, W) uint8 of a label map in the numbers of `layout`, and its affine (voxel (w, h, d) to RAS mm).
+def read_levels(path: str | os.PathLike, level_of: Mapping[int, int], case_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """Levels (D, H, W) uint8 of a label map, by label -> level, and its affine (voxel (w, h, d) to RAS mm).
 
-    Raises BadCase if the file cannot be read, is not 3D or holds other labels than the layout's.
+    Raises BadCase if the file cannot be read, is not 3D or holds other labels.
     """
     try:
         mask = read_nifti(path)
     except UnreadableNifti as error:
-        raise BadCase(case_id, error.path, error.reason, error.remedy) from None
+        raise BadCase(case_id, error.path, error.reason, error.remedy, "unreadable") from None
     data = mask.data
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:
-        raise BadCase(case_id, path, f"the mask has {data.ndim} dimensions, not 3")
+        raise BadCase(case_id, path, f"the mask has {data.ndim} dimensions, not 3", kind="grid")
     labels, affine = to_ras(data, mask.affine)
-    levels = np.zeros(labels.shape, dtype=np.uint8)
-    known = labels == 0
-    for label, level in LAYOUTS[layout].levels.items():
-        here = labels == label
-        levels[here] = level
-        known |= here
-    if not known.all():
-        label = float(labels[~known].flat[0])
-        raise BadCase(
-            case_id, path, f"unknown label {label:g} in the mask; {layout} has {sorted(LAYOUTS[layout].levels)}"
-        )
+    try:
+        levels, _ = labels_to_levels(labels, level_of)
+    except UnknownLabels as error:
+        label = error.values[0] if error.values else f"{error.broken:g}"
+        what = f"unknown label {label} in the mask; known are {', '.join(map(str, sorted(level_of)))}"
+        raise BadCase(case_id, path, what, kind="labels") from None
     return levels, affine
 
 
 def read_pair(
-    case_id: str, reference: str | os.PathLike, layout: str, predicted: str | os.PathLike
+    case_id: str,
+    reference: str | os.PathLike,
+    level_of: Mapping[int, int],
+    predicted: str | os.PathLike,
+    level_of_predicted: Mapping[int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The expert's mask, the predicted one (labels as in BraTS 2023), both levels (D, H, W), and spacing_mm (D, H, W).
+    """The expert's mask and the predicted one, both levels (D, H, W), by their labels, and spacing_mm (D, H, W).
 
     Raises BadCase if one of them is bad or they lie on different grids.
     """
-    truth, affine = read_levels(reference, layout, case_id)
-    guess, guess_affine = read_levels(predicted, "brats2023", case_id)
+    truth, affine = read_levels(reference, level_of, case_id)
+    guess, guess_affine = read_levels(predicted, level_of_predicted, case_id)
     spacing_mm = spacing_of(affine)[::-1]
     remedy = "Predict this case again: `snakemake -R predict_segmentation`"
     if truth.shape != guess.shape:
         what = f"the prediction has {guess.shape} voxels, the expert's mask {Path(reference).name} has {truth.shape}"
-        raise BadCase(case_id, predicted, what, remedy)
+        raise BadCase(case_id, predicted, what, remedy, "grid")
     distance = corner_distance_mm(truth.shape[::-1], affine, guess_affine)
     if distance > GRID_TOLERANCE * spacing_mm.min():
-        raise BadCase(case_id, predicted, f"the prediction lies {distance:.3g} mm off the expert's mask", remedy)
+        what = f"the prediction lies {distance:.3g} mm off the expert's mask"
+        raise BadCase(case_id, predicted, what, remedy, "grid")
     return truth, guess, spacing_mm

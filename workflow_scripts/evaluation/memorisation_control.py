@@ -46,4 +46,5 @@ def decoded_training_cases(
     case_ids = sorted(means)
     for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
         made = generator.decode(means[case_ids[place]].to(generator.device))
-        yield (case_ids[place], *cut_to_foreground(made.image, made.levels, foreground_mask(made.image)))
+        foreground = foreground_mask(made.image, generator.contract["written"]["background"])
+        yield (case_ids[place], *cut_to_foreground(made.image, made.levels, foreground))

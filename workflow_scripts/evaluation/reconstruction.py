@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from monai.metrics import SSIMMetric
@@ -103,7 +104,9 @@ def mosaic(image: Tensor, reference: Tensor, probabilities: Tensor, masks: Tenso
         for values, outlines in ((reference, masks), (image, probabilities)):
             grey = np.take(np.asarray(values), index, axis=axis + 1)  # (M, h, w)
             picture = np.repeat((grey[..., None] + 1.0) * 127.5, 3, axis=3)
-            for colour, mask in zip(colours, np.take(np.asarray(outlines) > 0.5, index, axis=axis + 1), strict=False):
+            for colour, mask in zip(
+                cycle(colours), np.take(np.asarray(outlines) > 0.5, index, axis=axis + 1), strict=False
+            ):
                 picture[:, mask & ~ndimage.binary_erosion(mask)] = colour
             rows.append(np.concatenate(list(picture[:, ::-1]), axis=1))
     return np.concatenate(rows).round().clip(0, 255).astype(np.uint8)

@@ -10,10 +10,10 @@ import numpy as np
 from ..base.errors import BadCase, UserError
 from ..cohort.checks import bounding_box
 from ..cohort.geometry import resample, spacing_of
-from ..cohort.layouts import CaseFiles, find_cases, first_of_each_patient
+from ..cohort.layouts import CaseFiles, find_cases
 from ..cohort.preprocess import HALF
-from ..cohort.regions import REGIONS
 from ..cohort.tumours import condition_names, measure
+from ..study.dataset import MASK, Dataset, Foreground
 from .masks import read_levels
 
 WITHOUT_PLACE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
@@ -25,19 +25,21 @@ def reference_features(regions: Sequence[str]) -> list[str]:
     return [name for name in condition_names(regions) if name not in WITHOUT_PLACE]
 
 
-def find_masks(root: str | os.PathLike, excluded_patients: Collection[str]) -> tuple[list[CaseFiles], int]:
+def find_masks(
+    root: str | os.PathLike, dataset: Dataset, excluded_patients: Collection[str]
+) -> tuple[list[CaseFiles], int]:
     """One mask a patient, the first by case id, below a folder; and how many were left out as `excluded_patients`.
 
     Raises UserError if the folder is missing or holds no mask, BadCase for a file that belongs to two cases.
     """
     try:
-        found, refused, _ = find_cases(root, [])
+        # no image, and so no given foreground, is asked for
+        found, refused, _ = find_cases(root, dataset.model_copy(update={"foreground": Foreground()}), [])
     except UserError as error:  # the sentence is the cohort's
         raise UserError(str(error).replace("data_root", "evaluation.masks.reference_root", 1)) from None
     if not found:
         raise UserError(f"evaluation.masks.reference_root {root} holds no mask that can be used: {refused[0]}")
-    cases = {case.case_id: case for case in found}
-    first = [cases[case_id] for case_id in first_of_each_patient(cases)]
+    first = list({case.patient_id: case for case in reversed(found)}.values())[::-1]  # `found` is sorted by case id
     kept = [case for case in first if case.patient_id not in excluded_patients]
     if not kept:
         raise UserError(
@@ -46,16 +48,18 @@ def find_masks(root: str | os.PathLike, excluded_patients: Collection[str]) -> t
     return kept, len(first) - len(kept)
 
 
-def measure_mask(case: CaseFiles, spacing_mm: Sequence[float], regions: Sequence[str]) -> dict[str, float]:
+def measure_mask(
+    case: CaseFiles, dataset: Dataset, spacing_mm: Sequence[float], regions: Sequence[str]
+) -> dict[str, float]:
     """Features of a mask on voxels of `spacing_mm` (z, y, x), those of the synthetic masks, by name.
 
     A voxel is in a region if half of it is, as in preprocessing: surface and sphericity depend on the voxel's size.
     Raises BadCase if the mask cannot be read, is empty, or vanishes on that grid.
     """
-    levels, affine = read_levels(case.paths["seg"], case.layout, case.case_id)
+    levels, affine = read_levels(case.paths[MASK], dataset.levels_of(case.layout), case.case_id)
     box = bounding_box(levels)
     if box is None:
-        raise BadCase(case.case_id, case.paths["seg"], "the mask is empty: no tumour in it", "Leave it out")
+        raise BadCase(case.case_id, case.paths[MASK], "the mask is empty: no tumour in it", "Leave it out", "empty")
     part = np.pad(levels[box], 1)
     affine = affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array([edge.start - 1 for edge in box[::-1]])
@@ -63,14 +67,14 @@ def measure_mask(case: CaseFiles, spacing_mm: Sequence[float], regions: Sequence
     target, size = _grid_around(part.shape, affine, spacing)
     coarse = np.zeros(size, dtype=np.uint8)
     inside = np.ones(size, dtype=bool)
-    for level in range(1, len(REGIONS) + 1):
+    for level in range(1, len(dataset.regions) + 1):
         share = resample(part >= level, affine, target, size)
         inside &= share if share.dtype == bool else share >= HALF
         coarse += inside
     if not coarse.any():
         what = f"the tumour vanishes on voxels of {'x'.join(f'{edge:g}' for edge in spacing)} mm"
-        raise BadCase(case.case_id, case.paths["seg"], what, "Leave it out")
-    found = measure(coarse, spacing)
+        raise BadCase(case.case_id, case.paths[MASK], what, "Leave it out", "size")
+    found = measure(coarse, spacing, regions)
     return {name: found[name] for name in reference_features(regions)}
 
 

@@ -184,7 +184,7 @@ _FIGURES = (
         "Synthetic cases of {system} beside their nearest training cases, n_real = {n_real}; last a held-out patient beside "
         "the nearest one.",
         ("train", "val", "test", "synthetic", "audit"),
-        ("evaluation.figures",),
+        ("evaluation.figures", "regions"),
         ("evaluation.figures.cases", "evaluation.figures.modality", "memorisation"),
         alt="Synthetic cases of {system}, n_real = {n_real}, each beside its nearest training case in the same pose, and the "
         "difference of the two; last a held-out patient likewise.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .dataset import parse_dataset
 from .generators import KINDS
 
 
@@ -18,10 +19,30 @@ def without(block: Mapping[str, Any], *keys: str) -> dict:
     return {key: value for key, value in block.items() if key not in keys}
 
 
+def dataset(config: dict, *keys: str) -> dict:
+    """What a stage needs of the data set: how its cases are stored, and its blocks `keys`."""
+    return {"dataset": parse_dataset(config["data_set"]).part(*keys)}
+
+
+def looks(config: dict) -> dict:
+    """What the regions are called in tables, and their colours in figures."""
+    return {"looks": picked(config["data_set"], ("region_names", "region_colours"))}
+
+
+def find_cases(config: dict, wildcards: Any = None) -> dict:
+    """Of `find_cases`."""
+    return dataset(config, "foreground") | picked(config, ("modalities", "layout", "on_bad_case"))
+
+
 def preprocess(config: dict, wildcards: Any = None) -> dict:
     """Of `preprocess`."""
-    shared = picked(config, ("modalities", "regions", "on_bad_case"))
+    shared = dataset(config, "foreground", "intensity", "bounds") | picked(config, ("modalities", "on_bad_case"))
     return shared | without(config["preprocessing"], "shards")
+
+
+def splits(config: dict, wildcards: Any = None) -> dict:
+    """Of `split_cohort`: the outermost region is the whole tumour."""
+    return config["splits"] | {"region": config["regions"][0]}
 
 
 def system_of_autoencoder(config: dict, name: str) -> dict:
@@ -150,7 +171,14 @@ def segmentation_prediction(config: dict, wildcards: Any = None) -> dict:
 
 def reference_masks(config: dict, wildcards: Any = None) -> dict:
     """Of `measure_reference_masks`."""
-    return picked(config, ("regions", "on_bad_case")) | picked(config["preprocessing"], ("spacing_mm",))
+    return (
+        dataset(config) | picked(config, ("regions", "on_bad_case")) | picked(config["preprocessing"], ("spacing_mm",))
+    )
+
+
+def scores(config: dict, wildcards: Any = None) -> dict:
+    """Of `score_segmentation`."""
+    return dataset(config, "lesions") | picked(config, ("regions",)) | config["evaluation"]["segmentation"]
 
 
 def viewer(config: dict, wildcards: Any = None) -> dict:

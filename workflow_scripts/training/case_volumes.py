@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..base.errors import BadCase, UserError
-from ..cohort.regions import check_regions, levels_to_channels
+from ..cohort.regions import levels_to_channels
 from ..cohort.volumes import VolumeStore
 
 RAM_LIMIT_BYTES = 8 * 2**30  # of volumes held in memory; beyond it they stay memory-mapped
 
 
 def common_grid(store: VolumeStore, case_ids: Sequence[str]) -> dict:
-    """What all cases share: {"modalities", "grid": {"size": [D, H, W], "spacing_mm": [z, y, x]}}.
+    """What all cases share: {"modalities", "written", "grid": {"size": [D, H, W], "spacing_mm": [z, y, x]}}.
 
     Raises BadCase for the first case that differs from the ones before it, UserError where there is no case.
     """
@@ -28,6 +28,7 @@ def common_grid(store: VolumeStore, case_ids: Sequence[str]) -> dict:
         meta = store.meta(case_id)
         own = {
             "modalities": list(meta["modalities"]),
+            "written": meta["written"],
             "grid": {"size": list(meta["size"]), "spacing_mm": list(meta["spacing_mm"])},
         }
         shared = shared or own
@@ -58,7 +59,7 @@ class CaseVolumes:
     """
 
     def __init__(self, store: VolumeStore, case_ids: Sequence[str], regions: Sequence[str], copies: int = 1):
-        self.store, self.case_ids, self.regions = store, sorted(case_ids), check_regions(regions)
+        self.store, self.case_ids, self.regions = store, sorted(case_ids), tuple(regions)
         self.copies = copies
         self._opened = None
 

@@ -15,7 +15,7 @@ from ..base.files import atomic, read_json, sha256_file, write_json
 
 WEIGHTS, CONTRACT = "model.safetensors", "model.json"
 _REQUIRED = (
-    *("kind", "name", "spec", "modalities", "regions", "grid", "value_range"),
+    *("kind", "name", "spec", "modalities", "regions", "written", "grid", "value_range"),
     *("training_case_ids", "seed", "config_digest", "code_digest"),
 )
 _OF_KIND = {

@@ -15,9 +15,8 @@ from matplotlib.lines import Line2D
 from ...base.files import read_tsv
 from ...evaluation.control_slices import SWEPT, read_slices
 from ...study.settings.evaluation import Figures
-from ..tables.cells import REGION_NAMES
-from .slices import draw_slice, modality_of, upright
-from .style import REGION_COLOURS, STYLE, About
+from .slices import draw_slice, modality_of, region_handles, upright
+from .style import STYLE, About
 
 ROWS = {
     "volume_ml": ("volume", "ml"),
@@ -85,7 +84,7 @@ def control_sweep(
                 axes.set_title(f"{wanted}\n{found}", fontsize=7, pad=2)
             line[0].set_ylabel(f"{words}\n({plane})", fontsize=8)
         figure.suptitle(_wrapped(title, steps), fontsize=8, x=0.01, ha="left")
-        handles = [Line2D([], [], color=REGION_COLOURS[name], label=REGION_NAMES[name]) for name in regions]
+        handles = region_handles(regions)
         handles.append(Line2D([], [], linestyle="", marker="+", color="#56B4E9", label="requested centre"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure

@@ -14,7 +14,8 @@ from ...evaluation.arms import arms_of, read_scores, regions_of, rows_of, score_
 from ...study.arm_labels import label_of
 from ...study.arms import REAL_ONLY, Arm
 from ...study.segmenters import SEGMENTERS
-from ..tables.cells import REGION_NAMES, read_ratio_table
+from ..looks import region_name
+from ..tables.cells import read_ratio_table
 from .style import FAINT, INK, STYLE, SYSTEM_COLOURS, About
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
@@ -120,7 +121,7 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
                 axes.set_xlim(-0.5, max(ticks) + 0.5)
                 axes.grid(axis="y", color=FAINT, linewidth=0.4)
                 if row == 0:
-                    axes.set_title(REGION_NAMES.get(region, region))
+                    axes.set_title(region_name(region))
             by = f" of {SEGMENTERS[reference.segmenter]}" * several
             grid[row, 0].set_ylabel(f"mean test Dice{by}, n_real = {reference.n_real}")
         for panels in grid.T:  # of one region: they share their scale

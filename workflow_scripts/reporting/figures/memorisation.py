@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from ...base.errors import UserError
 from ...base.files import read_tsv
 from ...cohort.planes import extent_mm, largest_slices
-from ...cohort.regions import REGIONS
 from ...cohort.subset import Subset
 from ...memorisation.likeness import Pose, moved
 from ...study.settings.evaluation import Figures
@@ -35,10 +34,11 @@ class Pair(NamedTuple):
     words: str
 
 
-def nearest_pairs(pairs: Sequence[Pair], title: str) -> Figure:
+def nearest_pairs(pairs: Sequence[Pair], outermost: str, title: str) -> Figure:
     """A row a pair: in two planes, through most of the case's tumour, the case, the training case, their difference.
 
-    The difference is the case minus the training case, from -1 (blue) to 1 (red). Raises UserError without a pair.
+    The difference is the case minus the training case, from -1 (blue) to 1 (red). Contours are those of the region
+    `outermost`. Raises UserError without a pair.
     """
     if not pairs:
         raise UserError("there is no pair of a synthetic and a training case to draw")
@@ -58,18 +58,18 @@ def nearest_pairs(pairs: Sequence[Pair], title: str) -> Figure:
         for axes in grid.flat:
             axes.axis("off")
         for row, pair in zip(grid, pairs, strict=True):
-            _draw_pair(row, pair)
+            _draw_pair(row, pair, outermost)
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
 
 
-def _draw_pair(row: np.ndarray, pair: Pair) -> None:
+def _draw_pair(row: np.ndarray, pair: Pair, outermost: str) -> None:
     slices = largest_slices(pair.case.levels)
     words = row[0].text(0, 1.03, pair.words, fontsize=7.5, transform=row[0].transAxes, va="bottom")
     words.set_in_layout(False)  # it runs over the whole row and must not widen its first picture
     for first, plane in zip((0, len(PARTS)), PLANES, strict=True):
         for axes, case in zip(row[first : first + 2], (pair.case, pair.training), strict=True):
-            draw_plane(axes, case, REGIONS[:1], plane, slices[plane])
+            draw_plane(axes, case, [outermost], plane, slices[plane])
         difference = np.asarray(pair.case.image, dtype=np.float32) - np.asarray(pair.training.image, dtype=np.float32)
         extent = extent_mm(plane, difference.shape, pair.case.spacing_mm)
         shown = view(difference, plane, slices[plane])
@@ -77,7 +77,7 @@ def _draw_pair(row: np.ndarray, pair: Pair) -> None:
 
 
 def draw(files: dict, settings: dict, about: About) -> Figure:
-    """The figure of a system and n_real; settings: figures {cases, modality}."""
+    """The figure of a system and n_real; settings: figures {cases, modality} and regions."""
     shown = Figures.read(settings["figures"], "evaluation.figures")
     count, modality = shown.cases, shown.modality
     table, folder = read_tsv(files["audit"][0]), files["synthetic"][0].parent
@@ -110,7 +110,7 @@ def draw(files: dict, settings: dict, about: About) -> Figure:
         f"System {about.system}, n_real = {subsets[0].n_patients}: the {min(count, len(synthetic))} of "
         f"{len(synthetic)} synthetic cases nearest to a training case."
     )
-    return nearest_pairs(pairs, about.titled(title))
+    return nearest_pairs(pairs, settings["regions"][0], about.titled(title))
 
 
 def _words(row, verdict: str) -> str:

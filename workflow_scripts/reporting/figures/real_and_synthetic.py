@@ -11,24 +11,21 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
 from ...cohort.planes import PLANES, extent_mm, largest_slices
-from ...cohort.regions import check_regions
 from ...cohort.subset import Subset
 from ...study.settings.evaluation import Figures
-from ..tables.cells import REGION_NAMES
 from ..tables.text import read_together
-from .slices import PicturedCase, draw_plane, pick_real, stored_case, synthetic_case
-from .style import REGION_COLOURS, STYLE, About
+from .slices import PicturedCase, draw_plane, pick_real, region_handles, stored_case, synthetic_case
+from .style import STYLE, About
 
 
 def draw(files: dict, settings: dict, about: About) -> Figure:
     """The figure of a system and n_real; settings: figures {cases, modality} and regions."""
     shown = Figures.read(settings["figures"], "evaluation.figures")
     count, modality = shown.cases, shown.modality
-    regions = check_regions(settings["regions"])
+    regions = settings["regions"]
     train, folder = Subset.open(files["train"][0], "train"), files["blocks"][0].parents[1]
     made = read_together(files["blocks"]).sort_values("number")
     real = [stored_case(train.store, case_id, modality) for case_id in pick_real(train.case_ids, count)]
@@ -76,7 +73,7 @@ def real_and_synthetic(
                 grid[row, first].set_title(f"{word}: {case.case_id}", fontsize=7.5, loc="left", pad=2)
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
         figure.legend(
-            handles=[Line2D([], [], color=REGION_COLOURS[name], label=REGION_NAMES[name]) for name in regions],
+            handles=region_handles(regions),
             loc="outside lower center",
             ncols=len(regions),
         )

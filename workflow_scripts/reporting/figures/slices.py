@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
 from ...base.seeds import numpy_rng
@@ -15,7 +16,7 @@ from ...cohort.nifti import read_synthetic_case
 from ...cohort.planes import PLANES, extent_mm
 from ...cohort.regions import levels_to_channels
 from ...cohort.volumes import VolumeStore
-from .style import REGION_COLOURS
+from ..looks import region_colour, region_name
 
 
 class PicturedCase(NamedTuple):
@@ -67,6 +68,12 @@ def upright(picture: np.ndarray) -> np.ndarray:
     return picture[::-1, ::-1]
 
 
+def region_handles(regions: Sequence[str]) -> list[Line2D]:
+    """Legend entries of regions, from the outside in."""
+    colours = [region_colour(name, place) for place, name in enumerate(regions)]
+    return [Line2D([], [], color=own, label=region_name(name)) for name, own in zip(regions, colours, strict=True)]
+
+
 def draw_plane(axes: plt.Axes, case: PicturedCase, regions: Sequence[str], plane: str, index: int) -> None:
     """One slice of a case, with the contours of these regions."""
     extent = extent_mm(plane, case.levels.shape, case.spacing_mm)
@@ -79,11 +86,11 @@ def draw_slice(
     """An upright slice, image in [-1, 1] and nested levels (rows, columns), with the contours of these regions."""
     picture = np.asarray(image, dtype=np.float32)
     axes.imshow(picture, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")
-    for name, shown in zip(regions, levels_to_channels(levels, regions), strict=True):
+    for place, (name, shown) in enumerate(zip(regions, levels_to_channels(levels, regions), strict=True)):
         if shown.any():
             # contours count rows from the bottom: origin="upper" puts them on the picture
             padded = np.pad(shown, 1).astype(float)
             step_x, step_y = extent[1] / shown.shape[1], extent[3] / shown.shape[0]
             x = (np.arange(padded.shape[1]) - 0.5) * step_x
             y = extent[3] - (np.arange(padded.shape[0]) - 0.5) * step_y
-            axes.contour(x, y, padded, levels=[0.5], colors=REGION_COLOURS[name], linewidths=0.9)
+            axes.contour(x, y, padded, levels=[0.5], colors=region_colour(name, place), linewidths=0.9)

@@ -16,7 +16,6 @@ from ...base.files import atomic
 
 # Okabe & Ito 2008: told apart with any colour vision
 SYSTEM_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-REGION_COLOURS = {"whole_tumor": "#F0E442", "tumor_core": "#E69F00", "enhancing_tumor": "#FF3B30"}
 INK, FAINT = "#222222", "#BBBBBB"
 
 STYLE = {

@@ -8,7 +8,8 @@ from ...evaluation.statistics.verdict import verdict_of
 from ...study.arm_labels import label_of
 from ...study.arms import OVERSAMPLED, Arm
 from ...study.segmenters import SEGMENTERS
-from ..tables.cells import REGION_NAMES, number
+from ..looks import region_name
+from ..tables.cells import number
 
 
 def _interval(row: pd.Series) -> str:
@@ -54,7 +55,7 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
         by = f" by {SEGMENTERS[real_arm.segmenter]}" * (table.segmenter.nunique() > 1)
         lead = (
             f"With {real_arm.n_real} real training patients and no synthetic case, mean Dice of the "
-            f"{REGION_NAMES.get(region, region)}{by} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
+            f"{region_name(region)}{by} was {number(real.dice_mean, 3)} over {int(real.n_cases)} test cases "
             f"and {int(real.n_seeds)} seed{'s' * (int(real.n_seeds) != 1)}."
         )
         sentences = []

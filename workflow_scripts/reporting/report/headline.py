@@ -7,7 +7,8 @@ import pandas as pd
 from ...evaluation.statistics.verdict import verdict_of
 from ...study.arms import Arm
 from ...study.segmenters import SEGMENTERS
-from ..tables.cells import REGION_NAMES, number
+from ..looks import region_name
+from ..tables.cells import number
 from .answer import _interval
 
 _WORDS = {
@@ -31,7 +32,7 @@ def headline(table: pd.DataFrame) -> list[str]:
     is chosen on the cases that judge it, and where there was a choice the last sentence says so.
     """
     region = table.region.iloc[0]
-    name = REGION_NAMES.get(region, region)
+    name = region_name(region)
     segmenter = table.segmenter.iloc[0]
     by = f" by {SEGMENTERS[segmenter]}" * (table.segmenter.nunique() > 1)
     table = table[table.segmenter == segmenter]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cohort.nifti import SYNTHETIC, nifti_bytes
 from ...cohort.planes import largest_slices
-from ...cohort.regions import REGIONS, channels_to_levels, levels_to_channels
+from ...cohort.regions import channels_to_levels, levels_to_channels
 
 MASK = "mask"
 COARSEST = 8  # largest step, in voxels, that still shows a case
@@ -91,11 +91,12 @@ def coarser(case: ViewedCase, step: int) -> ViewedCase:
     """Every voxel the mean of `step` voxels each way; a mask covers a voxel of which it fills more than half."""
     if step == 1:
         return case
-    filled = np.stack([_blocks(region, step) for region in levels_to_channels(case.levels, REGIONS)])
+    regions = range(max(1, int(case.levels.max())))
+    filled = np.stack([_blocks(region, step) for region in levels_to_channels(case.levels, regions)])
     return replace(
         case,
         images={name: np.rint(_blocks(image, step)).astype(np.uint8) for name, image in case.images.items()},
-        levels=channels_to_levels(filled, REGIONS),
+        levels=channels_to_levels(filled, regions),
         affine=case.affine @ _scaled_and_moved(step, [(step - 1) / 2] * 3),
     )
 

@@ -13,7 +13,8 @@ from ...evaluation.statistics.ratio_table import NOT_MEASURED, ratio_table
 from ...evaluation.statistics.significance import smallest_wilcoxon_p
 from ...study.arms import OVERSAMPLED, REAL_ONLY
 from ...study.segmenters import SEGMENTERS
-from .cells import REGION_NAMES, SIMULATED, hd_stem, number
+from ..looks import region_name
+from .cells import SIMULATED, hd_stem, number
 from .text import LATEX_HEAD, Table, latex_table
 
 
@@ -22,7 +23,7 @@ def _arm_cells(table: pd.DataFrame, row: pd.Series) -> dict:
     segmenter = {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
     system = "" if row.system == REAL_ONLY else row.system
     return {
-        "region": REGION_NAMES.get(row.region, row.region),
+        "region": region_name(row.region),
         **segmenter,
         "system": system,
         "training cases": row.arm,

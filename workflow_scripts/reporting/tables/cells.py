@@ -11,7 +11,6 @@ import pandas as pd
 from ...base.errors import UserError
 
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
-REGION_NAMES = {"whole_tumor": "whole tumour", "tumor_core": "tumour core", "enhancing_tumor": "enhancing tumour"}
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
 THIS_RUN = "this run"  # a setting of compute.csv
 

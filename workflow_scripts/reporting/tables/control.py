@@ -10,14 +10,16 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
+from ...cohort.tumours import FRACTION
 from ...evaluation.agreement import ALL, CENTRE_DISTANCE, INSIDE, control_summary
 from ...evaluation.mask_shapes import ALL_FEATURES
 from ...evaluation.statistics.bootstrap import best_coverage
+from ..looks import region_name
 from .cells import number
 from .text import Table, read_together
 
 UNDEFINED = "not defined"
-FEATURE_NAMES = {
+_SHAPE_NAMES = {
     "volume_ml": "volume, ml",
     "surface_mm2": "surface, mm2",
     "sphericity": "sphericity",
@@ -28,12 +30,17 @@ FEATURE_NAMES = {
     "box_width_mm": "box width, mm",
     "box_height_mm": "box height, mm",
     "box_depth_mm": "box depth, mm",
-    "tumor_core_fraction": "tumour core, fraction",
-    "enhancing_tumor_fraction": "enhancing tumour, fraction",
     ALL_FEATURES: ALL_FEATURES,
 }
 DIGITS = {"ml": 1, "mm": 1, "mm2": 0, "fraction": 3}
 _LEAST_R2 = -100.0  # an R2 has no lower limit, and below this its digits say nothing
+
+
+def feature_name(feature: str) -> str:
+    """What readers call a condition, with its unit."""
+    if feature in _SHAPE_NAMES:
+        return _SHAPE_NAMES[feature]
+    return f"{region_name(feature.removesuffix(FRACTION))}, fraction"
 
 
 def without_gaps(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +83,7 @@ def readable_control(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             digits, within = DIGITS[row.unit], inside[row.feature]
             shown.append(
                 {
-                    "feature": FEATURE_NAMES[row.feature],
+                    "feature": feature_name(row.feature),
                     "n": str(row.n),
                     "R2 (identity)": _with_interval(row, "r2_identity", 2),
                     "squared correlation": _with_interval(row, "r2_correlation", 2),

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ...base.seeds import numpy_rng
-from ...cohort.layouts import patient_of
 from ...evaluation.statistics.bootstrap import bootstrap_interval
 from ...evaluation.statistics.jackknife import FEWEST, normal_interval
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...study.settings.evaluation import Intervals
+from ..looks import region_name
 from .cells import number
 from .text import Table, read_together
 
@@ -26,7 +26,8 @@ DECODERS = {
     "floor": "real training cases (floor)",
 }
 
-# (metric, plane, channel or None for the mean over modalities) -> quantity, unit, digits
+OUTERMOST = "outermost region"
+# (metric, plane, its regions' or None for the mean over modalities) -> quantity, unit, digits
 _QUALITY = {
     ("through_plane_error", "volume", None): ("through-plane error", "", 4),
     ("through_plane_ratio", "volume", None): ("through-plane ratio", "", 3),
@@ -34,7 +35,7 @@ _QUALITY = {
     ("ssim", "axial", None): ("SSIM, axial", "", 3),
     ("ssim", "coronal", None): ("SSIM, coronal", "", 3),
     ("ssim", "sagittal", None): ("SSIM, sagittal", "", 3),
-    ("dice", "volume", "whole_tumor"): ("Dice, whole tumour", "", 3),
+    ("dice", "volume", OUTERMOST): ("Dice", "", 3),
 }
 _COSTS = {
     "parameters_m": ("parameters", "M", 2),
@@ -72,12 +73,12 @@ def _cell(value: float | None) -> float | str:
 
 
 def _paired_rows(front: tuple, named: tuple[str, str], values: pd.DataFrame, intervals: Intervals) -> Iterator[tuple]:
-    """Rows of slice, depth and their difference; values: a row a case, a column a decoder."""
+    """Rows of slice, depth and their difference; values: a row a (case, patient), a column a decoder."""
     n = len(values)
     for decoder in ("slice", "depth"):
         yield (*front, decoder, *named, values[decoder].mean(), None, None, n, n)
     differences = (values["depth"] - values["slice"]).to_numpy()
-    patients = np.array([patient_of(case_id) for case_id in values.index])
+    patients = values.index.get_level_values("patient_id").to_numpy(str)
     rng = numpy_rng(intervals.seed, "bootstrap over cases", "decoders", *map(str, front), named[0])
     interval = bootstrap_interval(
         differences[:, None], patients, intervals.bootstrap_samples, intervals.confidence, rng
@@ -90,8 +91,10 @@ def _quality_rows(quality: pd.DataFrame, intervals: Intervals) -> Iterator[tuple
         of = f"{name}, latents {f'with noise of {noise:g} SD' if noise else 'as encoded'}"
         for (metric, plane, channel), (quantity, unit, _) in _QUALITY.items():
             chosen = part[(part.metric == metric) & (part.plane == plane)]
-            chosen = chosen if channel is None else chosen[chosen.channel == channel]
-            values = chosen.groupby(["case_id", "decoder"]).value.mean().unstack()
+            if channel == OUTERMOST:
+                outermost = chosen.channel.iloc[0]  # regions are listed from the outside in
+                chosen, quantity = chosen[chosen.channel == outermost], f"{quantity}, {region_name(outermost)}"
+            values = chosen.groupby(["case_id", "patient_id", "decoder"]).value.mean().unstack()
             yield from _paired_rows((n_real, RECONSTRUCTION, of), (quantity, unit), values, intervals)
 
 
@@ -103,7 +106,8 @@ def _gradient_rows(synthetic: pd.DataFrame, intervals: Intervals) -> Iterator[tu
         ratios = {}
         for between, quantity in _GRADIENTS.items():
             chosen = made[made.between == between]
-            values = chosen.groupby(["case_id", "decoder"]).value.mean().unstack() / real[between]
+            chosen = chosen.assign(patient_id=chosen.case_id)  # each synthetic case is a patient of its own
+            values = chosen.groupby(["case_id", "patient_id", "decoder"]).value.mean().unstack() / real[between]
             ratios[between] = values.mean()
             yield from _paired_rows(front, (quantity, ""), values, intervals)
         streaks = ratios["axial slices"] / ratios["in plane"]
@@ -148,7 +152,7 @@ def readable_decoders(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _shown(row) -> str:
-    digits, signed = _DIGITS.get(row.quantity, 1), row.decoder == "difference"
+    digits, signed = _DIGITS.get(row.quantity, 3 if row.quantity.startswith("Dice") else 1), row.decoder == "difference"
     text = number(row.value, digits, signed)
     if isinstance(row.lower, str):
         return text

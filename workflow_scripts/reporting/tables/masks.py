@@ -6,7 +6,7 @@ import pandas as pd
 
 from ...evaluation.mask_shapes import KS
 from .cells import number
-from .control import DIGITS, FEATURE_NAMES, without_gaps
+from .control import DIGITS, feature_name, without_gaps
 from .text import Table, read_together
 
 
@@ -53,7 +53,7 @@ def readable_shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             spread = row.method == KS
             rows.append(
                 {
-                    "feature": FEATURE_NAMES[row.feature],
+                    "feature": feature_name(row.feature),
                     "synthetic": _mean_and_sd(row.mean, row.sd, digits) if spread else "",
                     reference: _mean_and_sd(row.reference_mean, row.reference_sd, digits) if spread else "",
                     "distance": number(row.statistic, 3),
@@ -69,7 +69,7 @@ def readable_shapes(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _unit(feature: str) -> str:
-    return FEATURE_NAMES[feature].rpartition(", ")[2] if "," in FEATURE_NAMES[feature] else "fraction"
+    return feature_name(feature).rpartition(", ")[2] if "," in feature_name(feature) else "fraction"
 
 
 def _mean_and_sd(mean: object, sd: object, digits: int) -> str:

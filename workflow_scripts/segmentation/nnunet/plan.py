@@ -78,9 +78,12 @@ def fingerprint(store: VolumeStore, case_ids: list[str], modalities: list[str], 
 def region_labels(regions: list[str]) -> dict[str, int | list[int]]:
     """nnU-Net's ``labels`` for levels 0 ... R: region i is the levels from i + 1 upwards.
 
-    nnU-Net trains one sigmoid per region, and reads them in this order.
+    nnU-Net trains one sigmoid per region, and reads them in this order. One region of one level would be a class to
+    it: it gets a second level, which no voxel has.
     """
-    levels = list(range(1, len(regions) + 1))
+    levels = list(range(1, max(len(regions), 2) + 1))
+    if len(regions) == 1:
+        return {"background": 0, regions[0]: levels}
     return {
         "background": 0,
         **{name: levels[index:] for index, name in enumerate(regions[:-1])},

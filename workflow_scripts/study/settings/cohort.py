@@ -8,10 +8,8 @@ from pydantic import Field, model_validator
 
 from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, key
 
-REGIONS = ["whole_tumor", "tumor_core", "enhancing_tumor"]
 MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
-MAX_TUMOUR_ML = 250  # more finds no room in many brains
-Percent = Annotated[Number, Field(ge=0, le=100)]
+MAX_TUMOUR_ML = 250  # more finds no room in many heads
 
 
 class DemoCohort(Block):
@@ -41,16 +39,7 @@ class Preprocessing(Block):
         [1.0, 1.0, 1.0], "mm", "voxel edges along depth (axial slices), height, width"
     )
     size: Size = key([144, 192, 192], "voxels", "depth, height, width; the autoencoder's strides divide the last two")
-    intensity_percentiles: Annotated[list[Percent], Field(min_length=2, max_length=2)] = key(
-        [0.5, 99.5], "percent", "of the foreground voxels; mapped to -1 and 1"
-    )
     shards: Annotated[int, Field(ge=1, le=10_000)] = key(16, "jobs", "that share the cases")
-
-    @model_validator(mode="after")
-    def _percentiles_rise(self) -> Self:
-        if self.intensity_percentiles[0] >= self.intensity_percentiles[1]:
-            raise Fault(["intensity_percentiles"], [0.5, 99.5], "must rise")
-        return self
 
 
 class Splits(Block):

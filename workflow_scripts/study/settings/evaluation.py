@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Block, Count, Digest, Folder, Number, Positive, Seed, Share, Unique, Weight, Words, key
-from .cohort import REGIONS
+from .base import Block, Count, Digest, Folder, Number, Positive, Seed, Share, Unique, Words, key
 from .memorisation import Memorisation
 from .synthesis import SynthesisSettings
 
@@ -15,21 +14,8 @@ Confidence = Annotated[Number, Field(gt=0, lt=1)]
 Planes = Annotated[list[Literal["axial", "sagittal", "coronal"]], Field(min_length=1), Unique]
 
 
-class Lesions(Block):
-    """Lesion-wise scores; as BraTS 2023 for gliomas (metastases: 1 voxel and 2 mm3)."""
-
-    dilation_voxels: Annotated[int, Field(ge=0, le=100)] = key(
-        3, "voxels", "parts of the expert's mask that a dilation by so many voxels of the case joins are one lesion"
-    )
-    min_volume_mm3: Weight = key(50, "mm3", "lesions up to this volume are left out of the lesion-wise scores")
-    small_volume_ml: Weight = key(
-        1.0, "ml", "lesions below it are the small ones: the share of them that is hit is reported"
-    )
-
-
 class SegmentationScores(Block):
     hd_percentile: Annotated[Number, Field(gt=0, le=100)] = key(95, "percent", "of the surface distances: 95 is HD95")
-    lesions: Lesions = key(Lesions(), "", "lesion-wise scores")
 
 
 class ImageFeatures(Block):
@@ -100,7 +86,7 @@ class Masks(Block):
     reference_root: Folder = key(
         "none",
         "`none` or path",
-        "folder of real masks without images, named as in a BraTS cohort: a larger reference for the shapes of synthetic "
+        "folder of real masks without images, named as in the cohort: a larger reference for the shapes of synthetic "
         "masks. Training patients in it are left out, known by their ids",
         examples=["none", "/data/masks"],
     )
@@ -127,7 +113,7 @@ class Figures(Block):
         "cases",
         "real and synthetic ones drawn side by side; synthetic ones drawn beside their nearest training case",
     )
-    modality: str = key("t2f", "", "that is drawn")
+    modality: str | None = key(None, "", "that is drawn; null: the data set's own choice")
 
 
 class Report(Block):
@@ -166,13 +152,13 @@ class ViewerSettings(Report, Figures):
     """What the program that packs volumes for the report is told."""
 
     modalities: list[str] = key([], "", "image channels of the volumes")
-    regions: Annotated[list[str], Field(min_length=1)] = key(REGIONS, "", "mask channels of the volumes")
+    regions: Annotated[list[str], Field(min_length=1)] = key(meaning="mask channels of the volumes")
 
 
 class ScoreSettings(SegmentationScores):
     """What the program that scores segmentations is told."""
 
-    regions: Annotated[list[str], Field(min_length=1)] = key(REGIONS, "", "mask channels")
+    regions: Annotated[list[str], Field(min_length=1)] = key(meaning="mask channels")
 
 
 class AuditSettings(Memorisation):

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..arms import synthetic_count
+from ..dataset import Dataset, read_dataset
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
-from .cohort import REGIONS, DemoCohort, Preprocessing, Splits
+from .cohort import DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
 from .memorisation import Memorisation
 from .messages import fail
@@ -23,7 +24,7 @@ from .systems import System, check_weights, load_systems
 SIMULATED = "demo"  # the data_root that stands for the simulated cohort
 NONE = "none"  # of a path: there is none
 MOST_BLOCKS = 100_000  # of synthetic cases, for one system and n_real: more are no plan that Snakemake could hold
-Modality = Literal["t1n", "t1c", "t2w", "t2f"]
+DATASET = "brats"  # config/datasets/brats.yaml, the form of the simulated cohort
 
 
 class Study(Block):
@@ -41,22 +42,27 @@ class Study(Block):
     data_root: Folder = key(
         unit="`demo` or path",
         meaning="folder with the cases; `demo` simulates a cohort",
-        examples=["/data/BraTS2023", SIMULATED],
+        examples=["/data/cohort", SIMULATED],
     )
-    layout: Literal["auto", "brats2018", "brats2021", "brats2023", "decathlon"] = key(
-        "auto", "", "file naming and labels of the cases; `auto` looks"
+    dataset: Annotated[
+        str, Field(pattern=r"^\S(.*\S)?$"), Words("a name of config/datasets/, or the path of a YAML file")
+    ] = key(
+        DATASET,
+        "name or path",
+        "what the cases are: channels, nested regions, file names and labels by layout, patients, foreground, "
+        "intensities, lesions",
+        examples=[DATASET, "/data/my_cohort.yaml"],
     )
+    layout: str = key("auto", "", "the one layout of the data set that is read; `auto` looks")
     on_bad_case: Literal["reject", "fail"] = key(
         "reject", "", "a case that fails a check is listed in `cohort/rejected.tsv`, or stops the run"
     )
-    modalities: Annotated[list[Modality], Field(min_length=1), Unique] = key(
-        ["t1n", "t1c", "t2w", "t2f"], "", "image channels, in this order"
+    modalities: Annotated[list[str], Field(min_length=1), Unique] | None = key(
+        None, "", "image channels of the data set, in this order; null: all of them"
     )
-    regions: Annotated[
-        list[str],
-        Field(min_length=1),
-        Words("whole_tumor, tumor_core, enhancing_tumor: the first, the first two, or all"),
-    ] = key(REGIONS, "", "mask channels, nested: the first, the first two, or all three")
+    regions: Annotated[list[str], Field(min_length=1), Unique] | None = key(
+        None, "", "mask channels: the first one or more of the data set's nested regions; null: all of them"
+    )
     demo_cohort: DemoCohort = key(DemoCohort(), "", "the simulated cohort")
     preprocessing: Preprocessing = key(Preprocessing(), "", "the common grid")
     splits: Splits = key(Splits(), "", "real patients")
@@ -78,13 +84,25 @@ class Study(Block):
         return self.data_root == SIMULATED
 
     @cached_property
+    def data_set(self) -> Dataset:
+        """What the cases are."""
+        return read_dataset(self.dataset)
+
+    @cached_property
     def system(self) -> dict[str, System]:
         """The generative systems, by name."""
         return load_systems(self.systems, self.system_settings, self.preprocessing.size)
 
     def plain(self) -> dict[str, Any]:
-        """As mappings and lists, each system under ``system``; null where there is no container or reference."""
+        """As mappings and lists, each system under ``system`` and the data set under ``data_set``, whose names stand
+        where the configuration has null; null where there is no container or reference."""
         plain = self.model_dump() | {"system": {name: system.plain() for name, system in self.system.items()}}
+        own, modalities = self.data_set, _modalities(self)
+        plain |= {"data_set": own.model_dump(mode="json"), "modalities": modalities}
+        plain["regions"] = self.regions or list(own.regions)
+        if self.evaluation.figures.modality is None:
+            shown = own.figure_modality if own.figure_modality in modalities else modalities[0]
+            plain["evaluation"]["figures"]["modality"] = shown
         for block, name in ((plain, "container"), (plain["evaluation"]["masks"], "reference_root")):
             block[name] = None if block[name] == NONE else block[name]
         return plain
@@ -93,6 +111,7 @@ class Study(Block):
     def _fits(self) -> Self:
         _check_paths(self)
         _check_arms(self)
+        _check_data_set(self)
         _check_cohort(self)
         _check_images(self.evaluation.images)
         return self
@@ -107,7 +126,7 @@ def read_study(config: Mapping) -> Study:
 
 def _check_paths(study: Study) -> None:
     if not study.simulated and not Path(study.data_root).is_dir():
-        raise Fault(["data_root"], "/data/BraTS2023", f"{study.data_root!r} is no folder that can be read")
+        raise Fault(["data_root"], "/data/cohort", f"{study.data_root!r} is no folder that can be read")
     reference = study.evaluation.masks.reference_root
     if reference != NONE and not Path(reference).is_dir():
         what = f"{reference!r} is no folder that can be read"
@@ -133,17 +152,37 @@ def _check_arms(study: Study) -> None:
         raise Fault(["synthesis", "block_size"], math.ceil(cases / MOST_BLOCKS), what)
 
 
+def _modalities(study: Study) -> list[str]:
+    return study.modalities or list(study.data_set.modalities)
+
+
+def _check_data_set(study: Study) -> None:
+    own = study.data_set
+    if unknown := [name for name in _modalities(study) if name not in own.modalities]:
+        known = ", ".join(own.modalities)
+        raise Fault(
+            ["modalities"], own.modalities, f"holds {unknown[0]!r}, which data set {study.dataset} lacks: {known}"
+        )
+    regions = study.regions or own.regions
+    if regions != own.regions[: len(regions)]:
+        what = f"is {regions}, but must be the first one or more of {', '.join(own.regions)}"
+        raise Fault(["regions"], own.regions, what)
+    if study.layout not in ("auto", *own.layouts):
+        what = f"is {study.layout!r}, but must be auto, or one of data set {study.dataset}: {', '.join(own.layouts)}"
+        raise Fault(["layout"], "auto", what)
+    if study.simulated and study.dataset != DATASET:
+        what = f"is {SIMULATED!r}, which simulates the data set {DATASET}, not {study.dataset}: name a folder"
+        raise Fault(["data_root"], "/data/cohort", what)
+
+
 def _check_cohort(study: Study) -> None:
-    if study.regions != REGIONS[: len(study.regions)]:
-        what = f"is {study.regions}, but must be the first, the first two, or all of {', '.join(REGIONS)}"
-        raise Fault(["regions"], REGIONS, what)
     needed = study.splits.val + study.splits.test + study.splits.n_real[-1]
     if study.simulated and needed > study.demo_cohort.cases:
         what = f"is {study.demo_cohort.cases}, but splits ask for {needed} patients"
         raise Fault(["demo_cohort", "cases"], needed, what)
-    if study.evaluation.figures.modality not in study.modalities:
+    if study.evaluation.figures.modality not in (None, *_modalities(study)):
         what = f"{study.evaluation.figures.modality!r} is not among modalities"
-        raise Fault(["evaluation", "figures", "modality"], study.modalities[0], what)
+        raise Fault(["evaluation", "figures", "modality"], _modalities(study)[0], what)
     if study.evaluation.control.sweep_steps == 1:
         raise Fault(
             ["evaluation", "control", "sweep_steps"], 5, "is 1: a sweep needs two volumes a row, and 0 makes none"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...tables.cells import REGION_NAMES, number
+from ...looks import region_name
+from ...tables.cells import number
 from ...tables.images import TABLE
 from ..blocks import MadeBy, Notes, Run, Section, Table, Text, table_blocks
 
@@ -31,7 +32,7 @@ def reconstruction(run: Run) -> Section:
             row = {
                 "model": label,
                 "metric": metric,
-                "channel": REGION_NAMES.get(channel, channel),
+                "channel": region_name(channel),
                 "cases": part.case_id.nunique(),
             }
             rows.append(row | {plane: number(mean, digits) for plane, mean in means.items()})

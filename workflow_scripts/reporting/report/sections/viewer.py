@@ -7,8 +7,7 @@ import gzip
 from pathlib import Path
 
 from ....base.files import read_json
-from ...figures.style import REGION_COLOURS
-from ...tables.cells import REGION_NAMES
+from ...looks import region_colour, region_name
 from ..blocks import Code, Details, MadeBy, Notes, Run, Section, Text, Viewer
 
 VENDOR = Path(__file__).parents[1] / "vendor"
@@ -62,7 +61,7 @@ def viewer(run: Run) -> Section | None:
     block = Viewer(
         cases=[{**case, "label": _label(case)} for case in packed["cases"]],
         modalities=sorted(packed["modalities"], key=lambda name: name != modality),
-        regions=[(REGION_NAMES[name], REGION_COLOURS[name]) for name in packed["regions"]],
+        regions=[(region_name(name), region_colour(name, place)) for place, name in enumerate(packed["regions"])],
         niivue=base64.b64encode(code).decode(),
     )
     keys = [f"evaluation.{key}" for key in ("figures.cases", "report.viewer_megabytes", "report.real_volumes")]

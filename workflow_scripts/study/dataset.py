@@ -1,0 +1,263 @@
+"""A data set as data: what its channels, labels, files and patients are called, and what its voxels mean.
+
+``config/datasets/<name>.yaml`` holds one; no other code knows a modality's or a region's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..base.errors import UserError
+from ..base.provenance import ROOT
+from .settings.base import Block, Fault, Number, Share, Unique, Weight, Words, key, read_block
+from .settings.files import read_yaml
+
+FOLDER = ROOT / "config" / "datasets"
+MASK = "seg"  # the part of a case that holds its labels
+FOREGROUND = "foreground"  # the part that says where the foreground is, where the rule is `mask`
+EXTENSIONS = r"\.nii(\.gz)?"
+
+_PLAIN = "a name of letters, digits"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64), Words(f"{_PLAIN} and _")]
+FilePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64), Words(f"{_PLAIN}, _, . and -")]
+FileName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_.-]*(\{case\}[A-Za-z0-9_.-]*\{part\}|\{part\}[A-Za-z0-9_.-]*\{case\})[A-Za-z0-9_.-]*$"),
+    Words("a file's name without .nii or .nii.gz, with {case} and {part} in it"),
+]
+# JSON has no numbers as keys
+Label = Annotated[
+    int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v), Field(ge=1, le=255)
+]
+Range = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=100), Unique]
+
+
+class Layout(Block):
+    """One way of storing a case: a file a part (`files`, `parts`), or one image of all channels (`images`, `masks`)."""
+
+    example: str = key(meaning="how files of this form are named, for messages")
+    files: FileName | None = key(None, "", "name of a case's files")
+    parts: dict[FilePart, Name] = key(
+        {}, "", f"word in a file's name: what the file holds, a modality, {MASK} (the labels) or {FOREGROUND}"
+    )
+    folders: list[str] = key([], "", "folders that tell this layout from another one of the same file names")
+    images: FilePart | None = key(None, "", "folder of images that hold all channels, named by their case")
+    masks: FilePart | None = key(None, "", "folder of their masks, of the same names")
+    channels: list[Name] = key([], "", "modality of each channel, where no dataset.json beside the folders says it")
+    channel_names: dict[str, Name] = key({}, "", "what dataset.json calls a channel, in lower case: modality")
+    labels: dict[Label, Name] = key(meaning="label in the mask: innermost region that it lies in")
+    left_out: dict[Label, str] = key({}, "", "label that lies in no region: what it is")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.files is None) == (self.images is None) or (self.images is None) != (self.masks is None):
+            raise Fault(["files"], "{case}_{part}", "and `parts` must be there, or `images` and `masks`, not both")
+        if self.files is not None and MASK not in self.parts.values():
+            raise Fault(["parts"], self.parts | {"mask": MASK}, f"does not say which file is the mask ({MASK})")
+        if not self.labels or set(self.labels) & set(self.left_out):
+            raise Fault(["labels"], self.labels or {1: "lesion"}, "must name a label, and none that left_out names")
+        return self
+
+    @cached_property
+    def pattern(self) -> re.Pattern | None:
+        """Of a file's name, with the groups case and part; upper and lower case are the same."""
+        if self.files is None:
+            return None
+        name = re.escape(self.files).replace(r"\{case\}", "(?P<case>.+)")
+        parts = "|".join(map(re.escape, self.parts))
+        return re.compile(name.replace(r"\{part\}", f"(?P<part>{parts})") + EXTENSIONS, re.IGNORECASE)
+
+    def part_of(self, word: str) -> str:
+        """The modality, mask or foreground that a word of a file's name stands for."""
+        return {name.lower(): part for name, part in self.parts.items()}[word.lower()]
+
+
+class Foreground(Block):
+    """Which voxels of a case are looked at; all others are background, exactly -1."""
+
+    rule: Literal["zero_background", "threshold", "mask", "none"] = key(
+        "zero_background",
+        "",
+        "zero_background: where a modality is not 0; threshold: where one is larger than `above`; mask: where the file "
+        f"`{FOREGROUND}` of the case is not 0; none: the whole volume",
+    )
+    above: Number | None = key(None, "the images' own", "of `threshold`")
+    max_fraction: Share = key(0.98, "share", "of the volume, above which a background of 0 is missing")
+
+    @model_validator(mode="after")
+    def _limit(self) -> Self:
+        if (self.rule == "threshold") != (self.above is not None):
+            raise Fault(["above"], 0 if self.above is None else None, "goes with the rule threshold, and with no other")
+        return self
+
+
+class Intensity(Block):
+    """The values that are mapped to -1 and 1; what lies beyond is clipped."""
+
+    percentiles: Range | None = key(None, "percent", "of the foreground's voxels, in each case anew")
+    window: dict[Name, Range] | None = key(
+        None, "the images' own", "modality: low and high, the same for all cases, as for CT"
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.percentiles is None) == (self.window is None):
+            raise Fault(["percentiles"], [0.5, 99.5], "or `window` must be there, not both")
+        for low, high in [self.percentiles] if self.window is None else self.window.values():
+            if not low < high or (self.window is None and not 0 <= low < high <= 100):
+                raise Fault(["percentiles"], [0.5, 99.5], f"or `window`: [{low:g}, {high:g}] must rise, percent to 100")
+        return self
+
+
+class Bounds(Block):
+    """A case beyond is refused."""
+
+    spacing_mm: Range | None = key(None, "mm", "smallest and largest voxel edge")
+    foreground_ml: Range | None = key(None, "ml", "smallest and largest foreground")
+
+
+class Lesions(Block):
+    """What counts as a lesion in lesion-wise scores."""
+
+    dilation_voxels: Annotated[int, Field(ge=0, le=100)] = key(
+        3, "voxels", "parts of the expert's mask that a dilation by so many voxels of the case joins are one lesion"
+    )
+    min_volume_mm3: Weight = key(50, "mm3", "lesions up to this volume are left out of the lesion-wise scores")
+    small_volume_ml: Weight = key(
+        1.0, "ml", "lesions below it are the small ones: the share of them that is hit is reported"
+    )
+
+
+class Written(Block):
+    """How cases are written: what a volume's sidecar and a model's contract carry, so that a model needs no config."""
+
+    files: FileName = key(meaning="name of a case's files")
+    parts: dict[Name, FilePart] = key(meaning="modality or mask: word in its file's name")
+    labels: Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=2), Unique] = key(
+        meaning="label of each level, that of the background first"
+    )
+    background: bool = key(True, "", "false where the whole volume is foreground")
+
+    def file_of(self, case_id: str, part: str) -> str:
+        """File name of a modality, or of the mask, of a case."""
+        return self.files.replace("{part}", self.parts[part]).replace("{case}", case_id) + ".nii.gz"
+
+
+class Dataset(Block):
+    """config/datasets/*.yaml
+
+    Levels of a mask are 0 (outside) to R: level i + 1 lies in region i and in all regions before it.
+    """
+
+    modalities: Names = key(meaning="image channels, in the order in which they are kept")
+    regions: Names = key(meaning="nested regions, from the outside in; the first is the whole tumour")
+    layouts: Annotated[dict[FilePart, Layout], Field(min_length=1)] = key(meaning="ways of storing a case, by name")
+    written_as: str = key(meaning="layout of synthetic cases and predictions, one with `files`")
+    patient: str | None = key(
+        None, "pattern", "of case ids, with a group that is the patient; an id that it does not fit is the patient"
+    )
+    foreground: Foreground = key(Foreground(), "", "which voxels are looked at")
+    intensity: Intensity = key(Intensity(percentiles=[0.5, 99.5]), "", "which values are told apart")
+    bounds: Bounds = key(Bounds(), "", "what no case can be")
+    lesions: Lesions = key(Lesions(), "", "lesion-wise scores")
+    figure_modality: Name | None = key(None, "", "that figures show; null: the first")
+    region_names: dict[Name, str] = key({}, "", "region: what tables call it")
+    region_colours: dict[Name, Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]] = key({}, "", "region: its colour")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for place, names, known in self._names():
+            if unknown := [name for name in names if name not in known]:
+                raise Fault(place, list(known), f"names {unknown[0]!r}, which is none of {', '.join(known)}")
+        if reserved := [name for name in self.modalities if name in (MASK, FOREGROUND)]:
+            raise Fault(["modalities"], ["image"], f"names {reserved[0]!r}, which is a part of a case but no image")
+        if self.intensity.window and set(self.intensity.window) != set(self.modalities):
+            raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, "needs every modality")
+        try:
+            groups = re.compile(self.patient or "()").groups
+        except re.error:
+            groups = 0
+        if groups != 1:
+            raise Fault(["patient"], "(.+)_[0-9]+", f"is {self.patient!r}, but must be a pattern with one group")
+        self._check_written()
+        return self
+
+    def _names(self) -> Iterable[tuple[list[str], Iterable[str], Iterable[str]]]:
+        """(key, the names that it uses, those that it may use)"""
+        yield ["figure_modality"], [self.figure_modality or self.modalities[0]], self.modalities
+        yield ["region_names"], self.region_names, self.regions
+        yield ["region_colours"], self.region_colours, self.regions
+        yield ["intensity", "window"], self.intensity.window or [], self.modalities
+        for name, layout in self.layouts.items():
+            yield ["layouts", name, "labels"], layout.labels.values(), self.regions
+            yield ["layouts", name, "parts"], layout.parts.values(), [*self.modalities, MASK, FOREGROUND]
+            yield ["layouts", name, "channels"], layout.channels, self.modalities
+            yield ["layouts", name, "channel_names"], layout.channel_names.values(), self.modalities
+
+    def _check_written(self) -> None:
+        written = self.layouts.get(self.written_as)
+        if written is None or written.files is None:
+            named = [name for name, layout in self.layouts.items() if layout.files]
+            raise Fault(["written_as"], named[0] if named else None, "must be one of the layouts that have `files`")
+        for part in (*self.modalities, MASK):
+            if part not in written.parts.values():
+                raise Fault(
+                    ["layouts", self.written_as, "parts"], {part: part}, f"lack {part}, but cases are written so"
+                )
+        for region in self.regions:
+            if region not in written.labels.values():
+                raise Fault(
+                    ["layouts", self.written_as, "labels"], {1: region}, f"lack {region}, but masks are written so"
+                )
+
+    def levels_of(self, layout: str) -> dict[int, int]:
+        """Label -> level of a layout's masks; 0 for a label that is left out of the tumour."""
+        named = self.layouts[layout]
+        levels = {label: self.regions.index(region) + 1 for label, region in named.labels.items()}
+        return levels | dict.fromkeys(named.left_out, 0)
+
+    @property
+    def written(self) -> Written:
+        """How cases of this data set are written."""
+        layout = self.layouts[self.written_as]
+        parts = {part: word for word, part in layout.parts.items() if part != FOREGROUND}
+        label_of = {level: label for label, level in self.levels_of(self.written_as).items() if level}
+        labels = [0, *(label_of[level + 1] for level in range(len(self.regions)))]
+        return Written(files=layout.files, parts=parts, labels=labels, background=self.foreground.rule != "none")
+
+    def part(self, *keys: str) -> dict:
+        """What a rule needs of it: how cases are stored, and the blocks `keys`. `parse_dataset` reads it back."""
+        core = {"modalities", "regions", "layouts", "written_as", "patient"}
+        return self.model_dump(mode="json", include=core | set(keys), exclude_defaults=True)
+
+    def patient_of(self, case_id: str) -> str:
+        """The patient of a case: cases of one patient are no independent cases."""
+        match = re.fullmatch(self.patient, case_id) if self.patient else None
+        return match[1] if match else case_id
+
+
+def read_dataset(name: str) -> Dataset:
+    """The data set of a name in config/datasets/, or of a YAML file. Raises UserError that says what to write."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        what = f"dataset {name!r} is neither one of config/datasets/ ({known}) nor a YAML file that is there"
+        raise UserError(f"config: {what}. Write, for example:\n    dataset: {known.split(', ')[0]}")
+    return parse_dataset(read_yaml(path), str(path))
+
+
+def parse_dataset(settings: object, where: str = "dataset") -> Dataset:
+    """A data set of its YAML's content. Raises UserError that names the key."""
+    return read_block(Dataset, settings, title=where)
+
+
+def parse_written(settings: object, where: object) -> Written:
+    """How cases are written, of a sidecar or a contract. Raises UserError."""
+    return read_block(Written, settings, title=str(where))
