@@ -137,7 +137,7 @@ def line(text: str) -> dict:
 
 MISTAKES = [
     # an empty value never simulates
-    (line("data_root: ''"), "data_root is empty", "`data_root: /data/BraTS2023` or `data_root: demo`"),
+    (line("data_root: ''"), "data_root is empty", "`data_root: /data/cohort` or `data_root: demo`"),
     (line("data_root:"), "data_root is empty", "unset shell variable", "`data_root: demo`"),
     (line("container: ''"), "container is empty", "`container: none`"),
     (line("container:"), "container is empty", "`container: none`"),
@@ -185,7 +185,7 @@ MISTAKES = [
     (line("evaluation: {comparison_ratio: 3}"), "comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"),
     (line("evaluation: {control: {sweep_steps: 1}}"), "sweep_steps is 1", "two volumes a row", "sweep_steps: 5"),
     (line("evaluation: {masks: {reference_root: /no/such}}"), "'/no/such' is no folder", "reference_root: /data/masks"),
-    (line("data_root: /no/such/folder"), "'/no/such/folder' is no folder", "data_root: /data/BraTS2023"),
+    (line("data_root: /no/such/folder"), "'/no/such/folder' is no folder", "data_root: /data/cohort"),
     (line("splits: {test: 5000}"), "demo_cohort.cases is 220", "5120 patients", "cases: 5120"),
     (line("splits: {n_real: [50, 20]}"), "splits.n_real must rise", "n_real: [20, 50]"),
     (line("regions: [tumor_core]"), "regions is ['tumor_core']", "the first one or more of whole_tumor, tumor_core"),

@@ -32,9 +32,7 @@ FileName = Annotated[
     Words("a file's name without .nii or .nii.gz, with {case} and {part} in it"),
 ]
 # JSON has no numbers as keys
-Label = Annotated[
-    int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v), Field(ge=1, le=255)
-]
+Label = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v)]
 Range = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Names = Annotated[list[Name], Field(min_length=1, max_length=100), Unique]
 
@@ -61,8 +59,9 @@ class Layout(Block):
             raise Fault(["files"], "{case}_{part}", "and `parts` must be there, or `images` and `masks`, not both")
         if self.files is not None and MASK not in self.parts.values():
             raise Fault(["parts"], self.parts | {"mask": MASK}, f"does not say which file is the mask ({MASK})")
-        if not self.labels or set(self.labels) & set(self.left_out):
-            raise Fault(["labels"], self.labels or {1: "lesion"}, "must name a label, and none that left_out names")
+        known = [*self.labels, *self.left_out]
+        if not self.labels or len(known) > len(set(known)) or not 1 <= min(known) <= max(known) <= 255:
+            raise Fault(["labels"], {1: "lesion"}, "must name a label, from 1 to 255, and none that left_out names")
         return self
 
     @cached_property
