@@ -101,10 +101,11 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
         for copies in (1, 3):
             settings = Segmentation.read(ONE_STEP)
             listed = Arm(3) if copies == 1 else Arm(3, ratio=copies - 1.0, control="oversampled")
-            listed = choose_cases(listed, plan, pd.read_csv(study.real, sep="\t"), [])
+            real = pd.read_csv(study.real, sep="\t")
+            listed = choose_cases(listed, plan, real, [])
             view = home / f"view{copies}"
             view.mkdir()
-            link_view(listed, study.pool, view)
+            link_view(listed, study.pool, view, real.set_index("case_id")["files_digest"])
             trainer = build_trainer(NnunetPlan.of(plan), view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
             loader = trainer.loaders()[0]
             seed_everything(0, "draws")
@@ -170,3 +171,15 @@ def test_wrong_settings_are_named(study, settings, message):
 def test_a_plan_for_another_train_size_is_refused(study):
     with pytest.raises(UserError, match="made for n_real 3, not 20"):
         train_segmentation.main(study.train_arguments(study.folder / Arm(20, seed=0).folder, **ONE_STEP))
+
+
+def test_a_pool_that_lacks_a_file_or_has_another_is_refused_before_any_step(study):
+    file = study.pool / f"{TRAIN[0]}.pkl"
+    kept = file.read_bytes()
+    file.write_bytes(kept + b" ")
+    with pytest.raises(UserError, match=rf"case {TRAIN[0]}: its files .* have changed .*`snakemake -R pool_real`"):
+        study.train("wrong", **ONE_STEP)
+    file.unlink()
+    with pytest.raises(UserError, match=rf"the pool lacks .*{file.name}: run `snakemake -R pool_real`"):
+        study.train("wrong", **ONE_STEP)
+    file.write_bytes(kept)

@@ -21,8 +21,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
     args = parser.parse_args(argv)
 
-    import pandas as pd
-
     from workflow_scripts.cohort.subset import Subset, check_apart
     from workflow_scripts.segmentation.cases import checked_volume, fill_pool
     from workflow_scripts.segmentation.segmenter import load_plan
@@ -37,9 +35,9 @@ def main(argv: list[str] | None = None) -> None:
 
     readers = {case_id: partial(read, case_id) for case_id in subset_of}
     title = f"preprocessing real cases for {SEGMENTERS[plan.segmenter]}"
-    digests = fill_pool(plan, args.pool, readers, args.threads, title)
-    rows = [(case_id, subset.name, digests[case_id]) for case_id, subset in subset_of.items()]
-    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "split", "digest"]))
+    table = fill_pool(plan, args.pool, readers, args.threads, title)
+    table.insert(1, "split", [subset_of[case_id].name for case_id in table["case_id"]])
+    write_tsv(args.out, table)
 
 
 if __name__ == "__main__":

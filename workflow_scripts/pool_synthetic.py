@@ -25,8 +25,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
     args = parser.parse_args(argv)
 
-    import pandas as pd
-
     from workflow_scripts.cohort.nifti import read_synthetic_case
     from workflow_scripts.segmentation.cases import check_arrays, fill_pool
     from workflow_scripts.segmentation.segmenter import load_plan
@@ -43,11 +41,11 @@ def main(argv: list[str] | None = None) -> None:
 
     pool_ids = {f"{args.system}_{case_id}": case_id for case_id in table["case_id"]}
     readers = {pool_id: partial(read, case_id) for pool_id, case_id in pool_ids.items()}
-    digests = fill_pool(
-        plan, args.pool, readers, args.threads, f"preprocessing synthetic cases for {SEGMENTERS[plan.segmenter]}"
-    )
-    rows = zip(digests, pool_ids.values(), table["number"], digests.values(), strict=True)
-    write_tsv(args.out, pd.DataFrame(rows, columns=["case_id", "synthetic_case_id", "number", "digest"]))
+    title = f"preprocessing synthetic cases for {SEGMENTERS[plan.segmenter]}"
+    pooled = fill_pool(plan, args.pool, readers, args.threads, title)
+    pooled.insert(1, "synthetic_case_id", list(pool_ids.values()))
+    pooled.insert(2, "number", list(table["number"]))
+    write_tsv(args.out, pooled)
 
 
 if __name__ == "__main__":

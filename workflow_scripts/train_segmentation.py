@@ -48,7 +48,9 @@ def main(argv: list[str] | None = None) -> None:
 
     settings = Segmentation.read(args.config, "segmentation")
     plan, arm = load_plan(args.plan), Arm.of_folder(args.out)
-    cases = choose_cases(arm, plan, read_tsv(args.real), [read_tsv(table) for table in args.synthetic])
+    real, synthetic = read_tsv(args.real), [read_tsv(table) for table in args.synthetic]
+    cases = choose_cases(arm, plan, real, synthetic)
+    digests = pd.concat([real, *synthetic]).set_index("case_id")["files_digest"]
     augmentation = AUGMENTATION_OF.get(arm.control, settings.augmentation)
     settings = settings.model_copy(update={"augmentation": augmentation})
     code = f"{PACKAGE}.{module_of(arm.segmenter, 'train')}"
@@ -59,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         StateFolder(args.state, "train_segmentation", run_digest(what, MODULE)) as state,
         tempfile.TemporaryDirectory(prefix="sliceaug-arm-") as view,
     ):
-        link_view(cases, args.pool, Path(view))
+        link_view(cases, args.pool, Path(view), digests, args.threads)
         trained = stage(arm.segmenter, "train")(Training(plan, cases, Path(view), settings, default_device(), state))
     with atomic(args.out / "model.safetensors") as temporary:
         save_file(trained.weights, temporary)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..study.arms import Arm, synthetic_count
-from .segmenter import Plan, pool_suffixes
+from .segmenter import Plan, files_digest, pool_suffixes
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,30 @@ def _first_by_number(tables: list[pd.DataFrame], arm: Arm) -> pd.DataFrame:
     return made.sort_values("number").iloc[:count]
 
 
-def link_view(cases: ArmCases, pool: Path, view: Path) -> None:
+def link_view(cases: ArmCases, pool: Path, view: Path, digests: Mapping[str, str], threads: int = 1) -> None:
     """Fill the folder `view` with links to the arm's own cases in the pool, so that training can read no other.
 
-    Raises UserError that names the first file the pool lacks.
+    digests : of each case's files, by its id in the pool
+
+    Raises UserError that names the first case of which the pool lacks a file, or has another than the tables say.
     """
-    for pool_id in [*cases.real_ids, *cases.synthetic_ids, *cases.val_ids]:
-        for suffix in pool_suffixes(cases.arm.segmenter):
+    segmenter, pool_ids = cases.arm.segmenter, [*cases.real_ids, *cases.synthetic_ids, *cases.val_ids]
+    for pool_id in pool_ids:
+        for suffix in pool_suffixes(segmenter):
             file = pool / f"{pool_id}{suffix}"
             if not file.is_file():
-                stage = "pool_synthetic" if pool_id in cases.synthetic_ids else "pool_real"
-                raise UserError(f"the pool lacks {file}: run `snakemake -R {stage}`")
+                raise UserError(f"the pool lacks {file}: run `snakemake -R {_pooled_by(cases, pool_id)}`")
             (view / file.name).symlink_to(file.resolve())
+    with ThreadPoolExecutor(max(1, threads)) as workers:
+        found = workers.map(lambda pool_id: files_digest(segmenter, pool, pool_id), pool_ids)
+        for pool_id, digest in zip(pool_ids, found, strict=True):
+            if digest != digests[pool_id]:
+                raise UserError(
+                    f"case {pool_id}: its files {pool / pool_id}* have changed since they were made: "
+                    f"run `snakemake -R {_pooled_by(cases, pool_id)}`"
+                )
+
+
+def _pooled_by(cases: ArmCases, pool_id: str) -> str:
+    """The rule that puts a case into the pool."""
+    return "pool_synthetic" if pool_id in cases.synthetic_ids else "pool_real"

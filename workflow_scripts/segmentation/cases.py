@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ..base.errors import BadCase, UserError
 from ..base.progress import track
 from ..cohort.volumes import VolumeStore
-from .segmenter import Plan, stage
+from .segmenter import Plan, files_digest, stage
 
 
 def check_arrays(case_id: str, file: str, image: np.ndarray, levels: np.ndarray | None, modalities: list[str]) -> None:
@@ -52,23 +53,24 @@ def fill_pool(
     read: dict[str, Callable[[], tuple[np.ndarray, np.ndarray, list[float]]]],
     threads: int,
     title: str,
-) -> dict[str, str]:
-    """Preprocess and save cases, `threads` at once; returns {pool id: digest}.
+) -> pd.DataFrame:
+    """Preprocess and save cases, `threads` at once; returns a row each: case_id (in the pool), digest, files_digest.
 
     `read` gives, for each pool id, a function that reads image (M, D, H, W), levels (D, H, W) and spacing in mm.
     """
 
-    def fill(pool_id: str) -> str:
+    def fill(pool_id: str) -> tuple[str, str, str]:
         if Path(pool_id).name != pool_id or pool_id.startswith("."):
             raise UserError(f"case id {pool_id!r} cannot name a file: rename the case")
         image, levels, spacing_mm = read[pool_id]()
-        return preprocess(plan, pool, pool_id, image, levels, spacing_mm)
+        digest = preprocess(plan, pool, pool_id, image, levels, spacing_mm)
+        return pool_id, digest, files_digest(plan.segmenter, pool, pool_id)
 
     preprocess = stage(plan.segmenter, "pool")
     pool.mkdir(parents=True, exist_ok=True)
-    digests = {}
+    rows = []
     with ThreadPoolExecutor(max(1, threads)) as workers, track(len(read), title, "case") as bar:
-        for pool_id, digest in zip(read, workers.map(fill, read), strict=True):
-            digests[pool_id] = digest
+        for row in workers.map(fill, read):
+            rows.append(row)
             bar.update()
-    return digests
+    return pd.DataFrame(rows, columns=["case_id", "digest", "files_digest"])

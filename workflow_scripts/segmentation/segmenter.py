@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..base.errors import UserError
-from ..base.files import read_json, write_json
+from ..base.files import read_json, sha256_file, sha256_json, write_json
 from ..study.segmenters import SEGMENTERS, module_of
 from ..study.settings.segmentation import Segmentation
 
@@ -119,3 +119,8 @@ def stage(segmenter: str, name: str) -> Callable:
 def pool_suffixes(segmenter: str) -> tuple[str, ...]:
     """Ends of the names of a case's files in the pool."""
     return import_module(f"{PACKAGE}.{module_of(segmenter, 'train')}").POOL_SUFFIXES
+
+
+def files_digest(segmenter: str, pool: Path, pool_id: str) -> str:
+    """SHA-256 of a case's files in a pool, those of its suffixes in order. Raises FileNotFoundError."""
+    return sha256_json([sha256_file(pool / f"{pool_id}{suffix}") for suffix in pool_suffixes(segmenter)])
