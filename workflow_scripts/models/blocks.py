@@ -4,9 +4,12 @@ slice-position embedding with the block that it steers."""
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
+
+from . import fused_norm
 
 SHALLOW = 6  # slices
 
@@ -44,6 +47,21 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
+def norm_silu(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, shortcut: Tensor | None = None) -> Tensor:
+    """SiLU(norm(x) * (1 + scale) + shift) + shortcut; x and shortcut (B, C, *size), film (B, 2 C) scale and shift.
+
+    On a GPU in one pass where Triton is at hand (`fused_norm`).
+    """
+    if fused_norm.works_on(x.device):
+        return fused_norm.norm_silu(x, norm, film, shortcut)
+    h = norm(x)
+    if film is not None:
+        scale, shift = film.reshape(*film.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)  # (B, C, 1, ...) each
+        h = h * (1 + scale) + shift
+    h = nn.functional.silu(h)
+    return h if shortcut is None else h + shortcut
+
+
 def zeroed(module: nn.Module) -> nn.Module:
     """The module, its weights set to zero: a branch that begins as nothing."""
     for parameter in module.parameters():
@@ -58,10 +76,18 @@ def down(in_channels: int, out_channels: int, stride: int, dims: int) -> nn.Modu
     return CONV[dims](in_channels, out_channels, 3, stride=stride, padding=1)
 
 
+class Upsample(nn.Upsample):
+    """Nearest-neighbour upsampling; on a GPU in the type that comes in, where autocast would choose fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext():
+            return super().forward(x)
+
+
 def up(in_channels: int, out_channels: int, stride: int, dims: int) -> nn.Module:
     """conv3 after nearest-neighbour upsampling. (B, in, *size) -> (B, out, *size * stride)"""
     conv = CONV[dims](in_channels, out_channels, 3, padding=1)
-    return conv if stride == 1 else nn.Sequential(nn.Upsample(scale_factor=stride, mode="nearest"), conv)
+    return conv if stride == 1 else nn.Sequential(Upsample(scale_factor=stride, mode="nearest"), conv)
 
 
 class PositionEmbedding(nn.Module):
@@ -102,12 +128,8 @@ class ResidualUnit(nn.Module):
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else CONV[dims](in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, film: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        h = self.norm(self.conv(x))  # (B, out, *size)
-        if film is not None:
-            scale, shift = film
-            h = h * (1 + scale) + shift
-        return nn.functional.silu(h) + self.shortcut(x)
+    def forward(self, x: Tensor, film: Tensor | None = None) -> Tensor:
+        return norm_silu(self.norm, self.conv(x), film, self.shortcut(x))
 
 
 class SliceBlock(nn.Module):
@@ -123,5 +145,4 @@ class SliceBlock(nn.Module):
         self.film = nn.Linear(embedding_dim, 2 * out_channels)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-        return self.second(self.first(x, (scale, shift)))
+        return self.second(self.first(x, self.film(embedding)))

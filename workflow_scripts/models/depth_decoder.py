@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
-from .blocks import group_norm, zeroed
+from .blocks import group_norm, norm_silu, zeroed
 from .slice_autoencoder import SliceAutoencoder, slice_positions
 
 SLICE_LAYERS = ("embedding", "entry", "up", "grow", "head")
@@ -39,7 +39,7 @@ class DepthMixer(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """h (B, T, C, H, W) -> (B, T - 2 radius, C, H, W): slices without a whole neighbourhood are left out."""
         batch, slices, _, *plane = h.shape
-        x = nn.functional.silu(self.norm(h.flatten(0, 1)))  # (B T, C, H, W)
+        x = norm_silu(self.norm, h.flatten(0, 1))  # (B T, C, H, W)
         x = x.unflatten(0, (batch, slices)).flatten(3).transpose(1, 2)  # (B, C, T, H W)
         x = self.project(nn.functional.silu(self.depth(x)))  # (B, C, T - 2 radius, H W)
         x = x.transpose(1, 2).unflatten(3, plane)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import Conv3d, group_norm
+from .blocks import Conv3d, group_norm, norm_silu
 from .unet import ResidualBlock
 
 
@@ -68,7 +68,7 @@ class GanGenerator(nn.Module):
         h = self.unfold(z).reshape(len(z), *self.coarsest)  # (B, stem, *coarsest size)
         for block, size in zip(self.blocks, self.sizes, strict=True):
             h = block(F.interpolate(h, size=size, mode="nearest"), embedding)
-        return self.head(F.silu(self.norm(h))).float().tanh()
+        return self.head(norm_silu(self.norm, h)).float().tanh()
 
 
 class _SpectralNorm:

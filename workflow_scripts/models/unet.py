@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..base.errors import UserError
 from .attention import SelfAttention
-from .blocks import CONV, group_norm, zeroed
+from .blocks import CONV, group_norm, norm_silu, zeroed
 
 
 def sinusoid(position: Tensor, width: int, max_period: float = 10_000.0) -> Tensor:
@@ -43,11 +43,9 @@ class ResidualBlock(nn.Module):
         self.shortcut = conv(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv_in(F.silu(self.norm_in(x)))  # (B, c_out, *size)
+        h = self.conv_in(norm_silu(self.norm_in, x))  # (B, c_out, *size)
         film = self.film(F.silu(embedding))  # (B, 2 c_out)
-        scale, shift = film.reshape(*film.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)  # (B, c_out, 1, ...) each
-        h = self.norm_out(h) * (1 + scale) + shift
-        return self.shortcut(x) + self.conv_out(F.silu(h))
+        return self.shortcut(x) + self.conv_out(norm_silu(self.norm_out, h, film))
 
 
 class _Block(ResidualBlock):
@@ -190,4 +188,4 @@ class UNet(nn.Module):
                     h = self._run(layer, torch.cat([h, skips.pop()], dim=1), embedding)
                 else:  # to the size of the next skip: twice this one, or one less where that was odd
                     h = layer(F.interpolate(h, size=skips[-1].shape[2:], mode="nearest"))
-        return self.head(F.silu(self.norm(h))).float()
+        return self.head(norm_silu(self.norm, h)).float()
