@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -36,8 +37,13 @@ class NumberedBatches(Dataset):
         batch = self.loader.generate_train_batch()
         return {"data": batch["data"], "target": batch["target"]}
 
-    def stream(self, start: int, stop: int, workers: int, pin_memory: bool) -> Iterator[dict]:
-        """Batches start ... stop - 1 in order, made by `workers` processes (0: this one)."""
+    @contextmanager
+    def stream(self, start: int, stop: int, workers: int) -> Iterator[Iterator[dict]]:
+        """Yield an iterator over batches start ... stop - 1, made by `workers` processes (0: this one)."""
+        yield self.load(start, stop, workers, pin_memory=False)
+
+    def load(self, start: int, stop: int, workers: int, pin_memory: bool) -> Iterator:
+        """What ``self[start] ... self[stop - 1]`` give, in order, from `workers` processes (0: this one)."""
         # nnU-Net allocates uninitialised memory and fills it: safe to make ahead of time in workers
         settings = {"num_workers": workers, "pin_memory": pin_memory, "batch_size": None}
         return iter(DataLoader(self, sampler=range(start, stop), **settings))

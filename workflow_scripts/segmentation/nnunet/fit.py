@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...study.settings.segmentation import Segmentation
 from ...training.checkpoint import Checkpoints
 from ...training.interrupt import StopRequest, leave
 from .batches import NumberedBatches
+from .device_batches import DeviceBatches
 from .precision import use_precision
 from .trainer import ArmTrainer
 
@@ -33,9 +35,12 @@ class Fit:
         self.trainer, self.settings, self.title = trainer, settings, title
         self.checkpoints = Checkpoints(folder)
         self.precision = use_precision(trainer.network, trainer.device, settings.precision)
-        train, val = trainer.loaders()
-        self.train_batches = NumberedBatches(train, seed, "train")
-        self.val_batches = NumberedBatches(val, seed, "val")
+        kind, on_gpu = NumberedBatches, trainer.device.type == "cuda"
+        if on_gpu:
+            torch.backends.cudnn.benchmark = True  # fixed shapes throughout
+            kind = partial(DeviceBatches, labels=trainer.label_manager.all_labels, device=trainer.device)
+        self.train_batches, self.val_batches = map(kind, trainer.loaders(), (seed, seed), ("train", "val"))
+        self.workers = settings.workers_for(torch.get_num_threads(), on_gpu)
         self.steps, self.val_steps = trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch
         self.done = 0  # training steps
         self.losses: list[float] = []  # of the current epoch's steps
@@ -51,8 +56,9 @@ class Fit:
         """
         self._load()
         total = self.trainer.num_epochs * self.steps
-        with StopRequest() as stop, track(total, self.title, initial=self.done) as bar:
-            batches = self._stream(self.train_batches, self.done, total)
+        with StopRequest() as stop, ExitStack() as stack:
+            bar = stack.enter_context(track(total, self.title, initial=self.done))
+            batches = stack.enter_context(self.train_batches.stream(self.done, total, self.workers))
             for epoch in range(len(self.history), self.trainer.num_epochs):
                 self.trainer.network.train()
                 self.trainer.lr_scheduler.step(epoch)
@@ -76,10 +82,6 @@ class Fit:
                 f"below {self.trainer.initial_lr:g}, or segmentation.precision to 32"
             )
 
-    def _stream(self, batches: NumberedBatches, start: int, stop: int) -> Iterator[dict]:
-        on_gpu = self.trainer.device.type == "cuda"
-        return batches.stream(start, stop, self.settings.workers_for(torch.get_num_threads(), on_gpu), on_gpu)
-
     def _row(self, epoch: int) -> dict:
         """Validate, and describe the epoch: losses, nnU-Net's pseudo Dice (over validation patches), learning rate."""
         row = {"epoch": epoch, "train_loss": float(np.mean(self.losses)), "val_loss": math.nan}
@@ -90,8 +92,8 @@ class Fit:
             self.trainer.network.eval()
             with torch.no_grad():
                 first = epoch * self.val_steps
-                batches = self._stream(self.val_batches, first, first + self.val_steps)
-                parts = [self.trainer.validation_step(batch) for batch in batches]
+                with self.val_batches.stream(first, first + self.val_steps, self.workers) as batches:
+                    parts = [self.trainer.validation_step(batch) for batch in batches]
             row["val_loss"] = float(np.mean([part["loss"] for part in parts]))
             hit, false, missed = (sum(part[key] for part in parts) for key in ("tp_hard", "fp_hard", "fn_hard"))
             for region, tp, fp, fn in zip(regions, hit, false, missed, strict=True):
