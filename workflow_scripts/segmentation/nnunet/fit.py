@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,6 @@ class Fit:
         self.precision = use_precision(trainer.network, trainer.device, settings.precision)
         kind, on_gpu = NumberedBatches, trainer.device.type == "cuda"
         if on_gpu:
-            torch.backends.cudnn.benchmark = True  # fixed shapes throughout
             kind = partial(DeviceBatches, labels=trainer.label_manager.all_labels, device=trainer.device)
         self.train_batches, self.val_batches = map(kind, trainer.loaders(), (seed, seed), ("train", "val"))
         self.workers = settings.workers_for(torch.get_num_threads(), on_gpu)
@@ -59,7 +60,11 @@ class Fit:
         with StopRequest() as stop, ExitStack() as stack:
             bar = stack.enter_context(track(total, self.title, initial=self.done))
             batches = stack.enter_context(self.train_batches.stream(self.done, total, self.workers))
-            for epoch in range(len(self.history), self.trainer.num_epochs):
+            epochs = range(len(self.history), self.trainer.num_epochs)
+            first, last = epochs.start * self.val_steps, epochs.stop * self.val_steps
+            # one stream for all epochs: made anew, its processes would start while the GPU waits
+            val_batches = stack.enter_context(self.val_batches.stream(first, last, -(-self.workers // 3)))
+            for epoch in epochs:
                 self.trainer.network.train()
                 self.trainer.lr_scheduler.step(epoch)
                 while len(self.losses) < self.steps:
@@ -68,7 +73,7 @@ class Fit:
                     bar.update(1, epoch=epoch, loss=self.losses[-1])
                     self._save_if_due(stop.number)
                 self._check_finite(epoch)
-                self.history.append(self._row(epoch))
+                self.history.append(self._row(epoch, islice(val_batches, self.val_steps)))
                 self.losses = []
                 if epoch < self.trainer.num_epochs - 1:
                     self._save()
@@ -82,7 +87,7 @@ class Fit:
                 f"below {self.trainer.initial_lr:g}, or segmentation.precision to 32"
             )
 
-    def _row(self, epoch: int) -> dict:
+    def _row(self, epoch: int, val_batches: Iterator[dict]) -> dict:
         """Validate, and describe the epoch: losses, nnU-Net's pseudo Dice (over validation patches), learning rate."""
         row = {"epoch": epoch, "train_loss": float(np.mean(self.losses)), "val_loss": math.nan}
         regions = [name for name in self.trainer.dataset_json["labels"] if name != "background"]
@@ -91,9 +96,7 @@ class Fit:
         if self.val_steps:
             self.trainer.network.eval()
             with torch.no_grad():
-                first = epoch * self.val_steps
-                with self.val_batches.stream(first, first + self.val_steps, self.workers) as batches:
-                    parts = [self.trainer.validation_step(batch) for batch in batches]
+                parts = [self.trainer.validation_step(batch) for batch in val_batches]
             row["val_loss"] = float(np.mean([part["loss"] for part in parts]))
             hit, false, missed = (sum(part[key] for part in parts) for key in ("tp_hard", "fp_hard", "fn_hard"))
             for region, tp, fp, fn in zip(regions, hit, false, missed, strict=True):

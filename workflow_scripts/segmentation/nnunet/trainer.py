@@ -46,6 +46,16 @@ class ArmTrainer(nnUNetTrainer):
                 inner.benchmark = False
         return transforms
 
+    def configure_optimizers(self) -> tuple:
+        """nnU-Net's own; on a GPU as one kernel, which leaves a step out by itself where the loss scaling overflowed:
+        otherwise each step would wait for the GPU to know."""
+        optimizer, scheduler = super().configure_optimizers()
+        if self.device.type != "cuda":
+            return optimizer, scheduler
+        kept = {key: optimizer.defaults[key] for key in ("lr", "momentum", "dampening", "weight_decay", "nesterov")}
+        optimizer = torch.optim.SGD(self.network.parameters(), **kept, fused=True)
+        return optimizer, type(scheduler)(optimizer, self.initial_lr, self.num_epochs)
+
     def loaders(self) -> tuple[nnUNetDataLoader, nnUNetDataLoader]:
         """nnU-Net's loaders of training and validation batches, without the processes that it puts around them."""
         train, val = self.get_dataloaders()  # single-threaded wrappers, as nnUNet_n_proc_DA is 0

@@ -15,18 +15,21 @@ import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform, _build_kernel
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch import Tensor
 from torch.nn import functional
 
-from ..training.prefetch import prefetched
+from ...training.prefetch import prefetched
 from .batches import NumberedBatches, seed_everything
 
 REACH = 64.0  # voxels from the centre at which an affine map is probed
+TRUNCATE = 6  # standard deviations over which nnU-Net blurs
 SCORE = 1000.0  # of a label that fills the neighbourhood, as in nnU-Net's resampling of labels, in float16
 
 
@@ -37,7 +40,7 @@ class DrawnBatches(NumberedBatches):
     ``functional.pad`` takes it; "draws", a list of (place of the transform, its parameters).
     """
 
-    def __init__(self, loader, seed: int, role: str):
+    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str):
         super().__init__(loader, seed, role)
         for transform in loader.transforms.transforms:
             if isinstance(transform, SpatialTransform):  # four points in place of the whole grid: see `_grid`
@@ -96,17 +99,15 @@ class Augmentation:
     labels: all that a voxel may have, with -1 for what lies outside.
     """
 
-    def __init__(self, transforms: Sequence[BasicTransform], patch: Sequence[int], labels: Sequence[int], device):
-        self.transforms, self.labels, self.device = transforms, sorted({-1, *labels}), torch.device(device)
-        axes = [torch.linspace((1 - n) / 2, (n - 1) / 2, n, device=self.device)[:, None] for n in map(int, patch)]
+    def __init__(self, loader: nnUNetDataLoader, labels: Sequence[int], device: torch.device):
+        self.transforms, self.labels, self.device = loader.transforms.transforms, sorted({-1, *labels}), device
+        edges = map(int, loader.final_patch_size)
+        axes = [torch.linspace((1 - n) / 2, (n - 1) / 2, n, device=device)[:, None] for n in edges]
         self.axes = [axis.reshape([-1 if k == d else 1 for k in range(3)] + [1]) for d, axis in enumerate(axes)]
 
     @torch.no_grad()
     def __call__(self, samples: Sequence[dict]) -> dict:
-        # blurring makes its kernels where the default device is, and must not be rounded to TF32
-        with self.device, torch.backends.cudnn.flags(benchmark=False, allow_tf32=False):
-            made = [self._apply(sample) for sample in samples]
-        images, targets = zip(*made, strict=True)
+        images, targets = zip(*map(self._apply, samples), strict=True)
         if isinstance(targets[0], list):
             return {"data": torch.stack(images), "target": [torch.stack(scale) for scale in zip(*targets, strict=True)]}
         return {"data": torch.stack(images), "target": torch.stack(targets)}
@@ -133,6 +134,10 @@ class Augmentation:
             grid = self._grid(params["grid"])
             image = transform._apply_to_image(image, grid=grid)
             return {"image": image, "segmentation": self._resampled(labels, grid, transform.align_corners)}
+        if isinstance(transform, GaussianBlurTransform):
+            for channel, sigmas in zip(np.flatnonzero(params["apply_to_channel"]), params["sigmas"], strict=True):
+                image[channel] = _blurred(image[channel], sigmas)
+            return data
         if isinstance(transform, GaussianNoiseTransform):
             return data | {"image": image + params["noise"].to(self.device, non_blocking=True)}
         if isinstance(transform, MaskImageTransform):
@@ -172,16 +177,27 @@ class Augmentation:
         return torch.where(own == best, nearest.to(labels.dtype), names.flatten()[place])
 
 
+def _blurred(image: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """As nnU-Net: Gaussian blur (D, H, W) along each axis, mirrored at the ends; as shifted sums, since a convolution of
+    a single channel keeps a GPU busy for long."""
+    for axis, sigma in enumerate(sigmas):
+        kernel = _build_kernel(sigma, truncate=TRUNCATE).tolist()
+        reach, padding = len(kernel) // 2, [0] * 6
+        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = reach
+        padded, length = functional.pad(image[None], padding, mode="reflect")[0], image.shape[axis]
+        image = sum(weight * padded.narrow(axis, shift, length) for shift, weight in enumerate(kernel))
+    return image
+
+
 class DeviceBatches(DrawnBatches):
     """Batches on a GPU, each made while the step before it runs.
 
     labels: all that a voxel may have, with -1 for what lies outside
     """
 
-    def __init__(self, loader, seed: int, role: str, labels: Sequence[int], device: torch.device):
+    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str, labels: Sequence[int], device: torch.device):
         super().__init__(loader, seed, role)
-        augmentation = Augmentation(loader.transforms.transforms, loader.final_patch_size, labels, device)
-        self._augmentation, self._device = augmentation, device
+        self._augmentation, self._device = Augmentation(loader, labels, device), device
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_augmentation"}
