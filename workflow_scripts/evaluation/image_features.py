@@ -36,17 +36,23 @@ def check_planes(planes: Sequence[str]) -> None:
         raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {planes}")
 
 
-def foreground_slices(image: np.ndarray, plane: str, min_foreground_fraction: float) -> np.ndarray:
+def on_device(image: np.ndarray | torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """A volume whole on `device`, as it is stored: cutting and scaling slices is the device's work."""
+    return image if torch.is_tensor(image) else torch.from_numpy(np.array(image)).to(device)
+
+
+def foreground_slices(image: np.ndarray | torch.Tensor, plane: str, min_foreground_fraction: float) -> np.ndarray:
     """Indices of the slices of `plane` in `image` (M, D, H, W) in which at least `min_foreground_fraction` of the
     pixels are foreground (above -1 in any modality) and at least one is."""
-    foreground = (np.asarray(image) > -1.0).any(axis=0)
-    others = tuple(axis for axis in range(3) if axis != PLANES[plane])
-    fraction = foreground.mean(axis=others)
+    foreground = (on_device(image, "cpu") > -1.0).any(dim=0)
+    others = [axis for axis in range(3) if axis != PLANES[plane]]
+    counts = foreground.sum(dim=others).cpu().numpy()
+    fraction = counts / (foreground.numel() / len(counts))
     return np.flatnonzero((fraction >= min_foreground_fraction) & (fraction > 0))
 
 
 def slice_images(
-    image: np.ndarray,
+    image: np.ndarray | torch.Tensor,
     plane: str,
     indices: np.ndarray,
     spacing_mm: Sequence[float],
@@ -58,11 +64,10 @@ def slice_images(
     image (M, D, H, W) in [-1, 1], spacing_mm of (D, H, W) -> (n * M, 3, size, size) in [0, 1], slice by slice.
     """
     axis = PLANES[plane]
-    picked = np.take(image, indices, axis=axis + 1)  # a memory map gives up only these slices
-    picked = np.moveaxis(picked, axis + 1, 0)  # (n, M, h, w)
+    volume = on_device(image, device)
+    picked = volume.index_select(axis + 1, torch.from_numpy(indices).to(volume.device)).movedim(axis + 1, 0)
     n, modalities, height, width = picked.shape
-    # as stored to the device: scaling is its work, and the three channels are not copied to it
-    grey = torch.from_numpy(picked).to(device).float().reshape(n * modalities, 1, height, width)
+    grey = picked.float().reshape(n * modalities, 1, height, width)  # the three channels are not made until they must
     grey = (grey + 1.0).div_(2.0).clamp_(0.0, 1.0)
     height_mm, width_mm = (n * edge for n, edge in zip((height, width), np.delete(spacing_mm, axis), strict=True))
     longest = max(height_mm, width_mm)
@@ -73,10 +78,8 @@ def slice_images(
     return grey.expand(-1, 3, -1, -1)
 
 
-def _seen_by(network: nn.Module, images: torch.Tensor, device: torch.device | str) -> np.ndarray:
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
-    features = network(images.to(device, memory_format=layouts[images.ndim])).float().cpu().numpy()
-    kept = features.astype(np.float16)
+def _kept(features: torch.Tensor) -> np.ndarray:
+    kept = features.half().cpu().numpy()
     if not np.isfinite(kept).all():
         raise UserError("image features hold NaN or infinity: the images or the network's weights are broken")
     return kept
@@ -107,19 +110,19 @@ def case_features(
     Rounding to float16 changes a feature by less than 0.05 %, and halves what is kept of a case.
     Raises UserError where features are not finite.
     """
-    modalities = len(image)
+    modalities, volume = len(image), on_device(image, device)
     if network.spatial_dims == 3:
-        volumes = [torch.from_numpy(np.array(channel, dtype=np.float32)[None, None]) for channel in image]
-        seen = [_seen_by(network, ((x + 1.0) / 2.0).clamp_(0.0, 1.0), device) for x in volumes]
+        volumes = (((x.float() + 1.0) / 2.0).clamp_(0.0, 1.0)[None, None] for x in volume)
+        seen = [_kept(network(x.to(memory_format=torch.channels_last_3d)).float()) for x in volumes]
         return {"volume": np.stack(seen)}
     found = {}
     for plane in planes:
-        indices = foreground_slices(image, plane, min_foreground_fraction)
-        batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-        parts = [
-            _seen_by(network, slice_images(image, plane, batch, spacing_mm, size, device), device) for batch in batches
-        ]
-        features = np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float16)
+        indices = foreground_slices(volume, plane, min_foreground_fraction)
+        parts = []
+        for start in range(0, len(indices), batch_size):
+            images = slice_images(volume, plane, indices[start : start + batch_size], spacing_mm, size)
+            parts.append(network(images.to(memory_format=torch.channels_last)).float())
+        features = _kept(torch.cat(parts)) if parts else np.zeros((0, 1), dtype=np.float16)
         by_slice = features.reshape(len(indices), modalities, features.shape[1])
         found[plane] = np.ascontiguousarray(by_slice.swapaxes(0, 1))
     return found
