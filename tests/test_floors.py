@@ -131,7 +131,7 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisatio
         ("reporting/registry.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/report/templates/report.css", {"make_report", "pack_viewer"}),
         ("evaluation/reconstruction.py", {"measure_reconstruction", "compare_decoders"}),
-        ("evaluation/system_cost.py", {"make_table compute", "make_report"}),
+        ("evaluation/system_cost.py", {"make_table compute", "make_report", "measure_reconstruction", "compare_decoders"}),
         ("evaluation/lesions.py", {"score_segmentation", "make_table augmentation_ratio", "make_report"}),
         ("evaluation/statistics/two_sample.py", {"evaluate_masks", "make_table masks", "make_table control", "make_report"}),
         ("evaluation/frechet.py", {"evaluate_images", "compare_decoders", "make_table images"}),
