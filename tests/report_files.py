@@ -16,7 +16,7 @@ from workflow_scripts import make_figure, make_report, pack_viewer
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.evaluation.image_metrics import COLUMNS
+from workflow_scripts.evaluation.metrics import COLUMNS
 
 FID_BOUNDS = {"synthetic": (59.0, 64.0), "floor": (22.0, 25.5)}
 

@@ -107,6 +107,7 @@ TRAININGS = {"train_autoencoder", "train_depth_decoder", "train_generator"}
 SAMPLERS = {"synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost"}
 ALL_TABLES, ALL_FIGURES = {f"make_table {name}" for name in TABLES}, {f"make_figure {name}" for name in FIGURES}
 SEGMENTATIONS = {f"{program} {name}" for program in SEGMENTER_STAGES for name in SEGMENTERS}
+OF_IMAGES = {"make_table images", "make_table systems", "make_report"}
 LOADERS = {
     "attach_depth_decoder",
     "measure_reconstruction",
@@ -125,7 +126,7 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisatio
         ("memorisation/conformal.py", {"synthesize", *AUDITS}),
         ("reporting/figures/style.py", {*ALL_FIGURES, "pack_viewer", "make_report"}),
         ("reporting/figures/control_sweep.py", {"make_figure control_sweep"}),
-        ("reporting/tables/images.py", {"make_table images", "make_table systems", "make_report"}),
+        ("reporting/tables/images.py", OF_IMAGES),
         ("reporting/tables/cost.py", {"make_table cost", "make_report"}),
         ("reporting/tables/text.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/registry.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
@@ -134,7 +135,8 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisatio
         ("evaluation/system_cost.py", {"make_table compute", "make_report", "measure_reconstruction", "compare_decoders"}),
         ("evaluation/lesions.py", {"score_segmentation", "make_table augmentation_ratio", "make_report"}),
         ("evaluation/statistics/two_sample.py", {"evaluate_masks", "make_table masks", "make_table control", "make_report"}),
-        ("evaluation/frechet.py", {"evaluate_images", "compare_decoders", "make_table images"}),
+        ("evaluation/frechet.py", {"evaluate_images", "compare_decoders", *OF_IMAGES}),
+        ("evaluation/metrics/kernels.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/statistics/verdict.py", {"make_report"}),
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),
         ("diffusion/gate.py", {*SAMPLERS, *AUDITS}),

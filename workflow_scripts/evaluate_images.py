@@ -23,7 +23,8 @@ from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import check_same_settings, slice_counts
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
-from workflow_scripts.evaluation.image_metrics import COLUMNS, METRICS, Settings, distances, diversity, through_plane
+from workflow_scripts.evaluation.image_metrics import distances, properties
+from workflow_scripts.evaluation.metrics import COLUMNS, METRICS, Settings, Whole
 from workflow_scripts.study.settings.evaluation import ImageMetricsSettings
 
 SEED = 0  # of the draws of cases and slices
@@ -90,12 +91,11 @@ def main(argv: list[str] | None = None) -> None:
         "synthetic": rows_of["synthetic"].loc[ids["synthetic"]],
         "real": rows_of["reference"].loc[ids["reference"]],
     }
-    rows += through_plane(ratios, modalities, chosen)
     pairs = {"synthetic": read_tsv(args.synthetic_pairs), "real": read_tsv(args.real_pairs)}
-    rows += diversity(pairs, modalities, n, chosen)
+    rows += properties(Whole(ratios, pairs, modalities, n, chosen))
 
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table = table.sort_values("metric", key=lambda names: names.map(METRICS.index), kind="stable")
+    table = table.sort_values("metric", key=lambda names: names.map(list(METRICS).index), kind="stable")
     integers = [name for name in COLUMNS if name.startswith("n_")]
     table = table.astype(dict.fromkeys(integers, "Int64")).reset_index(drop=True)
     table = table.assign(

@@ -35,7 +35,10 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
-    """Names in the package that `tree` has in any import statement, wherever it stands: modules, and things in them."""
+    """Names in the package that `tree` has in any import statement, wherever it stands: modules, and things in them.
+
+    A package that loads whatever lies in it, with iter_modules, imports <package>.*
+    """
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -48,6 +51,8 @@ def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
                 base = ".".join([*parts, base]).rstrip(".")
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
+    if is_package and any(isinstance(node, ast.Name) and node.id == "iter_modules" for node in ast.walk(tree)):
+        found.add(f"{module}.*")
     return {name for name in found if name.split(".")[0] == PACKAGE}
 
 
@@ -74,6 +79,8 @@ def _module(module: str) -> tuple[str, frozenset[str]]:
     code, imports = _parsed(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
     extras = "".join(_file_digest(item) for folder in DATA for item in sorted(path.parent.glob(f"{folder}/*")))
     digest = hashlib.sha256((code + extras).encode()).hexdigest() if extras else code
+    if f"{module}.*" in imports:
+        imports = [*imports, *(f"{module}.{item.stem}" for item in sorted(path.parent.glob("[a-z]*.py")))]
     return digest, frozenset(name for name in imports if _file(name) and name not in WORDS)
 
 

@@ -8,29 +8,11 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
+from ...evaluation.metrics import METRICS
 from ...evaluation.statistics.jackknife import FEWEST
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from .cells import number
 from .text import Table
-
-# metric -> (name, what is better, digits)
-SHOWN = {
-    "fid": ("FID", "lower", 1),
-    "kid": ("KID", "lower", 4),
-    "mmd": ("MMD squared", "lower", 3),
-    "precision": ("precision", "higher", 2),
-    "recall": ("recall", "higher", 2),
-    "density": ("density", "near real", 2),
-    "coverage": ("coverage", "higher", 2),
-    "ms_ssim": ("MS-SSIM of pairs", "near real", 3),
-    "gradient_ratio": ("through-plane gradient ratio", "near real", 3),
-}
-OF_ONE_SET = ("ms_ssim", "gradient_ratio")
-BY_PLANE = {
-    "distances by plane and modality": ("fid", "kid", "mmd"),
-    "cases among cases, by plane and modality": ("precision", "recall", "density", "coverage"),
-}
-"""Heading -> metrics, which together would make too wide a table."""
 
 
 def image_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -41,7 +23,7 @@ def image_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     keys = ["n_real", "system", "metric", "plane", "modality"]
     for key, part in table.groupby(keys, sort=False):
-        wanted = {"synthetic", "real" if key[2] in OF_ONE_SET else "floor"}
+        wanted = {"synthetic", "real" if METRICS[key[2]].of_one_set else "floor"}
         if set(part.comparison) != wanted:
             raise UserError(
                 f"images.tsv of {key[1]}, n_real={key[0]}: {' '.join(key[2:])} has {sorted(set(part.comparison))}, not "
@@ -68,7 +50,7 @@ def _values(part: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _shown(row: pd.Series) -> str:
-    digits = SHOWN[row.metric][2]
+    digits = METRICS[row.metric].digits
     text = number(row.value, digits)
     if not isinstance(row.lower, str):
         text += f" [{number(row.lower, digits)}, {number(row.upper, digits)}]"
@@ -86,13 +68,12 @@ def readable_images(table: pd.DataFrame) -> pd.DataFrame:
     chosen = table[(table.modality == "all") & table.plane.isin((widest_plane(table), "volume"))]
     rows = []
     for (n_real, system, metric), part in chosen.groupby(["n_real", "system", "metric"], sort=False):
-        name, better, _ = SHOWN[metric]
+        shown_as = METRICS[metric]
         values = _values(part)
         own = values["synthetic"]
-        samples = {"fid": f"{own.n_samples} slice images", "ms_ssim": f"{own.n_samples} pairs"}
-        shown = {"system": system, "real patients": str(n_real), "metric": name, "better": better}
+        shown = {"system": system, "real patients": str(n_real), "metric": shown_as.title, "better": shown_as.better}
         shown |= {"synthetic": _shown(own), "real": _shown(values["real"]), "cases": str(own.n_cases)}
-        rows.append(shown | {"samples": samples.get(metric, f"{own.n_samples} cases")})
+        rows.append(shown | {"samples": f"{own.n_samples} {shown_as.samples}"})
     return pd.DataFrame(rows)
 
 
@@ -107,7 +88,7 @@ def readable_planes(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame
         for metric in metrics:
             values = _values(part[part.metric == metric])
             text = f"{_shown(values['synthetic'])} ({_shown(values['real'])})" if values else NOT_MEASURED
-            shown[SHOWN[metric][0]] = text
+            shown[METRICS[metric].title] = text
         shown["cases"] = str(part.n_cases.iloc[0])
         if "fid" in metrics:
             images = part[part.metric == "fid"].n_samples
@@ -131,7 +112,9 @@ def readable_through_plane(table: pd.DataFrame) -> pd.DataFrame:
 def image_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The readable tables, each with its heading; those that hold anything."""
     parts = [("All planes and modalities", readable_images(table))]
-    parts += [(heading.capitalize(), readable_planes(table, metrics)) for heading, metrics in BY_PLANE.items()]
+    for heading in dict.fromkeys(metric.heading for metric in METRICS.values() if metric.heading):
+        metrics = [name for name, metric in METRICS.items() if metric.heading == heading]
+        parts.append((heading[0].upper() + heading[1:], readable_planes(table, metrics)))
     parts.append(("Gradients through the planes", readable_through_plane(table)))
     return [(heading, part) for heading, part in parts if len(part)]
 
