@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -11,6 +13,7 @@ from brats import WRITTEN
 from safetensors.numpy import load_file
 from scipy import linalg, ndimage
 from subsets import subset_options
+from workflow import ROOT
 
 from workflow_scripts import evaluate_images, extract_image_features
 from workflow_scripts.base.errors import UserError
@@ -64,17 +67,20 @@ def extract(cohort, out, name=None, **config):
 
 
 def compare(cohort, out, n_real=2, **config):
-    small = {"intervals": {"bootstrap_samples": 200, "confidence": 0.9, "seed": 0}}
-    evaluate_images.main(
-        [
-            *(*subset_options(cohort, "train", "val", "test", n_real=n_real), "--features", str(out / "features")),
-            *("--real", str(out / "real.tsv"), "--real-pairs", str(out / "real_pairs.tsv")),
-            *("--synthetic", str(out / "synthetic.tsv"), "--synthetic-pairs", str(out / "synthetic_pairs.tsv")),
-            *("--system", "slice_ldm", "--threads", "1"),
-            *("--out", str(out / "images.tsv"), "--config", json.dumps(small | config)),
-        ]
-    )
+    evaluate_images.main(comparison(cohort, out, n_real, **config))
     return read_tsv(out / "images.tsv")
+
+
+def comparison(cohort, out, n_real=2, **config):
+    """Options of evaluate_images."""
+    small = {"intervals": {"bootstrap_samples": 200, "confidence": 0.9, "seed": 0}}
+    return [
+        *(*subset_options(cohort, "train", "val", "test", n_real=n_real), "--features", str(out / "features")),
+        *("--real", str(out / "real.tsv"), "--real-pairs", str(out / "real_pairs.tsv")),
+        *("--synthetic", str(out / "synthetic.tsv"), "--synthetic-pairs", str(out / "synthetic_pairs.tsv")),
+        *("--system", "slice_ldm", "--threads", "1"),
+        *("--out", str(out / "images.tsv"), "--config", json.dumps(small | config)),
+    ]
 
 
 def evaluate(cohort, out, name, n_real=2, **config):
@@ -241,7 +247,6 @@ def test_the_distances_are_those_of_all_features_at_once(cohort, tmp_path):
             "planes is \\['oblique'\\], but must be a list, each one of axial, sagittal, coronal",
         ),
         ({"min_foreground_fraction": 0.99}, "has no axial slice with enough foreground"),
-        ({"n_real": 7}, "no train subset of 7 patients"),
         ({"weights": "nowhere.pth"}, "no weights file nowhere.pth"),
         ({"network": "vgg"}, "network is 'vgg', but must be one of efficientnet_lite0, inception_v3"),
         ({"network": "inception_v3"}, "inception_v3 is not packaged"),
@@ -286,3 +291,31 @@ def test_kept_features_that_are_gone_or_changed_are_asked_for(cohort, tmp_path):
     shutil.rmtree(tmp_path / "features")
     with pytest.raises(UserError, match="snakemake -R extract_real_features extract_synthetic_features"):
         compare(cohort, tmp_path)
+
+
+METRIC = """
+import numpy as np
+from . import Metric, of_pairs
+
+@of_pairs(Metric("nearest", "distance to the nearest case", "near real", 2, heading="distances by plane and modality"))
+def nearest(pair):
+    across = pair.squared[pair.place(pair.name), pair.place("reference")]
+    yield pair.over_cases("nearest", float(np.sqrt(across.min(axis=1)).mean()), None, "of the reference")
+"""
+
+
+def test_a_metric_is_one_file(cohort, tmp_path):
+    """In a copy of the project: its rows are in images.tsv, and its column in the table for readers."""
+    for name in ("workflow_scripts", "config"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "workflow_scripts/evaluation/metrics/nearest.py").write_text(METRIC)
+    for name in (None, "copies"):
+        extract(cohort, tmp_path, name, planes=["axial"])
+    table = ["--table", "images", "--images", str(tmp_path / "images.tsv"), "--out", str(tmp_path / "images.csv")]
+    for program, words in (("evaluate_images", comparison(cohort, tmp_path)), ("make_table", table)):
+        command = [sys.executable, "-m", f"workflow_scripts.{program}", *words]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    made = read_tsv(tmp_path / "images.tsv").query("metric == 'nearest'")
+    assert set(made.comparison) == {"synthetic", "floor"} and (made.value > 0).all()
+    assert "distance to the nearest case" in (tmp_path / "images.md").read_text()
+    assert "nearest" in set(pd.read_csv(tmp_path / "images.csv").metric)
