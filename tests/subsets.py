@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pandas as pd
+from brats import DATASET
 
 from workflow_scripts.base.files import read_json, read_tsv, write_json
-from workflow_scripts.cohort.layouts import patient_of
 from workflow_scripts.cohort.subset import write_subset
 from workflow_scripts.cohort.volumes import SUFFIXES
 
@@ -21,7 +21,7 @@ def subset_paths(cohort, *names: str, n_real=None, splits: dict | None = None, v
     paths = {}
     for name in names:
         case_ids = splits["train"][str(n_real)] if name == "train" else splits[name]
-        cases = pd.DataFrame({"case_id": case_ids, "patient_id": [patient_of(case_id) for case_id in case_ids]})
+        cases = pd.DataFrame({"case_id": case_ids, "patient_id": [DATASET.patient_of(case_id) for case_id in case_ids]})
         if (cohort / "cases.tsv").is_file():
             known = read_tsv(cohort / "cases.tsv")
             cases = cases.merge(known[[column for column in known if column != "patient_id"]], on="case_id")
@@ -37,7 +37,7 @@ def subset_options(cohort, *names: str, **places) -> list[str]:
 
 def manifest_alone(folder: Path, case_ids: list[str], name: str = "train") -> Path:
     """A manifest whose volumes are not there, for a program that reads no volume."""
-    rows = [{"case_id": case_id, "patient_id": patient_of(case_id)} for case_id in case_ids]
+    rows = [{"case_id": case_id, "patient_id": DATASET.patient_of(case_id)} for case_id in case_ids]
     digests = {case_id: dict.fromkeys(SUFFIXES, "0" * 64) for case_id in case_ids}
     write_json(folder / "manifest.json", {"subset": name, "cases": rows, "sha256": digests})
     return folder / "manifest.json"
