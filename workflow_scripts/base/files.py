@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
-from .leftovers import sweep, temporary_prefix
+from .leftovers import PREFIX, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +23,12 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it is flushed to disk and renamed to `path`.
 
     The temporary name keeps the suffixes of `path` (NIfTI and NumPy writers look at them). On an exception the
-    temporary file is removed and `path` is left as it was. What a killed process left in that folder is swept.
+    temporary file is removed and `path` is left as it was. What a killed process left in that folder is swept after a day.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=suffix)
     temporary = Path(name)
     sweep(path.parent, now=os.fstat(handle).st_mtime)
     os.close(handle)
