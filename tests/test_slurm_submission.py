@@ -1,13 +1,17 @@
-"""What the shipped profile asks of Slurm for a job, as sbatch, srun and the stage's program are told it."""
+"""What is asked of Slurm for a job, of the study or of the cluster check, and what comes of it: without a Slurm."""
 
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from workflow import ROOT, copy_project, snakemake
+
+from workflow_scripts.operations.node_probe import look, place
 
 # Each notes what it is told. sbatch then runs the job's command in its foreground, so that the test sees how it ends, and
 # refuses the job; srun drops its own options and lets the job's Snakemake say what it would do.
@@ -57,3 +61,41 @@ def test_a_job_asks_for_what_its_rule_says_whatever_this_machine_has(notes):
     step = (notes / "srun").read_text().split()
     assert {"--cpus-per-task=8", "--gpus=4", "--nodes=1"} <= set(step)
     assert "--threads 8 " in (notes / "program").read_text()
+
+
+# Runs the job at once, as $HOW says, and notes how it ended; srun runs its command.
+RUNNING_SBATCH = """#!/bin/sh
+test $HOW = refused && { echo 'sbatch: error: invalid partition specified: gpus' >&2; exit 1; }
+while [ $# -gt 0 ]; do case $1 in --output) log=$2 ;; --wrap=*) wrap=${1#--wrap=} ;; -D) folder=$2 ;; esac; shift; done
+test $HOW = broken && wrap='echo Illegal instruction; exit 132'
+if SLURM_JOB_ID=7 sh -c "$wrap" > "$(dirname "$log")/7.log" 2>&1; then echo COMPLETED; else echo FAILED; fi > "$NOTES/state"
+test $HOW = late && rm "$folder/report"
+echo 7
+"""
+RUNNING_SRUN = '#!/bin/sh\nwhile case $1 in -*) true ;; *) false ;; esac; do shift; done\nexec "$@"\n'
+QUEUE = '#!/bin/sh\necho "7|$(cat "$NOTES/state")"\n'
+
+
+@pytest.mark.parametrize(
+    ("how", "kinds", "fault"),
+    [
+        ("good", ["row"], ""),
+        ("refused", [], "was refused: 'invalid partition specified: gpus'"),
+        ("broken", ["row"], "failed: 'Illegal instruction'"),
+        ("late", [], "not seen here within latency-wait"),
+        ("no project", ["error", "row"], ""),
+    ],
+)
+def test_a_small_job_of_the_cluster_check_tells_what_came_of_it(notes, monkeypatch, how, kinds, fault):
+    for name, script in (("sbatch", RUNNING_SBATCH), ("srun", RUNNING_SRUN), ("squeue", QUEUE)):
+        (notes / "bin" / name).write_text(script)
+    monkeypatch.setenv("HOW", how)
+    lines = "executor: slurm\njobs: 1\nlatency-wait: 1\nslurm-status-command: squeue\ndefault-resources: [runtime=5]\n"
+    (notes / "config.yaml").write_text(lines)
+    (notes / "results").mkdir()
+    project = "/nowhere" if how == "no project" else str(ROOT)
+    task = {"project": project, "folder": str(notes / "results"), "data_root": None, "wait_s": 1}
+    task |= {"python": sys.executable, "version": platform.python_version(), "packages": {}}
+    outcome = look(place({"slurm_partition": "cpu", "mem_mb": 99000, "_cores": 8}), notes / "config.yaml", task, 120)
+    assert [kind for kind, *_ in outcome.said] == kinds, outcome
+    assert fault in outcome.fault and bool(fault) == bool(outcome.fault), outcome

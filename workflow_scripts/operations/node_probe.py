@@ -93,9 +93,8 @@ def look(resources: Mapping[str, object], profile: Path, task: dict, timeout_s: 
     folder.mkdir()
     sizes = {"mem_mb": MEMORY_MB[gpu], "runtime": max(5, math.ceil(timeout_s / 60) + 2)}
     command = shlex.join([sys.executable, node_report.__file__, text]) + " > report"
-    source = SNAKEFILE.format(
-        resources={**resources, **sizes}, command=repr(command.replace("{", "{{").replace("}", "}}"))
-    )
+    command = repr(command.replace("{", "{{").replace("}", "}}"))
+    source = SNAKEFILE.format(resources={**resources, **sizes}, command=command)
     (folder / "Snakefile").write_text(source, encoding="utf-8")
     name = f"sliceaug-check-{folder.name}"
     snakemake = [sys.executable, "-m", "snakemake", "--profile", profile.absolute(), "--workflow-profile", "none"]
@@ -104,9 +103,8 @@ def look(resources: Mapping[str, object], profile: Path, task: dict, timeout_s: 
     snakemake += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
     outcome, started, late = Outcome(), time.monotonic(), ""
     with (folder / "said").open("w+", encoding="utf-8") as said:
-        process = subprocess.Popen(
-            [str(word) for word in snakemake], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=_environment()
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        process = subprocess.Popen([str(word) for word in snakemake], **pipes, env=_environment())
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -122,37 +120,28 @@ def look(resources: Mapping[str, object], profile: Path, task: dict, timeout_s: 
         outcome.said = _parts((folder / "report").read_text(encoding="utf-8"))
     elif "has been submitted" not in words:
         outcome.fault = f"was refused: {_reason(words)!r}"
+    elif "MissingOutputException" in words:
+        outcome.fault = "ended well, and what it wrote is not seen here within latency-wait: raise that in the profile"
     else:
         logs = "".join(path.read_text(errors="replace") for path in folder.glob("slurm/**/*.log"))
-        outcome.said = _look_directly(resources, text, name, timeout_s)
+        outcome.said = _look_directly(resources, task, name, timeout_s)
         if not any(kind == "error" for kind, *_ in outcome.said):
             outcome.fault = f"failed: {_reason(logs or words)!r}"
     return outcome
 
 
-def _look_directly(resources: Mapping[str, object], task: str, name: str, timeout_s: float) -> list:
+def _look_directly(resources: Mapping[str, object], task: dict, name: str, timeout_s: float) -> list:
     """What the same place's nodes see where the executor's job failed: by srun, which needs no shared folder to answer."""
-    command = [
-        "srun",
-        "--quiet",
-        f"--job-name={name}",
-        "--time=5",
-        f"--mem={MEMORY_MB[False]}",
-        "--nodes=1",
-        "--ntasks=1",
-    ]
     options = {"slurm_partition": "partition", "slurm_account": "account", "constraint": "constraint", "qos": "qos"}
-    command += [f"--{option}={resources[key]}" for key, option in options.items() if key in resources]
+    command = ["srun", "--quiet", "--time=5", "--nodes=1", "--ntasks=1", "--chdir=/", f"--mem={MEMORY_MB[False]}"]
+    command += [
+        f"--job-name={name}",
+        *(f"--{options[key]}={value}" for key, value in resources.items() if key in options),
+    ]
     source = Path(node_report.__file__).read_text(encoding="utf-8")
-    command += ["--chdir=/", "sh", "-c", ANY_PYTHON, "sh", sys.executable, source, task]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        text=True,
-    )
+    command += ["sh", "-c", ANY_PYTHON, "sh", sys.executable, source, json.dumps({**task, "gpu": False})]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, **pipes, env=_environment(), text=True)
     try:
         return _parts(process.communicate(timeout=timeout_s)[0])
     except subprocess.TimeoutExpired:
