@@ -23,7 +23,9 @@ SLURM_LOG = "logs/slurm/rule_train_autoencoder/4_slice_vae/49.log"
 
 def workflow(dryrun: bool = False, retries: int = 0) -> SimpleNamespace:
     settings = SimpleNamespace(configfiles=[Path("study.yaml")], config_args=["run=a", "splits={n_real: [4, 8]}"])
-    return SimpleNamespace(dryrun=dryrun, config_settings=settings, execution_settings=SimpleNamespace(retries=retries))
+    marks = SimpleNamespace(started=lambda job, external_jobid=None: None)
+    execution = SimpleNamespace(retries=retries)
+    return SimpleNamespace(dryrun=dryrun, config_settings=settings, execution_settings=execution, persistence=marks)
 
 
 class Events:
@@ -59,10 +61,10 @@ def test_a_run_says_who_started_what_and_where_and_a_dry_run_nothing(tmp_path, m
     (run,) = read_runs(tmp_path)
     assert (run.host, run.process) == (platform.node(), (os.getpid(), psutil.Process().create_time()))
     assert (run.configfiles, run.config, run.retries) == (["study.yaml"], ["run=a", "splits={n_real: [4, 8]}"], 3)
-    assert goes_on(run, [], {}, tmp_path) and not run.ended
+    assert goes_on(run, {}, tmp_path) and not run.ended
     events.file.close()
     (run,) = read_runs(tmp_path)
-    assert run.ended and not goes_on(run, [], {}, tmp_path)
+    assert run.ended and not goes_on(run, {}, tmp_path)
 
 
 def test_a_cancelled_job_says_so_and_its_next_attempt_knows_of_it(events, tmp_path):
@@ -140,11 +142,11 @@ def states(runs: list[list[dict]], folder: Path, monkeypatch, alive=(), queue=No
         head = {"time": 1.0, "host": platform.node(), "process": process, "configfiles": [], "config": [], "retries": 1}
         (folder / str(number)).write_text("".join(json.dumps({"time": 2.0} | line) + "\n" for line in [head, *lines]))
         noted.append(read_run(folder / str(number)))
-    jobs = [Job(Path(log).stem, log, log in up_to_date, ("49",)) for log in (SPLIT, TRAIN)]
+    jobs = [Job(Path(log).stem, log, log in up_to_date) for log in (SPLIT, TRAIN)]
     return [job.state for job in study_state.study_state(jobs, noted, folder).jobs]
 
 
-START = [{"state": "started", "log": TRAIN, "grouped": False}]
+START = [{"state": "started", "log": TRAIN, "grouped": False}, {"slurm_id": "49", "log": TRAIN}]
 FAIL = [{"state": "failed", "log": TRAIN, "grouped": False}]
 
 
@@ -171,7 +173,7 @@ def test_what_an_older_run_left_undone_waits_for_the_newer_one(tmp_path, monkeyp
 
 
 def test_a_job_of_a_group_waits_for_its_turn_and_what_is_out_of_date_waits(tmp_path, monkeypatch):
-    grouped = [START[0] | {"grouped": True}]
+    grouped = [START[0] | {"grouped": True}, START[1]]
     assert states([grouped], tmp_path, monkeypatch, (0,))[1] == "waiting"
     (tmp_path / TRAIN).parent.mkdir(parents=True)
     (tmp_path / TRAIN).touch()
@@ -182,12 +184,14 @@ def test_a_job_of_a_group_waits_for_its_turn_and_what_is_out_of_date_waits(tmp_p
 
 def test_another_machine_guesses_by_the_queue_and_by_the_age_of_logs(events, tmp_path, monkeypatch):
     events.start(19, TRAIN)
+    events.file.workflow.persistence.started(SimpleNamespace(log=[TRAIN]), "49")
     (run,) = read_runs(tmp_path)
+    assert run.jobs[TRAIN].slurm_id == "49"
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
-    assert goes_on(run, [], {}, tmp_path), "its events were written to just now"
+    assert goes_on(run, {}, tmp_path), "its events were written to just now"
     os.utime(run.path, (0, 0))
-    assert not goes_on(run, [], {}, tmp_path)
-    assert goes_on(run, [Job("train_autoencoder", TRAIN, False, ("49",))], {"49": "RUNNING"}, tmp_path)
+    assert not goes_on(run, {}, tmp_path)
+    assert goes_on(run, {"49": "RUNNING"}, tmp_path)
 
 
 # --- the logs of jobs ---------------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ def seen(project: Path, text: str):
     """A look whose status holds `text`: its output, else None."""
 
     def look():
-        done = status(project)
         started = list((project / ".snakemake" / "events").glob("*"))  # before, the shipped config is told of
+        done = status(project)
         assert done.returncode in (0, 1) or not started, done.stderr
         return done.stdout if re.search(text, done.stdout) else None
 
@@ -45,7 +45,7 @@ def test_a_training_that_runs_is_queued_again_and_is_cancelled(slurm, tmp_path):
     options = ("--configfile", "study.yaml", "--retries", "0", "--until", "train_autoencoder")
     running = Running(project, *options)
     try:
-        text = wait_for(seen(project, r"steps, [\d:]+ left, loss"), "progress of the training", running)
+        text = wait_for(seen(project, r"steps/s, [\d:]+ left, loss"), "progress of the training", running)
         table = stages(text)
         assert table["train_autoencoder"]["running"] == table["all stages"]["running"] == 1
         assert table["preprocess"]["done"] == 2

@@ -34,10 +34,11 @@ class EventFile(logging.Handler):
                 note(record)
 
     def _write(self, **values) -> None:
-        if self.file is None:
-            self.file = self._open()
-        self.file.write(json.dumps({"time": time.time()} | values) + "\n")
-        self.file.flush()
+        with self.lock:
+            if self.file is None:
+                self.file = self._open()
+            self.file.write(json.dumps({"time": time.time()} | values) + "\n")
+            self.file.flush()
 
     def _open(self):
         """A new file, whose first line tells of the run."""
@@ -54,9 +55,23 @@ class EventFile(logging.Handler):
             "config": list(settings.config_args or []),
             "retries": self.workflow.execution_settings.retries,
         }
+        self._note_slurm_ids(self.workflow.persistence)
         file = (EVENTS / name).open("a", encoding="utf-8")
         file.write(json.dumps(run) + "\n")
         return file
+
+    def _note_slurm_ids(self, persistence) -> None:
+        """Snakemake marks what a job makes as begun, with the job's number in Slurm: no event tells it, and the job itself,
+        which marks it again, drops it."""
+        mark = persistence.started
+
+        def mark_and_note(job, external_jobid=None):
+            mark(job, external_jobid)
+            if external_jobid and job.log:
+                with contextlib.suppress(OSError):
+                    self._write(slurm_id=external_jobid, log=str(job.log[0]))
+
+        persistence.started = mark_and_note
 
     def _job_info(self, record) -> None:
         if record.log:  # named targets have none
@@ -117,6 +132,7 @@ class Noted:
     failures: int = 0
     message: str = ""
     slurm_log: str = ""
+    slurm_id: str = ""  # its number in Slurm
 
 
 @dataclass
@@ -148,6 +164,8 @@ def read_run(path: Path) -> Run:
                 run = Run(path, event.pop("time"), **event | {"process": tuple(event["process"])})
             elif event.get("ended"):
                 run.ended = True
+            elif "slurm_id" in event:
+                run.jobs.setdefault(event["log"], Noted(STARTED, event["time"])).slurm_id = event["slurm_id"]
             else:
                 at, log = event.pop("time"), event.pop("log")
                 before = run.jobs.get(log, Noted("", 0.0))

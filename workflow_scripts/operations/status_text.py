@@ -103,7 +103,7 @@ def running_lines(job: Job, workdir: Path, now: float) -> list[str]:
     """How long a job has run, how far it is by its own log, and how long that log has been silent."""
     path, noted = workdir / job.log, job.noted
     span = _span(max(0.0, now - noted.since))
-    parts = [_name(job), f"submitted {span} ago" if job.slurm_ids else f"for {span}"]
+    parts = [_name(job), f"submitted {span} ago" if noted.slurm_id else f"for {span}"]
     parts += [f"attempt {noted.failures + 1}"] if noted.failures else []
     lines = tail(path)
     parts += [progress_of(lines)] if lines else []

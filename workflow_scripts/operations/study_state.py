@@ -20,15 +20,11 @@ _IN_QUEUE = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"
 
 @dataclass
 class Job:
-    """A job of the study; `slurm_ids` are its numbers in Slurm while it is unfinished.
-
-    `noted` is what the newest run that started it noted; None: no run did.
-    """
+    """A job of the study; `noted` is what the newest run that started it noted, None where no run did."""
 
     rule: str
     log: str  # relative to the working directory
     up_to_date: bool
-    slurm_ids: tuple[str, ...] = ()
     state: str = WAITING
     noted: Noted | None = None
 
@@ -46,12 +42,7 @@ class Study:
 def jobs_of(workflow) -> list[Job]:
     """The jobs of a planned workflow (`plan.plan`), in the order of the rule files; named targets, without log, left out."""
     order = {rule.name: number for number, rule in enumerate(workflow.rules)}
-    dag, markers = workflow.dag, workflow.persistence
-    jobs = [
-        Job(job.rule.name, str(job.log[0]), not dag.needrun(job), tuple(filter(None, markers.external_jobids(job))))
-        for job in dag.jobs
-        if job.log
-    ]
+    jobs = [Job(job.rule.name, str(job.log[0]), not workflow.dag.needrun(job)) for job in workflow.dag.jobs if job.log]
     return sorted(jobs, key=lambda job: (order[job.rule], job.log))
 
 
@@ -77,7 +68,7 @@ def logs_in_writing() -> set[Path]:
     return found
 
 
-def goes_on(run: Run, jobs: Sequence[Job], queue: dict[str, str], workdir: Path) -> bool:
+def goes_on(run: Run, queue: dict[str, str], workdir: Path) -> bool:
     """Whether the Snakemake of `run` still works: its process tells on its own machine.
 
     From elsewhere: a job of it in Slurm's queue, or a log of it or of one of its jobs written to in ten minutes.
@@ -91,8 +82,8 @@ def goes_on(run: Run, jobs: Sequence[Job], queue: dict[str, str], workdir: Path)
             return abs(psutil.Process(run.process[0]).create_time() - run.process[1]) < 1
         except psutil.Error:
             return False
-    begun = {log for log, noted in run.jobs.items() if noted.state == STARTED}
-    if any(number in queue for job in jobs if job.log in begun for number in job.slurm_ids):
+    begun = {log: noted for log, noted in run.jobs.items() if noted.state == STARTED}
+    if any(noted.slurm_id in queue for noted in begun.values()):
         return True
     return any(silent_seconds(path) < FRESH_SECONDS for path in (run.path, *(workdir / log for log in begun)))
 
@@ -109,8 +100,8 @@ def study_state(jobs: list[Job], runs: Sequence[Run], workdir: Path) -> Study:
     """Give every job its state. `runs` are the newest first; those that know none of the jobs are passed over."""
     logs = {job.log for job in jobs}
     runs = [run for run in runs if logs & run.jobs.keys()]
-    queue = slurm_queue() if any(job.slurm_ids for job in jobs) else {}
-    alive = [goes_on(run, jobs, queue, workdir) for run in runs]
+    queue = slurm_queue() if any(noted.slurm_id for run in runs for noted in run.jobs.values()) else {}
+    alive = [goes_on(run, queue, workdir) for run in runs]
     written = logs_in_writing()
     for job in jobs:
         number = next((number for number, run in enumerate(runs) if job.log in run.jobs), None)
@@ -120,7 +111,7 @@ def study_state(jobs: list[Job], runs: Sequence[Run], workdir: Path) -> Study:
         job.noted = noted = runs[number].jobs[job.log]
         path = workdir.absolute() / job.log
         hope = any(alive[:number])  # a run that goes on will come to what an older one left undone
-        in_queue = next((queue[each] for each in job.slurm_ids if each in queue), None)
+        in_queue = queue.get(noted.slurm_id)
         if noted.grouped and not path.exists() and not job.up_to_date:
             job.state = WAITING  # for the jobs before it in its group, or it was never reached
         elif noted.state == STARTED and in_queue:
