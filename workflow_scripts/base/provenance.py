@@ -21,9 +21,9 @@ PACKAGE = "workflow_scripts"
 # What was found in each text so far. Every job of a cluster computes all digests two or three times, and syntax trees
 # of the whole project are a second of it.
 REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
-REGISTRIES = {f"{PACKAGE}.study.segmenters"}  # lists of what there is: a new line changes nothing that is made
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
-WORDS = (f"{PACKAGE}.study.settings.messages",)  # modules that only put sentences together: they change no result
+# Modules of sentences, and lists of what there is: they change no result.
+WORDS = (f"{PACKAGE}.study.settings.messages", f"{PACKAGE}.study.segmenters")
 
 
 def _file(module: str) -> Path | None:
@@ -86,7 +86,8 @@ def _module(module: str) -> tuple[str, frozenset[str]]:
 
 def _parsed(text: str, module: str, is_package: bool) -> tuple[str, list[str]]:
     """Digest of a module's syntax tree, and the names that it imports; remembered by its text."""
-    where = f"{sys.version_info[:2]} {module} {is_package}\n"  # trees differ between versions of Python
+    # trees differ between versions of Python, and what is read in them between versions of this file
+    where = f"{sys.version_info[:2]} {_file_digest(Path(__file__))} {module} {is_package}\n"
     key = hashlib.sha256((where + text).encode()).hexdigest()
     if key not in _remembered():
         tree = ast.parse(text)
@@ -136,7 +137,7 @@ def code_digest(module: str) -> str:
     digests, todo = {}, [module]
     while todo:
         name = todo.pop()
-        if name in digests or name in REGISTRIES:
+        if name in digests:
             continue
         digests[name], imports = _module(name)
         todo.extend(imports)
