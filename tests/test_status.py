@@ -163,8 +163,10 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
     table = stages(done.stdout)
     assert table["train_autoencoder"] == {"done": 0, "running": 0, "waiting": 0, "failed": 0, "cut off": 1, "jobs": 1}
     assert table["preprocess"]["done"] == 2
-    assert "unlock the folder (`snakemake --unlock`), then start it again by the same command" in done.stdout
-    assert snakemake(project, "--unlock").returncode == 0
+    assert (
+        "unlock the folder (the same command with `--unlock`), then start it again by the same command" in done.stdout
+    )
+    assert snakemake(project, "--configfile", "study.yaml", "--unlock").returncode == 0
     assert "last checkpoint: start it again by the same command" in status(project).stdout
 
 

@@ -63,7 +63,7 @@ def test_a_training_that_runs_is_queued_again_and_is_cancelled(slurm, tmp_path):
         assert stages(text)["train_autoencoder"]["cut off"] == 1
         assert status(project).returncode == 1
 
-        assert snakemake(project, "--unlock").returncode == 0
+        assert snakemake(project, "--configfile", "study.yaml", "--unlock").returncode == 0
         running = Running(project, *options)
         job = running.job_of("train_autoencoder")
         ask_slurm("scancel", job)

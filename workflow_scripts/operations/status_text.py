@@ -131,7 +131,7 @@ def verdict(study: Study) -> str:
     since = f"since {time.strftime('%Y-%m-%d %H:%M', time.localtime(study.run.begun))} on {study.run.host}"
     if study.alive:
         return f"Snakemake has been at work {since}."
-    again = f"{'unlock the folder (`snakemake --unlock`), then ' * study.locked}start it again by the same command"
+    again = f"{'unlock the folder (the same command with `--unlock`), then ' * study.locked}start it again by the same command"
     if counts[RUNNING] or counts[QUEUED]:
         return f"The Snakemake that ran {since} is gone, but jobs of it are still there. When they have ended, {again}."
     if counts[CUT_OFF]:
