@@ -110,7 +110,12 @@ def test_its_system_is_planned_beside_the_others(project):
 
 def test_the_programs_train_it_and_draw_from_it(project, tmp_path):
     inputs = tiny_generator.make_inputs(tmp_path)
-    config = {"system": "linear", "kind": "regression", "seed": 3}
+    config = {
+        "system": "linear",
+        "kind": "regression",
+        "seed": 3,
+        "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
+    }
     config |= {"regression": {"noise": 0.1, "training": TRAINING | {"steps": 200, "learning_rate": 0.02}}}
     space = ["--latents", inputs / "latents", "--autoencoder", inputs / "autoencoder"]
     space += ["--conditions", inputs / "latents/conditions.tsv"]

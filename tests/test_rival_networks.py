@@ -50,8 +50,6 @@ def test_shapes_of_the_3d_autoencoder(kwargs, size, latent):
 def test_a_grid_that_the_strides_do_not_divide_is_refused_with_one_that_fits():
     with pytest.raises(UserError, match=r"9 x 16 x 16.*size: \[10, 16, 16\]"):
         vae(size=(9, 16, 16))
-    with pytest.raises(UserError, match=r"2 channels, but 3 strides.*\[1, 2\]"):
-        vae(strides=[1, 2, 2])
 
 
 def test_without_an_autoencoder_volumes_are_their_own_latents():
@@ -201,5 +199,5 @@ def test_the_discriminator_is_normalised_and_can_be_sent_to_another_process():
 
 @pytest.mark.parametrize("build", [build_gan_generator, build_gan_discriminator])
 def test_an_unknown_gan_is_named_with_those_there_are(build):
-    with pytest.raises(UserError, match=r"gan.kind is 'gan_4d'; known kinds: gan_3d"):
+    with pytest.raises(UserError, match=r"gan.kind is 'gan_4d', but must be gan_3d"):
         build(GAN | {"kind": "gan_4d"}, (1, 8, 8, 8), 2)

@@ -15,6 +15,7 @@ from workflow_scripts import extract_latents, measure_reconstruction, measure_tu
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.study.settings.autoencoder import Loss
 from workflow_scripts.training.case_volumes import CaseVolumes
 from workflow_scripts.training.losses import ReconstructionLoss, kl_to_normal, soft_dice_loss
 from workflow_scripts.training.slice_data import SliceData
@@ -42,6 +43,7 @@ CONFIG = {
         "log_every_steps": 10,
     },
     "seed": 0,
+    "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
 }
 TRAIN, VAL, TEST = (0, 1, 2), (3,), (4, 5)
 CASE = "BraTS-GLI-{:05d}-000".format
@@ -240,16 +242,15 @@ def test_a_case_without_tumour_is_named(cohort, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "training", "message"),
     [
-        ({"kinds": "slice_vae"}, {}, "unknown key `kinds`; did you mean `kind`"),
-        ({"loss": {"dices": 1.0}}, {}, "unknown key `dices`; did you mean `dice`"),
-        ({"loss": {"kl": 1.0}}, {}, "nothing would teach intensities"),
-        ({"loss": {"l1": -1}}, {}, "`l1: -1`"),
+        ({"kinds": "slice_vae"}, {}, "unknown key 'kinds' under 'autoencoder'. Did you mean 'kind'"),
+        ({"loss": {"dices": 1.0}}, {}, "unknown key 'dices' under 'autoencoder.loss'"),
+        ({"loss": {"l1": 0, "ssim": 0}}, {}, "nothing would teach intensities"),
+        ({"loss": {"l1": -1}}, {}, "loss.l1 is -1"),
         ({"loss": {"l1": 1, "perceptual": 1, "perceptual_weights": "gone.pth"}}, {}, "no weights file gone.pth"),
         ({"modalities": ["t2f"]}, {}, "the volumes hold"),
         ({"strides": [1, 5]}, {}, r"does not divide by 5.*size: \[16, 35, 35\]"),
-        ({"empty_slices_kept": 2}, {}, "between 0 and 1"),
-        ({"name": None}, {}, "`name` is missing"),
-        ({}, {"step": 3}, "autoencoder.training: unknown key `step`"),
+        ({"empty_slices_kept": 2}, {}, "a number from 0 to 1"),
+        ({}, {"step": 3}, "unknown key 'step' under 'autoencoder.training'"),
     ],
 )
 def test_wrong_settings_are_refused_before_any_training(cohort, tmp_path, changes, training, message):
@@ -325,8 +326,8 @@ def test_the_terms_of_the_loss_are_what_they_say():
     x[:, 2] = x[:, 2].sign()
     block = {"l1": 2.0, "ssim": 1.0, "dice": 0.5, "bce": 0.25}
     logits = torch.cat([x[:, :2], 100 * x[:, 2:]], dim=1)
-    loss, terms = ReconstructionLoss(block, 2)(logits, x, mean, log_variance)
+    loss, terms = ReconstructionLoss(Loss(kl=0, **block), 2)(logits, x, mean, log_variance)
     assert set(terms) == set(block) and loss.item() == pytest.approx(0.0, abs=1e-5)
-    worse, terms = ReconstructionLoss(block, 2)(logits * 0.5, x, mean, log_variance)
+    worse, terms = ReconstructionLoss(Loss(kl=0, **block), 2)(logits * 0.5, x, mean, log_variance)
     assert worse.item() == pytest.approx(sum(block[name] * value.item() for name, value in terms.items()), rel=1e-5)
     assert terms["l1"].item() == pytest.approx((x[:, :2] * 0.5).abs().mean().item(), rel=1e-5)

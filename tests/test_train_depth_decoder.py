@@ -228,14 +228,13 @@ def test_a_decoder_of_another_autoencoder_is_refused(cohort, model, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "training", "message"),
     [
-        ({"level": [1]}, {}, "unknown key `level`; did you mean `levels`"),
-        ({"levels": [4]}, {}, "numbers from 1 to 3"),
-        ({"latent_noise": -1}, {}, "latent_noise: -1"),
-        ({"through_plane": "much"}, {}, "through_plane: much"),
-        ({"slice_layers": "some"}, {}, "must be trained or fixed"),
+        ({"level": [1]}, {}, "unknown key 'level' under 'depth_decoder'. Did you mean 'levels'"),
+        ({"levels": [4]}, {}, "go beyond the 3 levels"),
+        ({"latent_noise": -1}, {}, "latent_noise is -1"),
+        ({"through_plane": "much"}, {}, "through_plane is 'much'"),
+        ({"slice_layers": "some"}, {}, "must be one of trained, fixed"),
         ({"slab_slices": 40}, {}, "from 2 to the depth, 12"),
-        ({"training": None}, None, "`training` is missing"),
-        ({}, {"step": 3}, "depth_decoder.training: unknown key `step`"),
+        ({}, {"step": 3}, "unknown key 'step' under 'depth_decoder.training'"),
     ],
 )
 def test_wrong_settings_are_refused_before_any_training(cohort, tmp_path, changes, training, message):

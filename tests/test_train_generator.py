@@ -23,9 +23,10 @@ from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, add_noise, target
 from workflow_scripts.diffusion.schedules import build_schedule
+from workflow_scripts.study.settings.generator import Diffusion
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
+from workflow_scripts.study.settings.training import TrainSettings
 from workflow_scripts.training.model_files import load_model
-from workflow_scripts.training.settings import TrainSettings
 
 HERE = Path(__file__).parent
 
@@ -139,9 +140,11 @@ def test_killed_with_9_and_run_again_ends_in_the_same_bytes(inputs, tmp_path):
 
 def task(count=5, batch_size=4, **diffusion):
     latents = torch.randn(count, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    settings = TrainSettings.from_config({"steps": 1, "batch_size": batch_size})
+    settings = TrainSettings.read({"steps": 1, "batch_size": batch_size})
     conditions = torch.arange(count).float()[:, None]
-    return DenoisingTask(torch.nn.Linear(1, 1), latents, conditions, {"timesteps": 100} | diffusion, settings, seed=7)
+    return DenoisingTask(
+        torch.nn.Linear(1, 1), latents, conditions, Diffusion(**{"timesteps": 100} | diffusion), settings, seed=7
+    )
 
 
 def test_a_batch_is_a_function_of_its_step():
@@ -174,7 +177,9 @@ def test_the_loss_is_zero_for_a_denoiser_that_knows_the_answer_and_not_for_anoth
     schedule = "flow" if parameterization == "flow" else "cosine"
     trained = task(parameterization=parameterization, schedule=schedule, loss=loss)
     batch = trained.batch(0)
-    levels = build_schedule({"timesteps": 100, "schedule": schedule}).of(batch["time"])
+    levels = build_schedule(
+        Diffusion(timesteps=100, schedule=schedule, parameterization="flow" if schedule == "flow" else "v")
+    ).of(batch["time"])
     alpha, sigma = (level.view(-1, 1, 1, 1, 1) for level in levels)
 
     def oracle(x, time, conditions, keep):
@@ -188,17 +193,11 @@ def test_the_loss_is_zero_for_a_denoiser_that_knows_the_answer_and_not_for_anoth
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"system": None}, "`system` is missing"),
-        ({"sampler": {}}, "unknown key `sampler`"),
+        ({"system": None}, "system is empty"),
+        ({"sampler": {}}, "unknown key 'sampler'"),
         ({"denoiser": {"kind": "unet_5d"}}, r"'unet_5d'.*unet_3d"),
-        ({"diffusion": {"timesteps": 10}}, r"diffusion\.training is missing"),
-        ({"diffusion": {"training": TRAINING, "loss": "huber"}}, "'huber'.*mse or l1"),
-        ({"diffusion": {"training": TRAINING, "losses": "l1"}}, "unknown key `losses`"),
-        ({"diffusion": {"training": TRAINING, "parameterization": "noise"}}, "'noise'.*epsilon, v, x0, flow"),
         ({"diffusion": {"training": TRAINING, "parameterization": "flow"}}, "go together alone"),
-        ({"diffusion": {"training": TRAINING, "condition_dropout": 1.0}}, "condition_dropout is 1.0"),
-        ({"diffusion": {"training": TRAINING, "min_snr_gamma": 0}}, "min_snr_gamma is 0"),
-        ({"diffusion": {"training": TRAINING | {"step": 5}}}, r"diffusion\.training: unknown key `step`"),
+        ({"diffusion": {"training": TRAINING | {"step": 5}}}, "unknown key 'step' under 'diffusion.training'"),
     ],
 )
 def test_a_wrong_config_is_refused_in_a_sentence(inputs, tmp_path, change, message):

@@ -26,10 +26,11 @@ GRID = {"size": [12, 16, 16], "spacing_mm": [10.0, 8.0, 8.0]}
 MODALITIES = ["t1c", "t2f"]
 SPEC = {"kind": "slice_vae", "channels": [16, 32, 32], "strides": [1, 2, 2], "latent_channels": 3, "embedding_dim": 16}
 TRAINING = {"steps": 300, "batch_size": 6, "learning_rate": 2e-3, "decay": "cosine", "ema_half_life_steps": 20,
-            "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32"}  # fmt: skip
+            "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32", "warmup_steps": 0, "gradient_clip": None, "weight_decay": 0.0}  # fmt: skip
 SYNTHESIS = {"precision": "32", "gate": {"foreground_volume_tolerance": 0.4, "feature_tolerance": 3}, "max_redraws": 20}
 CONFIG = {
     "system": "tiny",
+    "regions": list(REGIONS),
     "denoiser": {"kind": "unet_3d", "channels": [16, 16, 32], "blocks_per_level": 1, "embedding_dim": 32},
     "diffusion": {"timesteps": 200, "parameterization": "v", "training": TRAINING},
     "seed": 3,

@@ -23,7 +23,7 @@ from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.study.generators import KINDS
 
 TRAINING = {"steps": 400, "batch_size": 4, "learning_rate": 2e-3, "decay": "cosine", "ema_half_life_steps": 10,
-            "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32", "gradient_clip": 1.0}  # fmt: skip
+            "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32", "gradient_clip": 1.0, "warmup_steps": 0, "weight_decay": 0.0}  # fmt: skip
 LOSS = {"l1": 1.0, "ssim": 0.2, "kl": 1e-5, "dice": 1.0, "bce": 1.0}
 SLICE_VAE = {
     "kind": "slice_vae", "channels": [16, 32, 32], "strides": [1, 2, 2], "latent_channels": 4, "embedding_dim": 16,
@@ -94,7 +94,9 @@ def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
     """Features of the tumours, and the autoencoder `kind` with its latents, in folders of the cohort."""
     measure(cohort)
     block = {"slice_vae": SLICE_VAE, "vae_3d": VAE_3D}[kind]
-    config = {"name": kind, "seed": 0} | block | {"training": block["training"] | (training or {})}
+    config = (
+        {"name": kind, "seed": 0, "regions": list(REGIONS)} | block | {"training": block["training"] | (training or {})}
+    )
     paths = {"out": cohort / kind / "autoencoder", "state": cohort / "state"}
     _run(train_autoencoder, config, cohort, "train", **paths)
     paths = {"autoencoder": paths["out"], "out": cohort / kind / "latents"}
@@ -112,7 +114,7 @@ def train(system: str, cohort: Path, folder: Path, **training) -> Path:
     paths = {"conditions": cohort / "conditions.tsv", "out": folder / "model", "state": folder / "state"}
     _run(
         train_generator,
-        {"system": system, "seed": 3, **blocks},
+        {"system": system, "regions": list(REGIONS), "seed": 3, **blocks},
         cohort,
         *([] if autoencoder else ["train"]),
         **space,

@@ -25,12 +25,13 @@ def main(argv: list[str] | None = None) -> None:
     from safetensors.torch import save_file
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
+    from workflow_scripts.study.settings.autoencoder import Latents
     from workflow_scripts.training.case_volumes import common_grid, stack_channels
     from workflow_scripts.training.devices import default_device, describe, use_threads
     from workflow_scripts.training.model_files import contract_digest, load_model, load_weights
 
     use_threads(args.threads)
-    slices_per_batch = _checked(args.config)
+    slices_per_batch = Latents.read(args.config, "latents").slices_per_batch
     weights, contract = load_model(args.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
@@ -74,13 +75,6 @@ def main(argv: list[str] | None = None) -> None:
         },
     )
     log.info("latents of %d cases are in %s", len(case_ids), args.out)
-
-
-def _checked(config: dict) -> int:
-    from workflow_scripts.training.settings import check_keys, take_count
-
-    check_keys(config, ["slices_per_batch"], "latents")
-    return take_count(config, "slices_per_batch", 32, "latents")[0]
 
 
 if __name__ == "__main__":

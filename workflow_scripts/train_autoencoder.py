@@ -13,9 +13,6 @@ from workflow_scripts.cohort.subset import Subset
 
 MODULE = "workflow_scripts.train_autoencoder"
 SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")
-OTHER = (
-    *("name", "loss", "empty_slices_kept", "patch_size", "discriminator", "training", "seed", "modalities", "regions"),
-)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,47 +26,45 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.models.patch_discriminator import PatchDiscriminator
-    from workflow_scripts.models.slice_autoencoder import SliceAutoencoder
-    from workflow_scripts.training.autoencoder_task import AutoencoderTask, check_adversarial
+    from workflow_scripts.study.settings.autoencoder import SliceVae, Vae3d, autoencoder_stage
+    from workflow_scripts.training.autoencoder_task import AutoencoderTask
     from workflow_scripts.training.case_volumes import CaseVolumes, common_grid
     from workflow_scripts.training.devices import use_threads
     from workflow_scripts.training.losses import ReconstructionLoss
     from workflow_scripts.training.patch_data import PatchData
-    from workflow_scripts.training.settings import TrainSettings
     from workflow_scripts.training.slice_data import SliceData
     from workflow_scripts.training.state import run_digest
     from workflow_scripts.training.train_model import train_model
 
     use_threads(args.threads)
-    config = _checked(args.config)
-    spec, seed, regions = {key: config[key] for key in SPEC if key in config}, config["seed"], config["regions"]
-    settings = TrainSettings.from_config(config["training"], "autoencoder.training")
+    stage = autoencoder_stage(args.config)
+    settings, seed, regions, config = stage.training, stage.seed, stage.regions, stage.model_dump()
+    spec = {key: config[key] for key in SPEC if key in config}
     subset = Subset.open(args.train, "train")
     case_ids = subset.case_ids
     shared = common_grid(subset.store, case_ids)
     modalities, grid = shared["modalities"], shared["grid"]
-    if config.get("modalities", modalities) != modalities:
-        raise UserError(f"the volumes hold {modalities}, not {config['modalities']}: run `snakemake -R preprocess`")
+    if stage.modalities not in (None, modalities):
+        raise UserError(f"the volumes hold {modalities}, not {stage.modalities}: run `snakemake -R preprocess`")
 
-    adversarial = config.get("discriminator")
+    adversarial = stage.discriminator if isinstance(stage, Vae3d) else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "autoencoder"))
         module, discriminator = build_autoencoder(spec, len(modalities), len(regions), grid), None
         if adversarial is not None:
-            adversarial = check_adversarial(adversarial)
-            discriminator = PatchDiscriminator(len(modalities) + len(regions), adversarial["channels"])
+            discriminator = PatchDiscriminator(len(modalities) + len(regions), adversarial.channels)
     volumes = CaseVolumes(subset.store, case_ids, regions, settings.devices)
-    if isinstance(module, SliceAutoencoder):
-        data = SliceData(volumes, module.positions(grid["size"][0]), seed, config.get("empty_slices_kept", 0.1))
+    if isinstance(stage, SliceVae):
+        data = SliceData(volumes, module.positions(grid["size"][0]), seed, stage.empty_slices_kept)
     else:
-        data = PatchData(volumes, config.get("patch_size"), grid["size"], seed)
+        data = PatchData(volumes, stage.patch_size, grid["size"], seed)
         module.latent_shape(data.patch_size)  # now, with the sizes that fit, not in the first step
     log.info(
         "autoencoder %s: %.2f M parameters, %d training cases, latents %s",
         *(config["name"], sum(weight.numel() for weight in module.parameters()) / 1e6, len(case_ids)),
         "x".join(map(str, module.latent_shape(grid["size"]))),
     )
-    loss = ReconstructionLoss(config["loss"], len(modalities))
+    loss = ReconstructionLoss(stage.loss, len(modalities))
     task = AutoencoderTask(module, data, loss, settings, seed, discriminator, adversarial)
     contract = {
         "kind": "autoencoder",
@@ -91,19 +86,6 @@ def main(argv: list[str] | None = None) -> None:
     }
     digest = run_digest(config, MODULE, subset.manifest)
     train_model(task, settings, "autoencoder", contract, out=args.out, state=args.state, digest=digest)
-
-
-def _checked(config: dict) -> dict:
-    """The config with its defaults filled in. Raises UserError that names a missing, unknown or wrong key."""
-    from workflow_scripts.training.settings import check_keys
-
-    check_keys(config, [*SPEC, *OTHER], "autoencoder")
-    config = {"seed": 0} | config
-    kinds = {"name": str, "kind": str, "loss": dict, "training": dict, "seed": int, "regions": list}
-    for key, kind in kinds.items():
-        if not isinstance(config.get(key), kind):
-            raise UserError(f"autoencoder: `{key}` is missing or is no {kind.__name__}")
-    return config
 
 
 if __name__ == "__main__":

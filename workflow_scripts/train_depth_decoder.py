@@ -31,22 +31,20 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.models.depth_decoder import build_depth_decoder
+    from workflow_scripts.study.settings.autoencoder import DepthDecoderStage, Loss
     from workflow_scripts.training.case_volumes import CaseVolumes, common_grid
-    from workflow_scripts.training.depth_decoder_task import DepthDecoderTask, check_depth_decoder
+    from workflow_scripts.training.depth_decoder_task import DepthDecoderTask
     from workflow_scripts.training.devices import use_threads
     from workflow_scripts.training.latents import read_latents
     from workflow_scripts.training.losses import ReconstructionLoss
     from workflow_scripts.training.model_files import load_model, load_weights, weights_digest
-    from workflow_scripts.training.settings import TrainSettings
     from workflow_scripts.training.slab_data import SlabData
     from workflow_scripts.training.state import run_digest
     from workflow_scripts.training.train_model import train_model
 
     use_threads(args.threads)
-    config = dict(args.config)
-    seed = config.pop("seed", 0)
-    config = check_depth_decoder(config)
-    settings = TrainSettings.from_config(config["training"], "depth_decoder.training")
+    stage = DepthDecoderStage.read(args.config, "depth_decoder")
+    seed, settings, config = stage.seed, stage.training, stage.model_dump(exclude={"seed"})
     weights, contract = load_model(args.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
@@ -67,14 +65,14 @@ def main(argv: list[str] | None = None) -> None:
     load_weights(autoencoder, weights, args.autoencoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "depth decoder"))
-        module = build_depth_decoder(config, autoencoder)
-    if config["slice_layers"] == "fixed":
+        module = build_depth_decoder({key: config[key] for key in SPEC}, autoencoder)
+    if stage.slice_layers == "fixed":
         module.fix_slice_layers()
     volumes = CaseVolumes(subset.store, case_ids, contract["regions"], settings.devices)
     positions = module.positions(contract["grid"]["size"][0])
-    data = SlabData(volumes, latents, positions, config["slab_slices"], module.halo, seed)
-    loss = ReconstructionLoss(contract["loss"] | {"kl": 0.0}, channels[0])
-    task = DepthDecoderTask(module, data, loss, config["through_plane"], std, config["latent_noise"], settings, seed)
+    data = SlabData(volumes, latents, positions, stage.slab_slices, module.halo, seed)
+    loss = ReconstructionLoss(Loss.read(contract["loss"] | {"kl": 0.0}, "autoencoder.loss"), channels[0])
+    task = DepthDecoderTask(module, data, loss, stage.through_plane, std, stage.latent_noise, settings, seed)
     log.info(
         "depth decoder of %s: %.2f M parameters, %.2f M of them along depth, %d training cases",
         *(contract["name"], _millions(module), _millions(module.mixers), len(case_ids)),

@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, program_parser, run_program
-from workflow_scripts.base.errors import UserError
-from workflow_scripts.study.generators import KINDS
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,31 +25,14 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import kind_of
     from workflow_scripts.diffusion.training_set import TrainingFiles
+    from workflow_scripts.study.generators import read_training
     from workflow_scripts.training.devices import use_threads
 
     use_threads(args.threads)
     train = Subset.open(args.train, "train") if args.train else None
     files = TrainingFiles(args.conditions, args.latents, args.autoencoder, train)
-    config = _checked(args.config)
+    config = read_training(args.config).model_dump()
     kind_of(config["kind"]).train(config, files, args.out, args.state)
-
-
-def _checked(config: dict) -> dict:
-    """The config with its defaults filled in. Raises UserError that names a missing, unknown or wrong key."""
-    from workflow_scripts.diffusion.kinds import kind_of
-    from workflow_scripts.training.settings import check_keys
-
-    config = {"kind": "diffusion", "seed": 0} | config
-    kind_of(config["kind"])
-    kind = KINDS[config["kind"]]
-    known = {"kind": str, "system": str, "regions": list, "seed": int} | dict.fromkeys(kind.trained, dict)
-    check_keys(config, list(known), "--config")
-    for key, of_type in known.items():
-        if not isinstance(config.get(key), of_type):
-            raise UserError(f"--config: `{key}` is missing or is no {of_type.__name__}")
-    if kind.trained_by and not isinstance(config[kind.trained_by].get("training"), dict):
-        raise UserError(f"--config: {kind.trained_by}.training is missing: write at least its steps and batch_size")
-    return config
 
 
 if __name__ == "__main__":

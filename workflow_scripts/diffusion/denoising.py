@@ -12,21 +12,16 @@ from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.build_denoiser import build_denoiser
 from ..study.settings.generator import SAMPLERS as GO_WITH_FLOW
-from ..study.settings.generator import Sampler
+from ..study.settings.generator import Diffusion, Sampler
+from ..study.settings.training import TrainSettings
 from ..training.orders import Order
-from ..training.settings import TrainSettings
 from ..training.task import Player
 from .generator import Cost
 from .network_generator import NetworkGenerator
-from .parameterizations import add_noise, check_parameterization, loss_weight, target
+from .parameterizations import add_noise, loss_weight, target
 from .samplers import SAMPLERS, X0Predictor, draw_noise, network_calls
 from .schedules import build_schedule
 from .training_set import TrainingLatents, TrainingSet
-
-DIFFUSION_KEYS = (
-    *("timesteps", "schedule", "beta_start", "beta_end", "parameterization", "loss"),
-    *("min_snr_gamma", "condition_dropout", "training"),
-)
 
 
 class DenoisingTask:
@@ -40,16 +35,12 @@ class DenoisingTask:
         What is diffused, normalised per channel.
     conditions : (n, F) float32
         Normalised tumour conditions of the same cases.
-    diffusion : dict
-        The config's block of that name: the keys of `DIFFUSION_KEYS`.
+    diffusion : Diffusion
+        The config's block of that name.
     settings : TrainSettings
         Made of its ``training`` block.
     seed : int
 
-    Raises
-    ------
-    UserError
-        For a key or value of `diffusion` that cannot be.
     """
 
     def __init__(
@@ -57,19 +48,18 @@ class DenoisingTask:
         denoiser: nn.Module,
         latents: TrainingLatents,
         conditions: Tensor,
-        diffusion: dict,
+        diffusion: Diffusion,
         settings: TrainSettings,
         seed: int,
     ):
-        check_diffusion(diffusion)
         self.players = {"denoiser": Player(denoiser, settings.learning_rate, settings.weight_decay)}
         self._latents, self._conditions = latents, conditions
-        self._parameterization = diffusion.get("parameterization", "v")
-        self._l1 = diffusion.get("loss", "mse") == "l1"
-        self._dropout = diffusion.get("condition_dropout", 0.1)
+        self._parameterization = diffusion.parameterization
+        self._l1 = diffusion.loss == "l1"
+        self._dropout = diffusion.condition_dropout
         self._schedule = build_schedule(diffusion)
         levels = self._schedule.of(torch.arange(self._schedule.timesteps), torch.float64)  # (T,) each
-        self._weight = loss_weight(self._parameterization, *levels, diffusion.get("min_snr_gamma", 5.0))
+        self._weight = loss_weight(self._parameterization, *levels, diffusion.min_snr_gamma)
         self._batch_size, self._seed = settings.batch_size, seed
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -102,24 +92,6 @@ class DenoisingTask:
         return (weight * distance).mean(), {"unweighted": distance.mean()}
 
 
-def check_diffusion(diffusion: dict) -> None:
-    """Raise UserError for a key or value of the config's ``diffusion`` block that cannot be."""
-    for key in diffusion:
-        if key not in DIFFUSION_KEYS:
-            raise UserError(f"diffusion: unknown key `{key}`; known keys: {', '.join(DIFFUSION_KEYS)}")
-    build_schedule(diffusion)
-    check_parameterization(diffusion.get("parameterization", "v"))
-    if (diffusion.get("parameterization", "v") == "flow") != (diffusion.get("schedule", "cosine") == "flow"):
-        raise UserError("diffusion: `schedule: flow` and `parameterization: flow` go together alone")
-    if diffusion.get("loss", "mse") not in ("mse", "l1"):
-        raise UserError(f"diffusion.loss is {diffusion['loss']!r}: it must be mse or l1")
-    gamma, dropout = diffusion.get("min_snr_gamma", 5.0), diffusion.get("condition_dropout", 0.1)
-    if gamma is not None and not (isinstance(gamma, int | float) and gamma > 0):
-        raise UserError(f"diffusion.min_snr_gamma is {gamma!r}: it must be a number above 0, or null for no weighting")
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise UserError(f"diffusion.condition_dropout is {dropout!r}: it must be from 0 to below 1")
-
-
 class Denoising(NetworkGenerator):
     """A denoiser, from pure noise to a clean latent by one of `samplers.SAMPLERS`."""
 
@@ -136,18 +108,20 @@ class Denoising(NetworkGenerator):
     def task(
         cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int
     ) -> DenoisingTask:
-        check_diffusion(blocks["diffusion"])
         denoiser = cls.build(blocks["denoiser"], data.scale["shape"], conditions.shape[1])
-        return DenoisingTask(denoiser, data.latents, conditions, blocks["diffusion"], settings, seed)
+        return DenoisingTask(
+            denoiser, data.latents, conditions, Diffusion.read(blocks["diffusion"], "diffusion"), settings, seed
+        )
 
     def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
-        diffusion, sampler = self.contract["generator"]["diffusion"], self.settings.sampler
-        if GO_WITH_FLOW[sampler.name] != (diffusion.get("schedule") == "flow"):
+        diffusion = Diffusion.read(self.contract["generator"]["diffusion"], "diffusion")
+        sampler = self.settings.sampler
+        if GO_WITH_FLOW[sampler.name] != diffusion.is_flow:
             raise UserError(
                 f"sampler.name is {sampler.name!r}, which does not go with the schedule that {self.contract['name']} was "
                 f"trained on: write one of {', '.join(name for name in GO_WITH_FLOW if GO_WITH_FLOW[name] != GO_WITH_FLOW[sampler.name])}"
             )
-        schedule, parameterization = build_schedule(diffusion), diffusion.get("parameterization", "v")
+        schedule, parameterization = build_schedule(diffusion), diffusion.parameterization
         predict = X0Predictor(self.network, schedule, parameterization, conditions, sampler.guidance, bounds)
         noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), rngs).to(self.device)
         return SAMPLERS[sampler.name](predict, noise, schedule, sampler.steps, rngs, sampler.eta)

@@ -8,22 +8,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.build_gan import build_gan_discriminator, build_gan_generator
+from ..study.settings.generator import Gan as GanSettings
+from ..study.settings.training import TrainSettings
 from ..training.losses import least_squares_discriminator, least_squares_generator
 from ..training.orders import Order
-from ..training.settings import TrainSettings, check_keys
 from ..training.task import Player
 from .generator import Cost
 from .network_generator import NetworkGenerator
 from .samplers import draw_noise
 from .training_set import TrainingLatents, TrainingSet
 
-GAN_KEYS = (
-    *("kind", "channels", "discriminator_channels", "z_dim", "stem_channels", "embedding_dim"),
-    *("discriminator_learning_rate", "training"),
-)
 BETAS = (0.5, 0.999)  # of AdamW, for both players (Radford et al. 2016)
 
 
@@ -38,16 +34,11 @@ class GanTask:
         What is generated; in [-1, 1].
     conditions : (n, F) float32
         Normalised tumour conditions of the same cases.
-    gan : dict
-        The config's block of that name: the keys of `GAN_KEYS`.
+    gan : the config's block of that name
     settings : TrainSettings
         Made of its ``training`` block.
     seed : int
 
-    Raises
-    ------
-    UserError
-        For a key or value of `gan` that cannot be.
     """
 
     def __init__(
@@ -56,12 +47,11 @@ class GanTask:
         discriminator: nn.Module,
         latents: TrainingLatents,
         conditions: Tensor,
-        gan: dict,
+        gan: GanSettings,
         settings: TrainSettings,
         seed: int,
     ):
-        check_gan(gan)
-        rate = gan.get("discriminator_learning_rate") or settings.learning_rate
+        rate = gan.discriminator_learning_rate or settings.learning_rate
         self.players = {
             "generator": Player(generator, settings.learning_rate, settings.weight_decay, BETAS),
             "discriminator": Player(discriminator, rate, settings.weight_decay, BETAS),
@@ -90,21 +80,6 @@ class GanTask:
         )
 
 
-def check_gan(gan: dict) -> None:
-    """Raise UserError for a key or value of the config's ``gan`` block that cannot be."""
-    check_keys(gan, list(GAN_KEYS), "gan")
-    for key in ("channels", "discriminator_channels"):
-        values = gan.get(key)
-        if not isinstance(values, list) or not values or not all(isinstance(c, int) and c >= 1 for c in values):
-            raise UserError(f"gan: `{key}: {values}` must be a list of whole numbers of at least 1")
-    for key in ("z_dim", "stem_channels", "embedding_dim"):
-        if not isinstance(gan.get(key, 1), int) or gan.get(key, 1) < 1:
-            raise UserError(f"gan: `{key}: {gan[key]}` must be a whole number of at least 1")
-    rate = gan.get("discriminator_learning_rate")
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0):
-        raise UserError(f"gan: `discriminator_learning_rate: {rate}` must be above 0, or null for the generator's")
-
-
 class Gan(NetworkGenerator):
     """The generator's network of a GAN: volumes from noise in one pass."""
 
@@ -119,10 +94,9 @@ class Gan(NetworkGenerator):
 
     @classmethod
     def task(cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int) -> GanTask:
-        check_gan(blocks["gan"])
         shape, count = data.scale["shape"], conditions.shape[1]
         players = cls.build(blocks["gan"], shape, count), build_gan_discriminator(blocks["gan"], shape, count)
-        return GanTask(*players, data.latents, conditions, blocks["gan"], settings, seed)
+        return GanTask(*players, data.latents, conditions, GanSettings.read(blocks["gan"], "gan"), settings, seed)
 
     def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
         noise = draw_noise((len(conditions), self.network.z_dim), rngs).to(self.device)

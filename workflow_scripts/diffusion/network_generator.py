@@ -21,10 +21,10 @@ from ..base.seeds import seed_of
 from ..models.build_autoencoder import build_autoencoder
 from ..study.generators import KINDS
 from ..study.settings.synthesis import SynthesisSettings
+from ..study.settings.training import TrainSettings
 from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
 from ..training.model_files import CONTRACT, load_weights
-from ..training.settings import TrainSettings
 from ..training.state import run_digest
 from ..training.task import Task
 from ..training.train_model import train_model
@@ -83,7 +83,7 @@ class NetworkGenerator(Generator):
     @classmethod
     def train(cls, config: dict, files: TrainingFiles, out: str | os.PathLike, state: str | os.PathLike) -> None:
         trained_by = KINDS[cls.kind].trained_by
-        settings = TrainSettings.from_config(config[trained_by]["training"], f"{trained_by}.training")
+        settings = TrainSettings.read(config[trained_by]["training"], f"{trained_by}.training")
         data = read_training_set(files, config["regions"], cls.normalised, settings.devices)
         conditions = torch.from_numpy(data.conditions.normalise(data.conditions.rows)).float()
         with torch.random.fork_rng(devices=[]):

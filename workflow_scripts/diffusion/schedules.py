@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import UserError
+from ..study.settings.generator import Diffusion
 
 
 class Schedule(Protocol):
@@ -85,25 +86,13 @@ def cosine(timesteps: int, offset: float = 0.008, max_beta: float = 0.999) -> Va
     return VariancePreserving(torch.cumprod(1 - beta, dim=0))
 
 
-def build_schedule(config: dict) -> Schedule:
-    """The schedule that the config's ``diffusion`` block describes.
-
-    Keys: ``timesteps``, ``schedule`` ("cosine", "scaled_linear" or "flow"), and for the second ``beta_start`` and
-    ``beta_end``. Raises UserError that names a key whose value cannot be.
-    """
-    timesteps, name = config.get("timesteps", 1000), config.get("schedule", "cosine")
-    if not isinstance(timesteps, int) or timesteps < 2:
-        raise UserError(f"diffusion.timesteps is {timesteps!r}: it must be a whole number, 2 or more")
-    if name == "flow":
-        return Flow(timesteps)
-    if name == "cosine":
-        return cosine(timesteps)
-    if name == "scaled_linear":
-        first, last = config.get("beta_start", 0.002), config.get("beta_end", 0.02)
-        if not 0 < first < last < 1:
-            raise UserError(f"diffusion: need 0 < beta_start < beta_end < 1, not {first!r} and {last!r}")
-        return scaled_linear(timesteps, first, last)
-    raise UserError(f"diffusion.schedule is {name!r}: it must be cosine, scaled_linear or flow")
+def build_schedule(diffusion: Diffusion) -> Schedule:
+    """The schedule that the config's ``diffusion`` block describes."""
+    if diffusion.is_flow:
+        return Flow(diffusion.timesteps)
+    if diffusion.schedule == "cosine":
+        return cosine(diffusion.timesteps)
+    return scaled_linear(diffusion.timesteps, diffusion.beta_start, diffusion.beta_end)
 
 
 def trailing_steps(timesteps: int, steps: int) -> list[int]:

@@ -6,35 +6,28 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..base.errors import UserError
+from ..study.settings.generator import Gan
 from .gan import GanDiscriminator, GanGenerator
-
-KINDS = ("gan_3d",)
 
 
 def build_gan_generator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
     """The generator that `spec` (the config's ``gan`` block) describes, for volumes or latents of `shape` (C, D, H, W).
 
-    It has `GanGenerator`'s ``forward`` and ``z_dim``. Raises UserError for an unknown ``kind``.
+    It has `GanGenerator`'s ``forward`` and ``z_dim``. Raises UserError for a key or value that cannot be.
     """
-    _check(spec)
+    block = Gan.read(spec, "gan")
     return GanGenerator(
         shape[0],
         shape[1:],
-        spec["channels"],
-        spec.get("z_dim", 2048),
-        spec.get("stem_channels", 32),
-        spec.get("embedding_dim", 256),
+        block.channels,
+        block.z_dim,
+        block.stem_channels,
+        block.embedding_dim,
         n_conditions,
     )
 
 
 def build_gan_discriminator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
-    """The discriminator of the same block; `GanDiscriminator`'s ``forward``. Raises UserError for an unknown ``kind``."""
-    _check(spec)
-    return GanDiscriminator(shape[0], spec["discriminator_channels"], n_conditions)
-
-
-def _check(spec: dict) -> None:
-    if spec.get("kind") not in KINDS:
-        raise UserError(f"gan.kind is {spec.get('kind')!r}; known kinds: {', '.join(KINDS)}")
+    """The discriminator of the same block; `GanDiscriminator`'s ``forward``. Raises UserError for a key or value that cannot be."""
+    block = Gan.read(spec, "gan")
+    return GanDiscriminator(shape[0], block.discriminator_channels, n_conditions)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..base.errors import UserError
+from ..study.settings.autoencoder import DepthDecoder as DepthDecoderSettings
 from .blocks import group_norm, norm_silu, zeroed
 from .slice_autoencoder import SliceAutoencoder, slice_positions
 
@@ -153,14 +154,8 @@ def build_depth_decoder(spec: dict, autoencoder: nn.Module) -> DepthDecoder:
     if not isinstance(autoencoder, SliceAutoencoder):
         raise UserError("a depth decoder goes with a slice autoencoder (kind slice_vae): others decode whole volumes")
     count = len(autoencoder.channels)
-    levels, kernel_size = spec.get("levels", "all"), spec.get("kernel_size", 3)
-    levels = list(range(1, count + 1)) if levels == "all" else levels
-    if not isinstance(levels, list) or not levels or not all(_is_count(level) and level <= count for level in levels):
-        raise UserError(f"depth_decoder: `levels: {levels}` must be `all`, or a list of numbers from 1 to {count}")
-    if not _is_count(kernel_size) or kernel_size % 2 == 0:
-        raise UserError(f"depth_decoder: `kernel_size: {kernel_size}` must be an odd number of slices")
-    return DepthDecoder(autoencoder, levels, kernel_size)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    block = DepthDecoderSettings.read(spec, "depth_decoder")
+    levels = list(range(1, count + 1)) if block.levels == "all" else block.levels
+    if max(levels) > count:
+        raise UserError(f"depth_decoder.levels {levels} go beyond the {count} levels of the autoencoder")
+    return DepthDecoder(autoencoder, levels, block.kernel_size)

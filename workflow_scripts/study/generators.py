@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .settings.base import Block
+from pydantic import create_model
+
+from ..base.errors import UserError
+from .settings.base import Block, Name, Seed, key
 from .settings.generator import Denoiser, Diffusion, Gan, Sampler, check_sampling
 
 
@@ -42,3 +45,21 @@ KINDS = {
     "gan": Kind({"gan": Gan}, "gan", latents=False),
 }
 """`kind` of a system's file -> its blocks. A new one: a line here, and one in `diffusion.kinds.KINDS`."""
+
+
+class GeneratorTraining(Block):
+    """What the program that trains a generator is told, but for the blocks of its kind."""
+
+    system: Name = key(meaning="name of the generator")
+    kind: Name = key("diffusion", "", "of generator")
+    regions: list[str] = key(meaning="mask channels")
+    seed: Seed = key(0, "", "of weights and batches")
+
+
+def read_training(config: Mapping[str, Any]) -> GeneratorTraining:
+    """The settings of a generator's training, with the blocks that its kind learns by. Raises UserError."""
+    if (name := config.get("kind", "diffusion")) not in KINDS:
+        raise UserError(f"config: kind is {name!r}, but must be one of {', '.join(KINDS)}")
+    blocks = {name: (block, key({}, validate_default=True)) for name, block in KINDS[name].trained.items()}
+    model: type[GeneratorTraining] = create_model("GeneratorTraining", __base__=GeneratorTraining, **blocks)
+    return model.read(config)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import UserError
 from ..base.seeds import torch_rng
+from ..study.settings.autoencoder import Discriminator
+from ..study.settings.training import TrainSettings
 from .losses import ReconstructionLoss, least_squares_discriminator, least_squares_generator
 from .patch_data import PatchData
-from .settings import TrainSettings, check_keys
 from .slice_data import SliceData
 from .task import Player
-
-ADVERSARIAL = {"channels": [64, 128, 256, 512], "weight": 0.01, "start_step": 0, "learning_rate": 1e-4}
 
 
 class AutoencoderTask:
@@ -29,7 +27,7 @@ class AutoencoderTask:
     seed : int
         Of the posterior samples.
     discriminator : nn.Module or None
-    adversarial : dict
+    adversarial : its settings:
         weight of the adversarial term, start_step from which it counts (the discriminator learns from step 0 on), and
         the discriminator's learning_rate.
     """
@@ -42,12 +40,12 @@ class AutoencoderTask:
         settings: TrainSettings,
         seed: int,
         discriminator: nn.Module | None = None,
-        adversarial: dict | None = None,
+        adversarial: Discriminator | None = None,
     ):
         self.players = {"autoencoder": Player(module, settings.learning_rate, settings.weight_decay)}
         if discriminator is not None:
-            self._adversarial = check_adversarial(adversarial or {})
-            rate = self._adversarial["learning_rate"]
+            self._adversarial = adversarial or Discriminator()
+            rate = self._adversarial.learning_rate
             self.players["discriminator"] = Player(discriminator, rate, settings.weight_decay, betas=(0.5, 0.9))
         self._data, self._loss, self._batch_size, self._seed = data, loss, settings.batch_size, seed
         self._latent_channels, self._reduction = module.latent_channels, module.reduction
@@ -71,21 +69,10 @@ class AutoencoderTask:
         if "discriminator" in self.players:
             made = self._loss.as_images(output)
             terms["adversarial"] = least_squares_generator(modules["discriminator"](made))
-            if step >= self._adversarial["start_step"]:
-                loss = loss + self._adversarial["weight"] * terms["adversarial"]
+            if step >= self._adversarial.start_step:
+                loss = loss + self._adversarial.weight * terms["adversarial"]
             self._made = made.detach()
         return loss, terms
-
-
-def check_adversarial(block: dict) -> dict:
-    """The config's ``autoencoder.discriminator`` block with its defaults. Raises UserError."""
-    check_keys(block, list(ADVERSARIAL), "autoencoder.discriminator")
-    block = ADVERSARIAL | block
-    for key in ("weight", "start_step", "learning_rate"):
-        value = block[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise UserError(f"autoencoder.discriminator: `{key}: {value}` must be a number of at least 0")
-    return block
 
 
 def reconstruct(module: nn.Module, x: Tensor, slices_per_batch: int) -> tuple[Tensor, Tensor]:

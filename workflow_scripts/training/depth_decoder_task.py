@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.depth_decoder import DepthDecoder
+from ..study.settings.training import TrainSettings
 from .losses import ReconstructionLoss
-from .settings import TrainSettings, check_keys
 from .slab_data import SlabData
 from .task import Player
-
-DEPTH_DECODER = {
-    "levels": "all",
-    "kernel_size": 3,
-    "slice_layers": "trained",
-    "slab_slices": 8,
-    "latent_noise": 0.25,
-    "through_plane": 1.0,
-    "training": None,
-}
-"""Keys of the config's ``depth_decoder`` block, and what holds where one is absent."""
 
 
 class DepthDecoderTask:
@@ -86,18 +72,3 @@ class DepthDecoderTask:
 def through_plane_loss(images: Tensor, x: Tensor) -> Tensor:
     """Mean absolute error of the differences between neighbouring slices: both (B, C, S, H, W) -> scalar."""
     return (images.diff(dim=2) - x.diff(dim=2)).abs().mean()
-
-
-def check_depth_decoder(block: dict) -> dict:
-    """The config's ``depth_decoder`` block with its defaults. Raises UserError for a key or value that cannot be."""
-    check_keys(block, list(DEPTH_DECODER), "depth_decoder")
-    block = DEPTH_DECODER | block
-    for key in ("latent_noise", "through_plane"):
-        value = block[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise UserError(f"depth_decoder: `{key}: {value}` must be a number of at least 0")
-    if block["slice_layers"] not in ("trained", "fixed"):
-        raise UserError(f"depth_decoder: `slice_layers: {block['slice_layers']}` must be trained or fixed")
-    if not isinstance(block["training"], dict):
-        raise UserError("depth_decoder: `training` is missing: write at least its steps and batch_size")
-    return block

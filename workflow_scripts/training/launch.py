@@ -16,12 +16,12 @@ from torch.multiprocessing import ProcessExitedException
 from ..base.cli import log
 from ..base.errors import UserError
 from ..base.job_record import note
+from ..study.settings.training import TrainSettings
 from . import devices, srun
 from .checkpoint import Checkpoints
 from .curves import Curves
 from .interrupt import StopRequest, leave
 from .loop import TrainingRun
-from .settings import TrainSettings
 from .state import StateFolder
 from .task import Task
 
@@ -44,7 +44,7 @@ def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title:
         128 + signal number, after SIGTERM, SIGINT or the end of a cluster job's time, and a checkpoint.
     """
     if not isinstance(settings, TrainSettings):
-        settings = TrainSettings.from_config(settings)
+        settings = TrainSettings.read(settings, "training")
     srun.check(settings.devices)
     saved = Checkpoints(state.folder).load()
     if saved is None or not saved["finished"]:

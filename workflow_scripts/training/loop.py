@@ -22,12 +22,12 @@ from ..base.errors import UserError
 from ..base.job_record import note
 from ..base.progress import track
 from ..base.seeds import seed_of
+from ..study.settings.training import TrainSettings
 from .checkpoint import Checkpoints
 from .curves import Curves
 from .ema import EMA
 from .interrupt import StopRequest
 from .prefetch import prefetched
-from .settings import TrainSettings
 from .task import Task
 
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from monai.losses import SSIMLoss
 from torch import Tensor
 from torch.nn import functional
 
-from ..base.errors import UserError
 from ..models.feature_network import FeatureNetwork, load_feature_network
-from .settings import check_keys
+from ..study.settings.autoencoder import Loss
 
 TERMS = ("l1", "ssim", "kl", "dice", "bce", "perceptual")
 SSIM_WINDOW = 11  # pixels, Gaussian of standard deviation 1.5: Wang et al. 2004
-
-
-def check_loss(block: dict) -> dict[str, float]:
-    """The weights of `TERMS` in the config's ``loss`` block; terms that are absent weigh 0. Raises UserError."""
-    check_keys(block, [*TERMS, "perceptual_weights", "perceptual_sha256"], "autoencoder.loss")
-    for term in TERMS:
-        value = block.get(term, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise UserError(f"autoencoder.loss: `{term}: {value}` must be a number of at least 0")
-    if not block.get("l1") and not block.get("ssim"):
-        raise UserError("autoencoder.loss: l1 and ssim are both 0, so nothing would teach intensities; set `l1: 1.0`")
-    return {term: float(block.get(term, 0)) for term in TERMS}
 
 
 def ssim_window(*edges: int) -> int:
@@ -92,21 +77,19 @@ class ReconstructionLoss:
 
     Parameters
     ----------
-    block : dict
-        Weight of each of `TERMS`; ``perceptual_weights`` and ``perceptual_sha256`` as in `load_feature_network`.
+    settings : Loss
+        The config's ``loss`` block.
     image_channels : int
         M; the channels after them are masks.
     """
 
-    def __init__(self, block: dict, image_channels: int):
-        self.weights = check_loss(block)
+    def __init__(self, settings: Loss, image_channels: int):
+        self.weights = {term: float(getattr(settings, term)) for term in TERMS}
         self.image_channels = image_channels
         self.masks_as_images = not self.weights["dice"] and not self.weights["bce"]
         self._network = None
         if self.weights["perceptual"]:
-            self._network = load_feature_network(
-                block.get("perceptual_weights", "package"), block.get("perceptual_sha256")
-            )
+            self._network = load_feature_network(settings.perceptual_weights, settings.perceptual_sha256)
 
     def __call__(self, output: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, dict]:
         """output and x (B, M+R, H, W) or (B, M+R, D, H, W), mean and log_variance (B, ...) -> loss, terms before weighting."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..base.cli import log
 from ..base.files import atomic
+from ..study.settings.training import TrainSettings
 from .launch import train
 from .model_files import save_model
-from .settings import TrainSettings
 from .state import StateFolder
 from .task import Task
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Block, Channels, Count, Digest, Fault, Name, Positive, Seed, Share, Weight, key, read_block
+from .base import Block, Channels, Count, Digest, Fault, Name, Positive, Seed, Share, Weight, key
 from .training import TrainSettings
 
-Strides = Annotated[list[Literal[1, 2]], Field(min_length=2)]
+Strides = Annotated[list[Annotated[int, Field(ge=1, le=8)]], Field(min_length=1)]
 Patch = Annotated[list[Count], Field(min_length=3, max_length=3)]
 EvenWidth = Annotated[int, Field(ge=4, multiple_of=2)]
 
@@ -125,7 +125,41 @@ class DepthDecoder(Block):
         return self
 
 
-def autoencoder_of(block: Any, where: str = "autoencoder") -> SliceVae | Vae3d:
+class _Stage(Block):
+    """What the program that trains an autoencoder is told besides."""
+
+    modalities: list[str] | None = key(None, "", "image channels that the volumes must hold; null: whatever they hold")
+    regions: list[str] = key(meaning="mask channels of the volumes")
+    seed: Seed = key(0, "", "of weights and batches")
+
+
+class SliceVaeStage(SliceVae, _Stage):
+    """The training of an autoencoder of slices."""
+
+
+class Vae3dStage(Vae3d, _Stage):
+    """The training of an autoencoder of volumes."""
+
+
+class DepthDecoderStage(DepthDecoder):
+    """The training of a depth decoder."""
+
+    seed: Seed = key(0, "", "of weights and batches")
+
+
+class _One(Block):
+    autoencoder: Autoencoder
+
+
+class _OneStage(Block):
+    autoencoder: Annotated[SliceVaeStage | Vae3dStage, Field(discriminator="kind")]
+
+
+def autoencoder_of(block: Any) -> SliceVae | Vae3d:
     """The autoencoder that a mapping holds, by its kind. Raises UserError."""
-    kind = block.get("kind") if isinstance(block, dict) else None
-    return read_block(Vae3d if kind == "vae_3d" else SliceVae, block, where)
+    return _One.read({"autoencoder": block}).autoencoder
+
+
+def autoencoder_stage(config: Any) -> SliceVaeStage | Vae3dStage:
+    """What the program that trains an autoencoder is told, by the kind. Raises UserError."""
+    return _OneStage.read({"autoencoder": config}).autoencoder

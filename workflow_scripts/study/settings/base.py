@@ -192,7 +192,7 @@ Folder = Annotated[
 Digest = Annotated[
     str, Field(pattern=r"^[0-9a-f]{64}$"), Words("the output of sha256sum: 64 characters of 0-9 and a-f")
 ]
-Channels = Annotated[list[Count], Field(min_length=2)]
+Channels = Annotated[list[Count], Field(min_length=1)]
 Size = Annotated[list[Annotated[int, Field(ge=8, le=4096)]], Field(min_length=3, max_length=3)]
 # YAML reads an unquoted 32 as a number
 Precision = Annotated[Literal["auto", "bf16", "32"], BeforeValidator(lambda value: "32" if value == 32 else value)]
