@@ -20,7 +20,12 @@ def arguments(tmp_path):
     for decoder, value in (("slice", 0.4), ("depth", 0.2)):
         for noise in (0.0, 0.2):
             for number in (0, 1):  # cases
-                one = {"decoder": decoder, "latent_noise": noise, "case_id": f"case-{number}"}
+                one = {
+                    "decoder": decoder,
+                    "latent_noise": noise,
+                    "case_id": f"case-{number}",
+                    "patient_id": f"{number}",
+                }
                 for plane, metrics in METRICS.items():
                     quality += [
                         one | {"plane": plane, "channel": channel, "metric": metric, "value": value + shift + number}

@@ -33,7 +33,7 @@ def test_rows_are_regions_by_arms_in_reading_order(tmp_path):
     mixes = [*MIXES, ("gan", 1.0, False), ("gan", 2.0, False), ("gan", 1.0, True)]
     table = make_table(tmp_path, study(tmp_path, n_real=(50, 20), mixes=mixes, regions=REGIONS[::-1]))
     assert table.n_real.tolist() == [20] * 21 + [50] * 21
-    assert table.region[:21].tolist() == [name for name in REGIONS for _ in range(7)]
+    assert table.region[:21].tolist() == [name for name in REGIONS[::-1] for _ in range(7)], "as the scores have them"
     assert table.arm[:7].tolist() == [
         "real only",
         *("real + 1x synthetic", "real + 2x synthetic", "1x synthetic only"),

@@ -196,7 +196,8 @@ def decoder_notes(table: pd.DataFrame) -> Sequence[str]:
 TABLE = Table(
     "Decoding slice by slice and along depth",
     lambda files, settings: decoder_table(
-        *(read_together(files[name]) for name in ("quality", "costs", "synthetic", "fids")), settings["tables"]
+        *(read_together(files[name]) for name in ("quality", "costs", "synthetic", "fids")),
+        Intervals.read(settings["tables"], "evaluation.tables"),
     ),
     lambda table, settings: readable_decoders(table),
     lambda table, simulated: decoder_notes(table),
