@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from brats import LOOKS
 
 from workflow_scripts import make_table as program
 from workflow_scripts.base.files import write_tsv
@@ -91,7 +92,9 @@ def write_table(name, out, *options, settings=None, **files):
     if settings is None:
         settings = {"tables": INTERVALS, "confidence": INTERVALS["confidence"]}
     words = [word for option, paths in files.items() for word in (f"--{option}", *map(str, paths))]
-    program.main(["--table", name, "--config", json.dumps(settings), *options, *words, "--out", str(out)])
+    program.main(
+        ["--table", name, "--config", json.dumps({**settings, "looks": LOOKS}), *options, *words, "--out", str(out)]
+    )
 
 
 def row_of(table, region, arm):
