@@ -171,16 +171,16 @@ def test_a_smaller_cohort_leaves_no_case_of_a_larger_one(tmp_path):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"cases": 0}, "cases must be"),
-        ({"cases": True}, "cases must be"),
-        ({"seed": "a"}, "seed must be"),
-        ({"spacing_mm": 0.1}, "spacing_mm must be from"),
-        ({"spacing_mm": "3 mm"}, "spacing_mm must be from"),
-        ({"tumour_volume_ml": [120, 5]}, "tumour_volume_ml must be"),
-        ({"tumour_volume_ml": [0.1, 5]}, "tumour_volume_ml must be"),
-        ({"tumour_volume_ml": [5, 5000]}, "tumour_volume_ml must be"),
-        ({"tumour_volume_ml": 30}, "tumour_volume_ml must be"),
-        ({"tumor_volume_ml": [5, 50]}, "takes the keys"),
+        ({"cases": 0}, "cases is 0"),
+        ({"cases": True}, "cases is True"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"spacing_mm": 0.1}, "a number from 0.5 to 5"),
+        ({"spacing_mm": "3 mm"}, "a number from 0.5 to 5"),
+        ({"tumour_volume_ml": [120, 5]}, "but must rise"),
+        ({"tumour_volume_ml": [0.1, 5]}, "but must rise"),
+        ({"tumour_volume_ml": [5, 5000]}, "but must rise"),
+        ({"tumour_volume_ml": 30}, "a list of 2"),
+        ({"tumor_volume_ml": [5, 50]}, "unknown key 'tumor_volume_ml'"),
     ],
 )
 def test_settings_that_cannot_be_simulated_are_refused_before_work_starts(tmp_path, config, words):

@@ -105,7 +105,7 @@ def test_a_handful_of_patients_can_be_split(split):
     assert len(splits["train"]["6"]) == 6
 
 
-@pytest.mark.parametrize(("n_patients", "n_real"), [(11, [20, 50]), (60, [20, 50, 100]), (3, [20]), (139, [100])])
+@pytest.mark.parametrize(("n_patients", "n_real"), [(11, [20, 50]), (60, [20, 50, 100]), (8, [20]), (139, [100])])
 def test_impossible_sizes_are_answered_with_lines_that_work(split, n_patients, n_real):
     with pytest.raises(UserError, match=f"has {n_patients} usable patients") as error:
         split(cohort(n_patients), n_real=n_real)
@@ -117,12 +117,12 @@ def test_impossible_sizes_are_answered_with_lines_that_work(split, n_patients, n
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"val": 0}, "val must count patients"),
-        ({"test": -3}, "test must count patients"),
-        ({"test": 2.5}, "test must count patients"),
-        ({"n_real": [20, 20]}, "different numbers"),
-        ({"n_real": []}, "different numbers"),
-        ({"n_real": [True]}, "n_real must count patients"),
+        ({"val": 0}, "splits.val is 0"),
+        ({"test": -3}, "splits.test is -3"),
+        ({"test": 2.5}, "splits.test is 2.5"),
+        ({"n_real": [20, 20]}, "none twice"),
+        ({"n_real": []}, "none twice"),
+        ({"n_real": [True]}, "each a whole number from 2"),
     ],
 )
 def test_sizes_that_mean_nothing_are_refused(split, config, words):
@@ -132,7 +132,7 @@ def test_sizes_that_mean_nothing_are_refused(split, config, words):
 
 def test_fewer_than_three_patients_cannot_be_split(split):
     with pytest.raises(UserError, match="at least 3 are needed"):
-        split(cohort(2), n_real=[1], val=1, test=1)
+        split(cohort(2), n_real=[2], val=1, test=1)
 
 
 def test_an_empty_case_table_points_to_the_rejected_cases(split):
@@ -142,5 +142,5 @@ def test_an_empty_case_table_points_to_the_rejected_cases(split):
 
 def test_a_config_without_a_key_names_it(tmp_path):
     write_tsv(tmp_path / "cases.tsv", cohort(5))
-    with pytest.raises(UserError, match="needs val, test"):
-        split_cohort.main(options(tmp_path, {"region": "whole_tumor", "n_real": [2], "seed": 0}))
+    with pytest.raises(UserError, match="region is missing"):
+        split_cohort.main(options(tmp_path, {"n_real": [2], "seed": 0}))

@@ -13,21 +13,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from workflow_scripts.base.cli import program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.cohort.phantom import Patient, simulate_patient
+from workflow_scripts.study.settings.cohort import DemoCohort
 
-MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
-MAX_TUMOUR_ML = 250  # more finds no room in many brains
 _CASE_FOLDER = re.compile(r"DEMO-\d{5}-000")
 
 
@@ -36,12 +33,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the case folders")
     parser.add_argument("--manifest", type=Path, required=True, help="table to write: a row a case, its true tumour")
     args = parser.parse_args(argv)
-    config = _checked(args.config)
+    settings = DemoCohort.read(args.config, "demo_cohort")
     # The manifest vouches for the files: it goes first and comes last.
     args.manifest.unlink(missing_ok=True)
-    case_ids = [f"DEMO-{number:05d}-000" for number in range(1, config["cases"] + 1)]
+    case_ids = [f"DEMO-{number:05d}-000" for number in range(1, settings.cases + 1)]
     _remove_others(args.out, set(case_ids))
-    make = partial(write_patient, args.out, config["seed"], config["spacing_mm"], config["tumour_volume_ml"])
+    low_ml, high_ml = map(float, settings.tumour_volume_ml)
+    make = partial(write_patient, args.out, settings.seed, float(settings.spacing_mm), (low_ml, high_ml))
     rows = []
     with track(len(case_ids), "simulating patients", unit="patient") as progress:
         for row in _each(make, range(1, len(case_ids) + 1), min(args.threads, len(case_ids))):
@@ -104,40 +102,6 @@ def _remove_others(out: Path, keep: set[str]) -> None:
     for folder in out.glob("DEMO-*"):
         if folder.is_dir() and _CASE_FOLDER.fullmatch(folder.name) and folder.name not in keep:
             shutil.rmtree(folder)
-
-
-def _checked(config: dict) -> dict:
-    """The settings, with numbers in range. Raises UserError that names the key."""
-    wanted = ("cases", "spacing_mm", "tumour_volume_ml", "seed")
-    if set(config) != set(wanted):
-        raise UserError(f"demo_cohort takes the keys {', '.join(wanted)}, not {', '.join(config) or 'none'}")
-    cases, spacing_mm, volume_ml, seed = (config[key] for key in wanted)
-    if not _whole(cases) or not 1 <= cases <= 99_999:
-        raise UserError(f"demo_cohort: cases must be a whole number from 1 to 99999, not {cases!r}")
-    if not _whole(seed):
-        raise UserError(f"demo_cohort: seed must be a whole number, not {seed!r}")
-    if not _number(spacing_mm) or not 0.5 <= spacing_mm <= 5:
-        raise UserError(f"demo_cohort: spacing_mm must be from 0.5 to 5, not {spacing_mm!r}")
-    smallest_ml = MIN_TUMOUR_VOXELS * spacing_mm**3 / 1000
-    if (
-        not isinstance(volume_ml, list | tuple)
-        or len(volume_ml) != 2
-        or not all(map(_number, volume_ml))
-        or not smallest_ml <= volume_ml[0] <= volume_ml[1] <= MAX_TUMOUR_ML
-    ):
-        raise UserError(
-            f"demo_cohort: tumour_volume_ml must be [smallest, largest] within {smallest_ml:.2g} and "
-            f"{MAX_TUMOUR_ML} ml at a spacing of {spacing_mm} mm, not {volume_ml!r}"
-        )
-    return config | {"spacing_mm": float(spacing_mm), "tumour_volume_ml": tuple(map(float, volume_ml))}
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 if __name__ == "__main__":

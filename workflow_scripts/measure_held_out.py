@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,13 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.tumour_table import measure_case
     from workflow_scripts.evaluation.mask_validity import validity
 
-    if set(args.config) != {"regions"}:
-        raise UserError(f"--config must hold regions and nothing else, not {', '.join(args.config) or 'nothing'}")
+    regions = Measured.read(args.config).regions
     rows = []
     for split in (Subset.open(args.val, "val"), Subset.open(args.test, "test")):
         for case_id in split.first_of_each_patient:
             foreground = (np.asarray(split.store.image(case_id)) > -1).any(axis=0)
-            found = measure_case(split.store, case_id, args.config["regions"])
+            found = measure_case(split.store, case_id, regions)
             found |= validity(np.asarray(split.store.levels(case_id)), foreground)
             rows.append({"case_id": case_id, "split": split.name, **found})
     write_tsv(args.out, pd.DataFrame(rows))

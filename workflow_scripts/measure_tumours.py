@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,10 +21,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.cohort.tumour_table import measure_case
 
-    if set(args.config) - {"regions"}:
-        raise UserError(f"--config: unknown key `{sorted(set(args.config) - {'regions'})[0]}`; known key: regions")
+    regions = Measured.read(args.config).regions
     train = Subset.open(args.train, "train")
-    rows = [measure_case(train.store, case_id, args.config["regions"]) for case_id in train.case_ids]
+    rows = [measure_case(train.store, case_id, regions) for case_id in train.case_ids]
     write_tsv(args.out, pd.DataFrame(rows))
     log.info("tumour conditions of %d cases are in %s", len(rows), args.out)
 

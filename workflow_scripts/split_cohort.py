@@ -14,6 +14,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.splits import split_patients
 from workflow_scripts.cohort.subset import write_subset
+from workflow_scripts.study.settings.cohort import SplitSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,17 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=Path, required=True, help="manifest.json to write for the test cases")
     parser.add_argument("--train", type=Path, nargs="*", required=True, help="one for each n_real, in that order")
     args = parser.parse_args(argv)
-    missing = [key for key in ("region", "n_real", "val", "test", "seed") if key not in args.config]
-    if missing:
-        raise UserError(f"split_cohort needs {', '.join(missing)} in its config block")
+    settings = SplitSettings.read(args.config, "splits")
     cases = read_tsv(args.cases)
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
-    splits = split_patients(
-        cases, f"{args.config['region']}_ml", *(args.config[key] for key in ("n_real", "val", "test", "seed"))
-    )
+    splits = split_patients(cases, f"{settings.region}_ml", settings.n_real, settings.val, settings.test, settings.seed)
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
-    for size, manifest in zip(args.config["n_real"], args.train, strict=True):
+    for size, manifest in zip(settings.n_real, args.train, strict=True):
         subsets.append(("train", manifest, splits["train"][str(size)]))
     for name, manifest, case_ids in subsets:
         rows = cases[cases["case_id"].isin(case_ids)]

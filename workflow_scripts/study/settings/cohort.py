@@ -57,3 +57,15 @@ class Splits(Block):
         if self.n_real != sorted(self.n_real):
             raise Fault(["n_real"], sorted(self.n_real), "must rise: each subset lies within the next")
         return self
+
+
+class SplitSettings(Splits):
+    """What the program that splits the cohort is told."""
+
+    region: str = key(meaning="by whose volume the splits are stratified")
+
+
+class Measured(Block):
+    """What a program that measures tumours is told."""
+
+    regions: Annotated[list[str], Field(min_length=1)] = key(meaning="mask channels, nested")
