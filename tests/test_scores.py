@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from brats import ALL_PARTS
 from small_cases import lps_affine, make_case
 from subsets import manifest_alone
 
@@ -127,7 +128,8 @@ def test_manifest(folder):
 test_manifest.__test__ = False
 
 
-def score(folder, **config):
+def score(folder, lesions=None, **config):
+    config = {"dataset": ALL_PARTS | ({"lesions": lesions} if lesions else {}), "regions": REGIONS} | config
     main(
         [
             *("--predictions", str(folder / "arm/predictions.tsv"), "--arm", str(folder / "arm/arm.json")),
@@ -223,7 +225,7 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
             "--test",
             str(test_manifest(arm)),
             "--config",
-            json.dumps({"regions": REGIONS}),
+            json.dumps({"dataset": ALL_PARTS, "regions": REGIONS}),
             "--threads",
             "1",
         ]
@@ -239,7 +241,7 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
                 "--test",
                 str(test_manifest(arm)),
                 "--config",
-                json.dumps({"regions": REGIONS}),
+                json.dumps({"dataset": ALL_PARTS, "regions": REGIONS}),
                 "--threads",
                 "1",
             ]

@@ -75,9 +75,10 @@ def main(argv: list[str] | None = None) -> None:
     use_threads(args.threads)
     dataset = parse_dataset(args.config.pop("dataset", None))
     settings = ScoreSettings.read(args.config, "evaluation.segmentation")
+    regions = dataset.check_regions(settings.regions)
     test = Subset.open(args.test, "test")
     tables = [
-        score_arm(predictions, arm, test, dataset, settings.regions, settings.hd_percentile)
+        score_arm(predictions, arm, test, dataset, regions, settings.hd_percentile)
         for predictions, arm in zip(args.predictions, args.arm, strict=True)
     ]
     for out, table in zip(args.out, tables, strict=True):  # all or none

@@ -216,6 +216,12 @@ class Dataset(Block):
                     ["layouts", self.written_as, "labels"], {1: region}, f"lack {region}, but masks are written so"
                 )
 
+    def check_regions(self, regions: list[str]) -> list[str]:
+        """`regions`. Raises UserError unless they are the first one or more of the data set's."""
+        if not regions or list(regions) != self.regions[: len(regions)]:
+            raise UserError(f"regions must be nested, the first of {', '.join(self.regions)}, not {list(regions)}")
+        return regions
+
     def levels_of(self, layout: str) -> dict[int, int]:
         """Label -> level of a layout's masks; 0 for a label that is left out of the tumour."""
         named = self.layouts[layout]
