@@ -34,7 +34,6 @@ CONFIG = {
     "denoiser": {"kind": "unet_3d", "channels": [16, 16, 32], "blocks_per_level": 1, "embedding_dim": 32},
     "diffusion": {"timesteps": 200, "parameterization": "v", "training": TRAINING},
     "seed": 3,
-    "regions": list(REGIONS),
 }
 VOXEL_ML = 0.64
 
