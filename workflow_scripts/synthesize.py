@@ -22,8 +22,6 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
 
-COPY_KIND = "copy of a training case (memorisation)"
-
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program. Raises UserError for input that the user can mend."""
@@ -154,10 +152,12 @@ def _refusal_table(refusals: list, names):
 
 def _check_enough(made: int, refusals: list, max_redraws: int, rejected: Path) -> None:
     """Raise UserError if cases were given up: an arm needs all of its cases."""
+    from workflow_scripts.memorisation.copy_gate import COPY_KIND
+
     given_up = [refusal.number for refusal in refusals if refusal.last]
     if not given_up:
         return
-    reasons = Counter(_kind_of(reason) for refusal in refusals for reason in refusal.reasons)
+    reasons = Counter(reason.kind for refusal in refusals for reason in refusal.reasons)
     listed = "; ".join(f"{count} x {kind}" for kind, count in reasons.most_common(5))
     numbers = ", ".join(map(str, given_up[:10])) + (" ..." if len(given_up) > 10 else "")
     advice = []
@@ -175,22 +175,6 @@ def _check_enough(made: int, refusals: list, max_redraws: int, rejected: Path) -
         f"the quality gate refused every draw of {len(given_up)} of {made + len(given_up)} cases (numbers {numbers}; "
         f"{max_redraws + 1} draws each): {listed}. Each draw is listed in {rejected}. {'. '.join(advice)}"
     )
-
-
-def _kind_of(reason: str) -> str:
-    """A reason without its numbers, to count by."""
-    from workflow_scripts.memorisation.copy_gate import COPY_REASON
-
-    kinds = {
-        "the tumour is empty": "empty tumour",
-        "lies outside the foreground": "tumour outside the foreground (max_outside_foreground_fraction)",
-        "pieces": "tumour in pieces (min_largest_component_fraction)",
-        "min_volume_ml": "tumour too small (min_volume_ml)",
-        "foreground_volume_tolerance": "foreground volume (foreground_volume_tolerance)",
-        COPY_REASON: COPY_KIND,
-    }
-    found = [kind for mark, kind in kinds.items() if mark in reason]
-    return found[0] if found else f"{reason.split(' ', 1)[0]} out of range (feature_tolerance)"
 
 
 if __name__ == "__main__":

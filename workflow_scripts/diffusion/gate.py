@@ -22,13 +22,27 @@ RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
 
 
+class Reason(str):
+    """A sentence that says why a draw was refused; `kind`: the same without its numbers, to count by."""
+
+    __slots__ = ("kind",)
+
+    def __new__(cls, sentence: str, kind: str):
+        reason = super().__new__(cls, sentence)
+        reason.kind = kind
+        return reason
+
+
+OUTSIDE = "tumour outside the foreground (max_outside_foreground_fraction)"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """measured: condition name -> value, None for an empty tumour; reasons: sentences, none for a case that passes."""
 
     measured: dict[str, float] | None
     foreground_volume_ml: float
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 def foreground_mask(image: np.ndarray, background: bool = True) -> np.ndarray:
@@ -74,50 +88,48 @@ def judge(
     reasons = _foreground_faults(foreground_ml, foreground_range_ml, gate.foreground_volume_tolerance)
     tumour, inside = levels >= 1, (levels >= 1) & foreground
     if not tumour.any():
-        return Verdict(None, foreground_ml, ("the tumour is empty", *reasons))
+        return Verdict(None, foreground_ml, (Reason("the tumour is empty", "empty tumour"), *reasons))
     outside = 1.0 - inside.sum() / tumour.sum()
     if outside > gate.max_outside_foreground_fraction:
-        reasons.append(
-            f"{outside:.1%} of the tumour lies outside the foreground; "
-            f"max_outside_foreground_fraction allows {gate.max_outside_foreground_fraction:.1%}"
-        )
+        sentence = f"{outside:.1%} of the tumour lies outside the foreground"
+        allowed = f"max_outside_foreground_fraction allows {gate.max_outside_foreground_fraction:.1%}"
+        reasons.append(Reason(f"{sentence}; {allowed}", OUTSIDE))
     if not inside.any():  # nothing is left to measure: no limit in the config lets such a case pass
-        return Verdict(None, foreground_ml, ("no part of the tumour lies inside the foreground", *reasons))
+        nothing = Reason("no part of the tumour lies inside the foreground", OUTSIDE)
+        return Verdict(None, foreground_ml, (nothing, *reasons))
     count, largest = pieces_of(inside)
     if largest < gate.min_largest_component_fraction:
-        reasons.append(
-            f"the tumour is in {count} pieces, the largest with {largest:.1%} of it; "
-            f"min_largest_component_fraction asks for {gate.min_largest_component_fraction:.1%}"
-        )
+        sentence = f"the tumour is in {count} pieces, the largest with {largest:.1%} of it"
+        asked = f"min_largest_component_fraction asks for {gate.min_largest_component_fraction:.1%}"
+        reasons.append(Reason(f"{sentence}; {asked}", "tumour in pieces (min_largest_component_fraction)"))
     measured = measure(np.where(foreground, levels, 0), spacing_mm, regions)
     if measured["volume_ml"] < gate.min_volume_ml:
-        reasons.append(f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate.min_volume_ml:g}")
+        sentence = f"the tumour has {measured['volume_ml']:.3g} ml; min_volume_ml asks for {gate.min_volume_ml:g}"
+        reasons.append(Reason(sentence, "tumour too small (min_volume_ml)"))
     measured = {name: measured[name] for name in table.names}
     reasons += _condition_faults(measured, table, gate.feature_tolerance, max(spacing_mm))
     return Verdict(measured, foreground_ml, tuple(reasons))
 
 
-def _foreground_faults(foreground_ml: float, seen_ml: Sequence[float], tolerance: float) -> list[str]:
+def _foreground_faults(foreground_ml: float, seen_ml: Sequence[float], tolerance: float) -> list[Reason]:
     low, high = seen_ml[0] * (1 - tolerance), seen_ml[1] * (1 + tolerance)
     if low <= foreground_ml <= high:
         return []
     seen = f"{seen_ml[0]:.4g} to {seen_ml[1]:.4g} ml"
-    return [
-        f"the foreground has {foreground_ml:.4g} ml; that of the training cases is {seen}, and "
-        f"foreground_volume_tolerance is {tolerance:g}"
-    ]
+    sentence = f"the foreground has {foreground_ml:.4g} ml; that of the training cases is {seen}"
+    kind = "foreground volume (foreground_volume_tolerance)"
+    return [Reason(f"{sentence}, and foreground_volume_tolerance is {tolerance:g}", kind)]
 
 
 def _condition_faults(
     measured: dict[str, float], table: ConditionTable, tolerance: float, voxel_mm: float
-) -> list[str]:
+) -> list[Reason]:
     faults = []
     for name, low, high in zip(table.names, table.lowest, table.highest, strict=True):
         finest = voxel_mm if name.endswith("_mm") else RESOLUTION * high
         margin = max(tolerance * (high - low), finest) if tolerance < math.inf else math.inf
         if not low - margin <= measured[name] <= high + margin:
-            faults.append(
-                f"{name} is {measured[name]:.4g}; training tumours have {low:.4g} to {high:.4g}, "
-                f"and feature_tolerance is {tolerance:g} of that range"
-            )
+            sentence = f"{name} is {measured[name]:.4g}; training tumours have {low:.4g} to {high:.4g}"
+            sentence += f", and feature_tolerance is {tolerance:g} of that range"
+            faults.append(Reason(sentence, f"{name} out of range (feature_tolerance)"))
     return faults

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..base.errors import UserError
+from ..diffusion.gate import Reason
 from .reference import Reference
 
 COPY_REASON = "a copy of training case"  # how the gate's sentence begins
+COPY_KIND = "copy of a training case (memorisation)"
 
 
 def is_copy_reason(reason: str) -> bool:
@@ -33,13 +35,14 @@ class CopyGate:
             raise UserError(f"the model {contract['name']} and the memorisation reference differ in modalities or grid")
         self.reference, self.limits = reference, reference.own_limits(false_positive_rate)
 
-    def __call__(self, image: np.ndarray) -> list[str]:
+    def __call__(self, image: np.ndarray) -> list[Reason]:
         """Reasons to refuse a case, none or one: image (M, D, H, W) in [-1, 1], background exactly -1."""
         found, _ = self.reference.nearest_image(self.reference.coarse_image(image))
         if not self.limits.exceeded(found.margin):
             return []
-        return [
+        sentence = (
             f"{COPY_REASON} {self.reference.case_ids[found.index]}: similarity {found.similarity:.3f}, which stands out "
             f"from the other patients by a margin of {found.margin:.3f}; among training patients it is at most "
             f"{self.limits.margin.value:.3f} (false_positive_rate)"
-        ]
+        )
+        return [Reason(sentence, COPY_KIND)]
