@@ -68,8 +68,7 @@ class Regression(NetworkGenerator):
     def describe(self):
         return "a linear map"
 '''
-SETTINGS = """
-
+BLOCK = """
 from .settings.base import Weight, key
 from .settings.training import TrainSettings
 
@@ -79,7 +78,8 @@ class RegressionBlock(Block):
     training: TrainSettings = key(unit="", meaning="a batch holds volumes", defaults={"batch_size": 6})
 
 
-KINDS["regression"] = Kind({"regression": RegressionBlock}, "regression")
+KINDS = {
+    "regression": Kind({"regression": RegressionBlock}, "regression"),
 """
 REGISTRATION = '\nfrom .regression import Regression  # noqa: E402\n\nKINDS["regression"] = Regression\n'
 SYSTEM = "label: a linear map\nkind: regression\nautoencoder: slice_ldm\nregression: {noise: 0.1}\n"
@@ -89,9 +89,11 @@ SYSTEM = "label: a linear map\nkind: regression\nautoencoder: slice_ldm\nregress
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
     (folder / "workflow_scripts/diffusion/regression.py").write_text(MODULE)
-    for path, text in (("study/generators.py", SETTINGS), ("diffusion/kinds.py", REGISTRATION)):
-        with (folder / "workflow_scripts" / path).open("a") as stream:
-            stream.write(text)
+    with (folder / "workflow_scripts/diffusion/kinds.py").open("a") as stream:
+        stream.write(REGISTRATION)
+    path = folder / "workflow_scripts/study/generators.py"
+    before, after = path.read_text().split("KINDS = {\n")
+    path.write_text(before + BLOCK + after)
     (folder / "config/systems/linear.yaml").write_text(SYSTEM)
     return folder
 
