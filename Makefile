@@ -21,12 +21,12 @@ demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tab
 
 # Works beside a running Snakemake. CONFIG names the files that Snakemake was given, the last run's where left out.
 status:  ## how far a study is: jobs of each stage, time left, and why what failed did
-	@$(BIN)/python -m workflow_scripts.status $(if $(CONFIG),--configfile $(CONFIG))
+	@$(BIN)/python -m workflow_scripts.programs.operations.status $(if $(CONFIG),--configfile $(CONFIG))
 
 # CONFIG as above; ARGS are further options of the program: make slurm-check ARGS="--config data_root=/data/BraTS2023"
 PROFILE ?= slurm
 slurm-check:  ## before a long run: whether the study can run on this Slurm, in seconds
-	@$(BIN)/python -m workflow_scripts.slurm_check --profile $(PROFILE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
+	@$(BIN)/python -m workflow_scripts.programs.operations.slurm_check --profile $(PROFILE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # Several tests share the cores: their threads wait without spinning, and the studies that some of them run take one core
 # each, or each slows the others down several times. The longest files are the first by name.
@@ -55,7 +55,7 @@ format: $(INSTALLED)
 	$(BIN)/snakefmt Snakefile rules
 
 settings: $(INSTALLED)  ## after a change of workflow_scripts/study/settings: config/schema.json and the tables of config/README.md
-	$(BIN)/python -m workflow_scripts.document_settings
+	$(BIN)/python -m workflow_scripts.programs.operations.document_settings
 
 install: $(INSTALLED)
 

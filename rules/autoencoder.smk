@@ -15,7 +15,7 @@ use rule gpu_stage as train_autoencoder with:
     resources:
         **needs(16000, "24h", gpu=devices_of("autoencoder")),
     params:
-        **run("train_autoencoder", blocks.autoencoder, state=STATE),
+        **run("autoencoder.train_autoencoder", blocks.autoencoder, state=STATE),
 
 
 use rule gpu_stage as extract_latents with:
@@ -29,7 +29,7 @@ use rule gpu_stage as extract_latents with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/extract_latents/{{name}}.tsv"
     params:
-        **run("extract_latents", blocks.latents),
+        **run("autoencoder.extract_latents", blocks.latents),
 
 
 use rule gpu_stage as train_depth_decoder with:
@@ -47,7 +47,7 @@ use rule gpu_stage as train_depth_decoder with:
     resources:
         **needs(16000, "24h", gpu=devices_of("depth_decoder")),
     params:
-        **run("train_depth_decoder", blocks.depth_decoder, state=STATE),
+        **run("autoencoder.train_depth_decoder", blocks.depth_decoder, state=STATE),
 
 
 use rule gpu_stage as measure_reconstruction with:
@@ -63,7 +63,7 @@ use rule gpu_stage as measure_reconstruction with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_reconstruction/{{name}}.tsv"
     params:
-        **run("measure_reconstruction"),
+        **run("autoencoder.measure_reconstruction"),
 
 
 use rule gpu_stage as measure_depth_decoder with:
@@ -82,4 +82,4 @@ use rule gpu_stage as measure_depth_decoder with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_depth_decoder/{{name}}.tsv"
     params:
-        **run("measure_reconstruction"),
+        **run("autoencoder.measure_reconstruction"),

@@ -11,7 +11,7 @@ use rule stage as demo_cohort with:
     resources:
         **needs(4000, "2h"),
     params:
-        **run("demo_cohort", config["demo_cohort"], out=f"{RUN}/demo_cohort"),
+        **run("cohort.demo_cohort", config["demo_cohort"], out=f"{RUN}/demo_cohort"),
 
 
 use rule stage as find_cases with:
@@ -26,7 +26,7 @@ use rule stage as find_cases with:
         f"{RUN}/benchmarks/find_cases.tsv"
     params:
         **run(
-            "find_cases",
+            "cohort.find_cases",
             blocks.find_cases,
             data_root=lambda config, wildcards: f"{RUN}/demo_cohort" if SIMULATED else config["data_root"],
         ),
@@ -45,7 +45,13 @@ use rule stage as preprocess with:
     resources:
         **needs(2000, "4h"),
     params:
-        **run("preprocess", blocks.preprocess, shard="{shard}", shards=len(SHARDS), volumes=f"{RUN}/cohort/volumes"),
+        **run(
+            "cohort.preprocess",
+            blocks.preprocess,
+            shard="{shard}",
+            shards=len(SHARDS),
+            volumes=f"{RUN}/cohort/volumes",
+        ),
 
 
 use rule stage as merge_cohort with:
@@ -60,7 +66,7 @@ use rule stage as merge_cohort with:
     benchmark:
         f"{RUN}/benchmarks/merge_cohort.tsv"
     params:
-        **run("merge_cohort", blocks.picked(config, ("on_bad_case",))),
+        **run("cohort.merge_cohort", blocks.picked(config, ("on_bad_case",))),
 
 
 use rule stage as split_cohort with:
@@ -76,4 +82,4 @@ use rule stage as split_cohort with:
     benchmark:
         f"{RUN}/benchmarks/split_cohort.tsv"
     params:
-        **run("split_cohort", blocks.splits, volumes=f"{RUN}/cohort/volumes"),
+        **run("cohort.split_cohort", blocks.splits, volumes=f"{RUN}/cohort/volumes"),

@@ -96,7 +96,7 @@ def run(program, config=None, modules=(), **settings):
 
     def code(wildcards):
         """A changed line reruns the rule, a changed comment does not."""
-        found = [program, *(settings_of(wildcards, module) for module in modules)]
+        found = [f"programs.{program}", *(settings_of(wildcards, module) for module in modules)]
         return " ".join(code_digest(f"workflow_scripts.{module}") for module in found)
 
     return {"program": program, "options": options_of, "code": code}

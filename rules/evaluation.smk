@@ -16,7 +16,7 @@ use rule stage as score_segmentation with:
     resources:
         **needs(4000, "12h"),
     params:
-        **run("score_segmentation", blocks.scores),
+        **run("evaluation.score_segmentation", blocks.scores),
 
 
 use rule gpu_stage as extract_real_features with:
@@ -34,7 +34,7 @@ use rule gpu_stage as extract_real_features with:
     resources:
         **needs(4000, "12h", gpu=1),
     params:
-        **run("extract_image_features", blocks.image_features, features=IMAGE_FEATURES),
+        **run("evaluation.extract_image_features", blocks.image_features, features=IMAGE_FEATURES),
 
 
 use rule gpu_stage as extract_synthetic_features with:
@@ -52,7 +52,7 @@ use rule gpu_stage as extract_synthetic_features with:
         **needs(4000, "12h", gpu=1),
     params:
         **run(
-            "extract_image_features",
+            "evaluation.extract_image_features",
             blocks.image_features,
             synthetic=f"{N}/synthetic/{{system}}",
             system="{system}",
@@ -79,7 +79,7 @@ use rule stage as evaluate_images with:
     resources:
         **needs(6000, "4h"),
     params:
-        **run("evaluate_images", blocks.images, features=IMAGE_FEATURES, system="{system}"),
+        **run("evaluation.evaluate_images", blocks.images, features=IMAGE_FEATURES, system="{system}"),
 
 
 use rule gpu_stage as measure_cost with:
@@ -93,7 +93,7 @@ use rule gpu_stage as measure_cost with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_cost/{{system}}.tsv"
     params:
-        **run("measure_cost", blocks.cost),
+        **run("evaluation.measure_cost", blocks.cost),
 
 
 use rule stage as measure_held_out with:
@@ -107,7 +107,7 @@ use rule stage as measure_held_out with:
     benchmark:
         f"{RUN}/benchmarks/measure_held_out.tsv"
     params:
-        **run("measure_held_out", blocks.picked(config, ("regions",))),
+        **run("evaluation.measure_held_out", blocks.picked(config, ("regions",))),
 
 
 use rule stage as measure_reference_masks with:
@@ -123,7 +123,9 @@ use rule stage as measure_reference_masks with:
     resources:
         **needs(2000, "4h"),
     params:
-        **run("measure_reference_masks", blocks.reference_masks, root=lambda config, wildcards: REFERENCE_ROOT),
+        **run(
+            "evaluation.measure_reference_masks", blocks.reference_masks, root=lambda config, wildcards: REFERENCE_ROOT
+        ),
 
 
 use rule gpu_stage as evaluate_control with:
@@ -138,7 +140,7 @@ use rule gpu_stage as evaluate_control with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_control/{{system}}.tsv"
     params:
-        **run("evaluate_control", blocks.control),
+        **run("evaluation.evaluate_control", blocks.control),
 
 
 use rule stage as evaluate_masks with:
@@ -156,7 +158,11 @@ use rule stage as evaluate_masks with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_masks/{{system}}.tsv"
     params:
-        **run("evaluate_masks", blocks.picked(config["evaluation"]["masks"], ("permutations",)), system="{system}"),
+        **run(
+            "evaluation.evaluate_masks",
+            blocks.picked(config["evaluation"]["masks"], ("permutations",)),
+            system="{system}",
+        ),
 
 
 use rule gpu_stage as compare_decoders with:
@@ -174,7 +180,7 @@ use rule gpu_stage as compare_decoders with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
     params:
-        **run("compare_decoders", blocks.decoders, features=IMAGE_FEATURES),
+        **run("evaluation.compare_decoders", blocks.decoders, features=IMAGE_FEATURES),
 
 
 use rule gpu_stage as sample_control_sweep with:
@@ -189,4 +195,4 @@ use rule gpu_stage as sample_control_sweep with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/sample_control_sweep/{{system}}.tsv"
     params:
-        **run("sample_control_sweep", blocks.sweep),
+        **run("evaluation.sample_control_sweep", blocks.sweep),

@@ -12,7 +12,7 @@ use rule stage as measure_tumours with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_tumours.tsv"
     params:
-        **run("measure_tumours", blocks.picked(config, ("regions",))),
+        **run("generator.measure_tumours", blocks.picked(config, ("regions",))),
 
 
 use rule gpu_stage as train_generator with:
@@ -31,7 +31,7 @@ use rule gpu_stage as train_generator with:
     resources:
         **needs(16000, "24h", gpu=devices_of("generator")),
     params:
-        **run("train_generator", blocks.generator, state=STATE),
+        **run("generator.train_generator", blocks.generator, state=STATE),
 
 
 use rule stage as attach_depth_decoder with:
@@ -47,4 +47,4 @@ use rule stage as attach_depth_decoder with:
     resources:
         **needs(4000, "30m"),
     params:
-        **run("attach_depth_decoder"),
+        **run("generator.attach_depth_decoder"),

@@ -14,7 +14,10 @@ use rule stage as memorisation_reference with:
     resources:
         **needs(4000, "1h"),
     params:
-        **run("memorisation_reference", blocks.picked(config["memorisation"], ("resolution_mm", "max_shift_mm"))),
+        **run(
+            "memorisation.memorisation_reference",
+            blocks.picked(config["memorisation"], ("resolution_mm", "max_shift_mm")),
+        ),
 
 
 use rule gpu_stage as calibrate_memorisation with:
@@ -33,7 +36,7 @@ use rule gpu_stage as calibrate_memorisation with:
     resources:
         **needs(4000, "4h", gpu=1),
     params:
-        **run("calibrate_memorisation", blocks.audit_images),
+        **run("memorisation.calibrate_memorisation", blocks.audit_images),
 
 
 use rule gpu_stage as audit_memorisation with:
@@ -56,4 +59,4 @@ use rule gpu_stage as audit_memorisation with:
     resources:
         **needs(4000, "4h", gpu=1),
     params:
-        **run("audit_memorisation", blocks.audit, synthetic=f"{N}/synthetic/{{system}}", system="{system}"),
+        **run("memorisation.audit_memorisation", blocks.audit, synthetic=f"{N}/synthetic/{{system}}", system="{system}"),

@@ -11,7 +11,7 @@ use rule stage as gather_scores with:
     benchmark:
         f"{RUN}/benchmarks/gather_scores.tsv"
     params:
-        **run("gather_scores"),
+        **run("evaluation.gather_scores"),
 
 
 use rule stage as pack_viewer with:
@@ -27,7 +27,7 @@ use rule stage as pack_viewer with:
     resources:
         **needs(4000, "1h"),
     params:
-        **run("pack_viewer", blocks.viewer, simulated=SIMULATED),
+        **run("reporting.pack_viewer", blocks.viewer, simulated=SIMULATED),
 
 
 # What each figure is drawn from; `of` holds the n_real and the system that it is of.
@@ -73,7 +73,7 @@ use rule stage as make_figure with:
         **needs(4000, "1h"),
     params:
         **run(
-            "make_figure",
+            "reporting.make_figure",
             lambda config, wildcards: blocks.looks(config) | FIGURES[wildcards.figure].block(config),
             ["reporting.figures.{figure}"],
             figure="{figure}",
@@ -143,7 +143,7 @@ use rule stage as make_table with:
     benchmark:
         f"{RUN}/benchmarks/make_table/{{table}}.tsv"
     params:
-        **run("make_table", table_block, ["reporting.tables.{table}"], table="{table}", simulated=SIMULATED),
+        **run("reporting.make_table", table_block, ["reporting.tables.{table}"], table="{table}", simulated=SIMULATED),
         caption=lambda wildcards: TABLES[wildcards.table].says_with_settings(config, SIMULATED),
 
 
@@ -167,4 +167,4 @@ use rule stage as make_report with:
     benchmark:
         f"{RUN}/benchmarks/make_report.tsv"
     params:
-        **run("make_report", config, simulated=SIMULATED),
+        **run("reporting.make_report", config, simulated=SIMULATED),

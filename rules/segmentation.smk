@@ -14,7 +14,7 @@ use rule stage as plan_segmentation with:
     resources:
         **needs(8000, "2h"),
     params:
-        **run("plan_segmentation", blocks.segmentation_plan, [module_for("plan")], segmenter="{segmenter}"),
+        **run("segmentation.plan_segmentation", blocks.segmentation_plan, [module_for("plan")], segmenter="{segmenter}"),
 
 
 use rule stage as pool_real with:
@@ -31,7 +31,7 @@ use rule stage as pool_real with:
     resources:
         **needs(8000, "4h"),
     params:
-        **run("pool_real", modules=[module_for("pool")], pool=f"{SEGMENTER}/pool"),
+        **run("segmentation.pool_real", modules=[module_for("pool")], pool=f"{SEGMENTER}/pool"),
 
 
 use rule stage as pool_synthetic with:
@@ -48,7 +48,7 @@ use rule stage as pool_synthetic with:
         **needs(8000, "2h"),
     params:
         **run(
-            "pool_synthetic",
+            "segmentation.pool_synthetic",
             modules=[module_for("pool")],
             synthetic=f"{N}/synthetic/{{system}}",
             pool=f"{SEGMENTER}/pool",
@@ -73,7 +73,7 @@ use rule gpu_stage as train_segmentation with:
         **needs(16000, "48h", gpu=1),
     params:
         **run(
-            "train_segmentation",
+            "segmentation.train_segmentation",
             blocks.segmentation_training,
             [module_for("train")],
             pool=f"{SEGMENTER}/pool",
@@ -97,4 +97,4 @@ use rule gpu_stage as predict_segmentation with:
     resources:
         **needs(12000, "24h", gpu=1),
     params:
-        **run("predict_segmentation", blocks.segmentation_prediction, [module_for("predict")]),
+        **run("segmentation.predict_segmentation", blocks.segmentation_prediction, [module_for("predict")]),

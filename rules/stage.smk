@@ -12,7 +12,7 @@ rule stage:
         program="",
         options="",
     shell:
-        "{resources.launcher} python -m workflow_scripts.{params.program} {params.options} --threads {threads} --record {log:q}"
+        "{resources.launcher} python -m workflow_scripts.programs.{params.program} {params.options} --threads {threads} --record {log:q}"
         " 2>&1 | tee {log:q}"
 
 

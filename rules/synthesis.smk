@@ -14,7 +14,7 @@ use rule gpu_stage as synthesize with:
         f"{RUN}/benchmarks/n_real~{{n_real}}/synthesize/{{system}}/{{block}}.tsv"
     params:
         **run(
-            "synthesize",
+            "synthesis.synthesize",
             blocks.synthesis,
             block="{block}",
             block_size=config["synthesis"]["block_size"],
@@ -35,4 +35,4 @@ use rule stage as gather_synthetic with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/gather_synthetic/{{system}}.tsv"
     params:
-        **run("gather_synthetic"),
+        **run("synthesis.gather_synthetic"),

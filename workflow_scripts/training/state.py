@@ -29,7 +29,7 @@ def run_digest(config: dict, module: str, *input_files: str | os.PathLike) -> st
     config : dict
         The stage's settings; anything else that JSON can say may be added (case ids, content digests).
     module : str
-        The program, e.g. "workflow_scripts.train_generator".
+        The program, e.g. "workflow_scripts.programs.generator.train_generator".
     input_files
         Small files that the training reads. A missing one raises UserError.
     """

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ...base.seeds import numpy_rng
 from ...study.arms import REAL_ONLY, Arm
-from ..arms import distance_column, patients_of, score_array
+from ..scores import distance_column, patients_of, score_array
 from .bootstrap import bootstrap_interval, paired_differences, patient_means
 from .significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
 

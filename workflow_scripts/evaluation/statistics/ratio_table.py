@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...study.arm_labels import label_of
 from ...study.arms import Arm
-from ..arms import COUNTS, LESION_SETTINGS, arms_of, distance_column, regions_of, rows_of, score_array
+from ..scores import COUNTS, LESION_SETTINGS, arms_of, distance_column, regions_of, rows_of, score_array
 from .bootstrap import summarise
 from .comparison import Comparison, reference_cells, with_holm
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...base.errors import UserError
-from ...evaluation.arms import arms_of, read_scores, regions_of, rows_of, score_array
+from ...evaluation.scores import arms_of, read_scores, regions_of, rows_of, score_array
 from ...study.arm_labels import label_of
 from ...study.arms import REAL_ONLY, Arm
 from ...study.segmenters import SEGMENTERS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ...evaluation.arms import read_scores
 from ...evaluation.lesions import LESION_CONVENTION
+from ...evaluation.scores import read_scores
 from ...evaluation.segmentation_scores import EMPTY_CONVENTION
 from ...evaluation.statistics.bootstrap import best_coverage
 from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of

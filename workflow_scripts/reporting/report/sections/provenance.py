@@ -50,8 +50,9 @@ def commit() -> str:
 
 def code_digests() -> list[tuple[str, str]]:
     """(program, digest of its code and of the modules that it imports) of every program of the project."""
-    programs = sorted(path.stem for path in (ROOT / PACKAGE).glob("[a-z]*.py"))
-    return [(name, code_digest(f"{PACKAGE}.{name}")) for name in programs]
+    room = f"{PACKAGE}.programs"
+    programs = sorted((path.parent.name, path.stem) for path in (ROOT / PACKAGE / "programs").glob("*/[a-z]*.py"))
+    return [(name, code_digest(f"{room}.{stage}.{name}")) for stage, name in programs]
 
 
 def run_yaml(run: Run) -> str:

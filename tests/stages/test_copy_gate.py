@@ -1,0 +1,183 @@
+"""The release gate in synthesize: a generator that reproduces its training cases has them refused, listed and drawn again.
+
+The generator is the tiny one. What it makes without the gate is declared to be its training cases: then it reproduces
+them exactly, and draws that come out otherwise are other cases.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_generator
+from planted import make_reference, plant, shifted
+from subsets import subset_options
+from tiny_generator import GRID, MODALITIES, SYNTHESIS
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
+from workflow_scripts.cohort.nifti import read_synthetic_case
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.memorisation.copy_gate import CopyGate, is_copy_reason
+from workflow_scripts.memorisation.reference import load_reference
+from workflow_scripts.programs.memorisation import audit_memorisation, calibrate_memorisation
+from workflow_scripts.programs.synthesis import synthesize
+from workflow_scripts.training.model_files import load_model
+
+OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
+OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return tiny_generator.make_inputs(tmp_path_factory.mktemp("heads"))
+
+
+@pytest.fixture(scope="module")
+def model(inputs):
+    return tiny_generator.train(inputs, inputs / "state", inputs / "model")
+
+
+def run(model, out, *arguments, **config):
+    config = json.dumps(SYNTHESIS | {"gate": OPEN_GATE} | config)
+    synthesize.main(
+        ["--model", str(model), "--out", str(out), "--threads", "1", "--config", config, *map(str, arguments)]
+    )
+    return out
+
+
+def cohort_of(folder, model, volumes):
+    """A cohort whose six training cases are these volumes (image, levels), and two other patients, held out."""
+    store, ids = VolumeStore(folder / "volumes"), read_json(model / "model.json")["training_case_ids"]
+    assert len(volumes) == len(ids) + 2
+    ids = [*ids, "other-0", "other-1"]
+    for case_id, (image, levels) in zip(ids, volumes, strict=True):
+        meta = {
+            "case_id": case_id,
+            "patient_id": case_id,
+            "modalities": MODALITIES,
+            **GRID,
+            "affine": np.eye(4).tolist(),
+        }
+        store.save(case_id, image, levels, meta)
+    write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": ids, "patient_id": ids}))
+    write_json(folder / "splits.json", {"seed": 0, "train": {"6": ids[:6]}, "val": ids[6:7], "test": ids[7:]})
+    return ids[:6]
+
+
+def volume_of(folder, number):
+    case_id = f"SliceAug-{number:05d}-000"
+    return read_synthetic_case(folder / case_id, case_id, MODALITIES)
+
+
+@pytest.fixture(scope="module")
+def memorised(model, tmp_path_factory):
+    """Without the gate: cases 0 to 7. Cases 0, 1 and 2 are declared training cases, the others are real heads."""
+    folder = tmp_path_factory.mktemp("memorised")
+    free = run(model, folder / "free", "--count", 3)
+    heads = tiny_generator.heads(8)
+    rng = np.random.default_rng(0)
+
+    def textured(image):
+        return np.where(image > -1, np.clip(image + rng.normal(0, 0.3, image.shape), -0.99, 1), -1)
+
+    strangers = [(textured(image), levels) for image, levels in heads[3:]]
+    ids = cohort_of(folder, model, [volume_of(free, number) for number in range(3)] + strangers)
+    make_reference(folder, 6, max_shift_mm=10.0)
+    return folder, ids
+
+
+def test_copies_are_refused_listed_and_drawn_again(model, memorised, tmp_path):
+    folder, ids = memorised
+    run(model, tmp_path, "--count", 5, *gate_options(folder))
+    table, refused = read_tsv(tmp_path / "cases.tsv"), read_tsv(tmp_path / "rejected.tsv")
+    copies = refused[refused.attempt == 0].set_index("number")
+    for number in range(3):
+        assert f"a copy of training case {ids[number]}: similarity 1.000" in copies.reason[number]
+        assert table.set_index("number").attempts[number] > 1
+        assert not np.array_equal(volume_of(tmp_path, number)[0], volume_of(folder / "free", number)[0])
+    assert refused.reason.map(is_copy_reason).all()
+    assert list(table.number) == [0, 1, 2, 3, 4], "each case is drawn again until it is none"
+    gate = CopyGate(load_reference(folder / "n_real~6/memorisation"), 0.1, load_model(model)[1])
+    assert not any(gate(volume_of(tmp_path, number)[0]) for number in table.number)
+    again = run(model, tmp_path / "again", "--count", 5, *gate_options(folder))
+    assert (again / "rejected.tsv").read_bytes() == (tmp_path / "rejected.tsv").read_bytes()
+
+
+def gate_options(folder):
+    return ["--refuse-copies", folder / "n_real~6/memorisation", "--false-positive-rate", "0.1"]
+
+
+def test_without_the_gate_copies_pass(model, memorised):
+    folder, _ = memorised
+    refused = read_tsv(folder / "free" / "rejected.tsv")
+    assert not refused.reason.map(is_copy_reason).any()
+
+
+def test_a_mirrored_copy_is_refused_as_well(model, memorised):
+    folder, _ = memorised
+    gate = CopyGate(load_reference(folder / "n_real~6/memorisation"), 0.1, load_model(model)[1])
+    image, _ = volume_of(folder / "free", 1)
+    assert gate(image) and gate(image[..., ::-1]) and gate(shifted(image, (0, 1, -1)))
+
+
+def test_a_generator_that_copies_and_nothing_else_ends_in_a_sentence_that_says_so(model, memorised, tmp_path):
+    folder, _ = memorised
+    with pytest.raises(UserError) as caught:
+        run(model, tmp_path, "--count", 1, *gate_options(folder), max_redraws=0)
+    message = str(caught.value)
+    for words in (
+        "every draw of 1 of 1 cases",
+        "1 x copy of a training case (memorisation)",
+        "for fewer steps",
+        "action: warn",
+    ):
+        assert words in message
+    assert "Train the generator longer" not in message
+    assert len(read_tsv(tmp_path / "rejected.failed.tsv")) == 1
+    assert not (tmp_path / "cases.tsv").exists()
+
+
+def test_the_training_set_of_another_model_is_refused(model, memorised, tmp_path):
+    folder, _ = memorised
+    source = folder / "n_real~6/memorisation"
+    (tmp_path / "reference.safetensors").write_bytes((source / "reference.safetensors").read_bytes())
+    description = read_json(source / "reference.json")
+    for key, value, words in (
+        ("case_ids", ["someone"] * 6, "trained on 6 cases that are not the 6"),
+        ("spacing_mm", [1.0, 1.0, 1.0], "differ in modalities or grid"),
+    ):
+        write_json(tmp_path / "reference.json", description | {key: value})
+        with pytest.raises(UserError, match=words):
+            run(model, tmp_path / "out", "--count", 1, "--refuse-copies", tmp_path)
+
+
+def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
+    """The training cases are the true heads, by an autoencoder that knows them well enough on every machine."""
+    inputs, folder = tiny_generator.make_inputs(tmp_path / "heads", steps=1000), tmp_path / "control"
+    short = tiny_generator.CONFIG | {"diffusion": {"training": tiny_generator.TRAINING | {"steps": 5}}}
+    model = tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", short)
+    ids = cohort_of(folder, model, tiny_generator.heads(8))
+    reference = make_reference(folder, 6, max_shift_mm=0.0)  # moved by 6 mm some of these heads are others
+    cohort = subset_options(folder, "train", "val", "test")
+    real, features = folder / "real.tsv", folder / "features.safetensors"
+    common = ["--reference", reference, "--features", features]
+    calibrate_memorisation.main([*map(str, [*cohort, *common, "--out", real]), "--threads", "1"])
+    store = VolumeStore(folder / "volumes")
+    case = np.array(store.image("other-0"), dtype=np.float32), np.array(store.levels("other-0"))
+    made = plant(folder, "synthetic", [case], store.meta("other-0"))
+    tables = ["--real", real, "--synthetic", made, "--table", made / "cases.tsv", "--rejected", made / "rejected.tsv"]
+    outputs = ["--out", folder / "memorisation.tsv", "--summary", folder / "summary.tsv"]
+    names = [*subset_options(folder, "train"), "--system", "tiny", "--threads", 1]
+    control = ["--model", model, "--latents", inputs / "latents"]
+    audit_memorisation.main([str(part) for part in (*common, *tables, *outputs, *names, *control)])
+    table, summary = read_tsv(folder / "memorisation.tsv"), read_tsv(folder / "summary.tsv")
+    decoded = table[table.group == "control"]
+    assert list(decoded.case_id) == ids
+    assert list(decoded.nearest_train_id) == ids, "each is traced to the case that it was encoded from"
+    assert (decoded.similarity > 0.8).all()
+    assert (summary.n_control == 6).all()
+    image = summary[summary.measure == "image"].set_index("thresholds_from")
+    assert image.control_caught["train"] == decoded.gate_refuses.sum()
+    with pytest.raises(UserError, match="give both --model and --latents"):
+        audit_memorisation.main([str(part) for part in (*common, *tables, *outputs, *names, "--model", model)])

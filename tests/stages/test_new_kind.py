@@ -1,0 +1,135 @@
+"""A kind of generator of one's own: one module and its registration, in a copy of the project, and every program runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_generator
+from tiny_generator import SYNTHESIS, TRAINING
+from workflow import copy_project, planned
+
+from workflow_scripts.base.files import read_json, read_tsv
+
+MODULE = '''
+"""The latent that follows from the conditions by a linear map, and a little noise."""
+
+import torch
+from torch import nn
+
+from ..training.orders import Order
+from ..training.task import Player
+from .network_generator import NetworkGenerator
+from .samplers import draw_noise
+
+
+class Linear(nn.Module):
+    def __init__(self, shape, n_conditions):
+        super().__init__()
+        self.shape, self.map = shape, nn.Linear(n_conditions, shape[0] * shape[1] * shape[2] * shape[3])
+
+    def forward(self, conditions):
+        return self.map(conditions).view(-1, *self.shape)
+
+
+class RegressionTask:
+    def __init__(self, network, data, conditions, settings, seed):
+        self.players = {"network": Player(network, settings.learning_rate)}
+        self.data, self.conditions, self.settings, self.seed = data, conditions, settings, seed
+
+    def batch(self, step):
+        chosen = torch.from_numpy(Order(self.seed, "cases", len(self.data.latents)).batch(step, self.settings.batch_size))
+        return {"latents": self.data.latents[chosen], "conditions": self.conditions[chosen]}
+
+    def loss(self, player, modules, batch, step):
+        return (modules[player](batch["conditions"]) - batch["latents"]).square().mean(), {}
+
+
+class Regression(NetworkGenerator):
+    kind, network_block, player, normalised = "regression", "regression", "network", True
+
+    @classmethod
+    def build(cls, spec, shape, n_conditions):
+        return Linear(shape, n_conditions)
+
+    @classmethod
+    def task(cls, blocks, data, conditions, settings, seed):
+        network = cls.build(blocks["regression"], data.scale["shape"], conditions.shape[1])
+        return RegressionTask(network, data, conditions, settings, seed)
+
+    def draw(self, conditions, rngs, bounds):
+        z = self.network(conditions)
+        return z + self.contract["spec"]["noise"] * draw_noise(z.shape, rngs)
+
+    def describe(self):
+        return "a linear map"
+'''
+BLOCK = """
+from .settings.base import Weight, key
+from .settings.training import TrainSettings
+
+
+class RegressionBlock(Block):
+    noise: Weight = key(0.05, "", "added to the latent")
+    training: TrainSettings = key(unit="", meaning="a batch holds volumes", defaults={"batch_size": 6})
+
+
+KINDS = {
+    "regression": Kind({"regression": RegressionBlock}, "regression"),
+"""
+REGISTRATION = '\nfrom .regression import Regression  # noqa: E402\n\nKINDS["regression"] = Regression\n'
+SYSTEM = "label: a linear map\nkind: regression\nautoencoder: slice_ldm\nregression: {noise: 0.1}\n"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    (folder / "workflow_scripts/diffusion/regression.py").write_text(MODULE)
+    with (folder / "workflow_scripts/diffusion/kinds.py").open("a") as stream:
+        stream.write(REGISTRATION)
+    path = folder / "workflow_scripts/study/generators.py"
+    before, after = path.read_text().split("KINDS = {\n")
+    path.write_text(before + BLOCK + after)
+    (folder / "config/systems/linear.yaml").write_text(SYSTEM)
+    return folder
+
+
+def program(project, name, *arguments):
+    command = [sys.executable, "-m", f"workflow_scripts.programs.{name}", *map(str, arguments), "--threads", "1"]
+    ended = subprocess.run(command, cwd=project, capture_output=True, text=True, env=os.environ)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stderr
+
+
+def test_its_system_is_planned_beside_the_others(project):
+    jobs = planned(project, "synthetic", "--configfile", "config/demo.yaml", "--config", "systems=[slice_ldm,linear]")
+    assert jobs["train_generator"] == 2 and jobs["train_autoencoder"] == 1
+
+
+def test_the_programs_train_it_and_draw_from_it(project, tmp_path):
+    inputs = tiny_generator.make_inputs(tmp_path)
+    config = {
+        "system": "linear",
+        "kind": "regression",
+        "seed": 3,
+        "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
+    }
+    config |= {"regression": {"noise": 0.1, "training": TRAINING | {"steps": 200, "learning_rate": 0.02}}}
+    space = ["--latents", inputs / "latents", "--autoencoder", inputs / "autoencoder"]
+    space += ["--conditions", inputs / "latents/conditions.tsv"]
+    to = ["--out", tmp_path / "model", "--state", tmp_path / "state"]
+    program(project, "generator.train_generator", "--config", json.dumps(config), *space, *to)
+    contract = read_json(tmp_path / "model/model.json")
+    assert contract["generator"]["kind"] == "regression" and len(contract["training_case_ids"]) == 6
+    said = program(
+        *(project, "synthesis.synthesize", "--config", json.dumps(SYNTHESIS), "--model", tmp_path / "model"),
+        *("--count", 3, "--out", tmp_path / "cases"),
+    )
+    assert "a linear map" in said
+    table = read_tsv(tmp_path / "cases/cases.tsv")
+    assert len(table) == 3 and (abs(table.measured_volume_ml / table.requested_volume_ml - 1) < 0.5).all()
+    assert all(Path(tmp_path, "cases", case_id).is_dir() for case_id in table.case_id)

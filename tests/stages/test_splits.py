@@ -1,0 +1,146 @@
+"""Splits: by patient, nested, stratified by volume, seeded, and a helpful error where sizes cannot be met."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_json, write_tsv
+from workflow_scripts.programs.cohort import split_cohort
+
+
+def cohort(n_patients, time_points=1, seed=0):
+    """A case table with log-normal tumour volumes; every third patient has `time_points` scans."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(n_patients):
+        volume_ml = float(np.exp(rng.normal(4, 0.8)))
+        for point in range(time_points if number % 3 == 0 else 1):
+            rows.append((f"P-{number:05d}-{point:03d}", f"P-{number:05d}", volume_ml * (1 + 0.1 * point)))
+    return pd.DataFrame(rows, columns=["case_id", "patient_id", "whole_tumor_ml"])
+
+
+def options(folder, config) -> list[str]:
+    manifests = [f"n_real~{size}/train/manifest.json" for size in config["n_real"]]
+    named = {"--cases": ["cases.tsv"], "--volumes": ["volumes"], "--out": ["splits.json"], "--train": manifests}
+    named |= {f"--{name}": [f"cohort/{name}/manifest.json"] for name in ("val", "test")}
+    given = [text for name, files in named.items() for text in (name, *(str(folder / file) for file in files))]
+    return ["--config", json.dumps(config), *given]
+
+
+@pytest.fixture
+def split(tmp_path):
+    def run(cases, **config):
+        config = {"region": "whole_tumor", "n_real": [20, 50, 100], "val": 10, "test": 30, "seed": 0} | config
+        write_tsv(tmp_path / "cases.tsv", cases)
+        (tmp_path / "volumes").mkdir(exist_ok=True)
+        for case_id in cases.case_id:
+            (tmp_path / f"volumes/{case_id}.json").write_text('{"sha256": {"image": "0", "levels": "0"}}')
+            for name in ("image", "levels"):
+                (tmp_path / f"volumes/{case_id}.{name}.npy").touch()
+        split_cohort.main(options(tmp_path, config))
+        return read_json(tmp_path / "splits.json")
+
+    return run
+
+
+def test_sets_have_their_sizes_and_cover_the_cohort_once(split):
+    cases = cohort(160)
+    splits = split(cases)
+    assert len(splits["test"]) == 30
+    assert len(splits["val"]) == 10
+    assert [len(case_ids) for case_ids in splits["train"].values()] == [20, 50, 100]
+    everything = splits["test"] + splits["val"] + splits["train"]["100"] + splits["unused"]
+    assert sorted(everything) == sorted(cases.case_id)
+
+
+def test_train_subsets_are_nested(split):
+    train = split(cohort(160))["train"]
+    assert set(train["20"]) < set(train["50"]) < set(train["100"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_set_holds_each_fifth_of_the_volume_range_in_proportion(split, seed):
+    cases = cohort(160, seed=seed)
+    fifth = pd.qcut(cases.set_index("case_id").whole_tumor_ml, 5, labels=False)
+    splits = split(cases, seed=seed)
+    for ids in (splits["test"], splits["val"], *splits["train"].values()):
+        counts = fifth[ids].value_counts().reindex(range(5), fill_value=0)
+        assert (abs(counts - len(ids) / 5) <= 1).all(), counts
+
+
+def test_time_points_of_a_patient_share_a_set_and_count_as_one(split):
+    cases = cohort(160, time_points=3)
+    splits = split(cases)
+    patient = cases.set_index("case_id").patient_id
+    sets = [set(patient[ids]) for ids in (splits["test"], splits["val"], splits["train"]["100"], splits["unused"])]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == 160
+    small = splits["train"]["20"]
+    assert patient[small].nunique() == 20 < len(small)
+    everyone = cases[cases.patient_id.isin(patient[small])]
+    assert sorted(everyone.case_id) == small
+
+
+def test_the_seed_decides(split):
+    cases = cohort(160)
+    assert split(cases) == split(cases.sample(frac=1, random_state=1))
+    assert split(cases)["test"] != split(cases, seed=1)["test"]
+
+
+def test_a_rejected_patient_moves_few_others(split):
+    cases = cohort(160)
+    before = split(cases)
+    for gone in (before["test"][3], before["train"]["20"][5], before["unused"][0]):
+        after = split(cases[cases.case_id != gone])
+        assert len(set(before["test"]) ^ set(after["test"])) <= 6
+        assert len(set(before["train"]["100"]) ^ set(after["train"]["100"])) <= 12
+
+
+def test_a_handful_of_patients_can_be_split(split):
+    splits = split(cohort(11), n_real=[6], val=1, test=3)
+    assert [len(splits[key]) for key in ("test", "val", "unused")] == [3, 1, 1]
+    assert len(splits["train"]["6"]) == 6
+
+
+@pytest.mark.parametrize(("n_patients", "n_real"), [(11, [20, 50]), (60, [20, 50, 100]), (8, [20]), (139, [100])])
+def test_impossible_sizes_are_answered_with_lines_that_work(split, n_patients, n_real):
+    with pytest.raises(UserError, match=f"has {n_patients} usable patients") as error:
+        split(cohort(n_patients), n_real=n_real)
+    lines = str(error.value).split("for example:\n")[1]
+    splits = split(cohort(n_patients), **yaml.safe_load(lines)["splits"])
+    assert splits["n_patients"]["unused"] == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"val": 0}, "splits.val is 0"),
+        ({"test": -3}, "splits.test is -3"),
+        ({"test": 2.5}, "splits.test is 2.5"),
+        ({"n_real": [20, 20]}, "none twice"),
+        ({"n_real": []}, "none twice"),
+        ({"n_real": [True]}, "each a whole number from 2"),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(split, config, words):
+    with pytest.raises(UserError, match=words):
+        split(cohort(160), **config)
+
+
+def test_fewer_than_three_patients_cannot_be_split(split):
+    with pytest.raises(UserError, match="at least 3 are needed"):
+        split(cohort(2), n_real=[2], val=1, test=1)
+
+
+def test_an_empty_case_table_points_to_the_rejected_cases(split):
+    with pytest.raises(UserError, match=r"rejected\.tsv"):
+        split(cohort(5).iloc[:0])
+
+
+def test_a_config_without_a_key_names_it(tmp_path):
+    write_tsv(tmp_path / "cases.tsv", cohort(5))
+    with pytest.raises(UserError, match="region is missing"):
+        split_cohort.main(options(tmp_path, {"n_real": [2], "seed": 0}))

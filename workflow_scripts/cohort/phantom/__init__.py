@@ -1,0 +1,1 @@
+"""The simulated cohort: patients with a brain, a tumour and four contrasts."""

@@ -1,0 +1,1 @@
+"""From raw cases to checked, preprocessed volumes, splits and subsets."""

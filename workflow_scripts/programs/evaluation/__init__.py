@@ -1,0 +1,1 @@
+"""What synthetic cases are worth, and how they look."""

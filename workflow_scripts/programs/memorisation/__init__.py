@@ -1,0 +1,1 @@
+"""Whether synthetic cases are copies of training cases."""

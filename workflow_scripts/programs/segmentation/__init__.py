@@ -1,0 +1,1 @@
+"""A segmenter's plan, pool, training and predictions."""

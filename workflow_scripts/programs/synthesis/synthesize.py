@@ -1,0 +1,181 @@
+"""Make synthetic patients from a trained generator: NIfTI files, image and tumour mask together.
+
+  python -m workflow_scripts.programs.synthesis.synthesize --model results/full/n_real~100/generator/slice_ldm --count 50 --out DIR
+  python -m workflow_scripts.programs.synthesis.synthesize --model ... --requests tumours.csv --out DIR
+
+tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
+centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, and
+<region>_fraction of an inner region; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
+earlier call ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
+depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies
+FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
+from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import write_tsv
+from workflow_scripts.base.progress import track
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program. Raises UserError for input that the user can mend."""
+    parser = program_parser(__doc__)
+    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the cases, one folder each")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--count", type=_whole, help="how many cases to make")
+    which.add_argument("--requests", type=Path, help="CSV of requested tumours, a row a case")
+    which.add_argument("--block", type=_whole, help="make this block of cases, counted from 0")
+    parser.add_argument("--block-size", type=_whole, help="cases in a block (from the config, or 10)")
+    parser.add_argument("--first", type=_whole, default=0, help="number of the first case (0)")
+    parser.add_argument("--table", type=Path, help="table of the cases (OUT/cases.tsv or OUT/blocks/BLOCK.tsv)")
+    parser.add_argument("--rejected", type=Path, help="table of the refused draws (beside it)")
+    parser.add_argument(
+        "--allow-extrapolation",
+        action="store_true",
+        help="accept requests outside of the training range; the gate then ignores that range",
+    )
+    parser.add_argument(
+        "--refuse-copies", action=Folder, help="folder of the training set, made by memorisation_reference"
+    )
+    parser.add_argument(
+        "--false-positive-rate", type=float, default=0.05, help="share of real patients taken for copies (0.05)"
+    )
+    args = parser.parse_args(argv)
+
+    from workflow_scripts.cohort.nifti import write_case
+    from workflow_scripts.diffusion.kinds import load_generator
+    from workflow_scripts.diffusion.requests import read_requests
+    from workflow_scripts.diffusion.synthesis import Case, grid_affine, synthesise
+    from workflow_scripts.memorisation.copy_gate import CopyGate
+    from workflow_scripts.memorisation.reference import load_reference
+    from workflow_scripts.study.dataset import parse_written
+    from workflow_scripts.study.settings.synthesis import SynthesisSettings
+    from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
+
+    use_threads(args.threads)
+    settings = SynthesisSettings.read(args.config, "synthesis")
+    device = default_device()
+    generator = load_generator(args.model, settings, device)
+    along_depth = generator.along_depth
+    contract, names = generator.contract, generator.conditions.names
+    written = parse_written(contract["written"], args.model)
+    gate = None
+    if args.refuse_copies is not None:
+        gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
+    requests = {}
+    if args.requests is not None:
+        rows = read_requests(args.requests, generator.conditions, args.allow_extrapolation)
+        requests = dict(enumerate(rows, args.first))
+        numbers = list(requests)
+    elif args.block is not None:
+        size = settings.block_size if args.block_size is None else args.block_size
+        numbers = list(range(args.block * size, (args.block + 1) * size))
+    else:
+        numbers = list(range(args.first, args.first + args.count))
+    if not numbers:
+        raise UserError("no case is asked for: --count and --block-size must be 1 or more")
+    stem = "cases" if args.block is None else f"blocks/{args.block}"
+    table = args.table or args.out / f"{stem}.tsv"
+    rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
+    log.info(
+        "%s: %d cases of %s voxels, %s%s, on %s",
+        contract["name"],
+        len(numbers),
+        "x".join(map(str, contract["grid"]["size"])),
+        generator.describe(),
+        ", decoded along depth" if along_depth else "",
+        describe(device, resolve_precision(settings.precision, device)),
+    )
+    affine, cases, refusals = grid_affine(contract["grid"]), [], []
+    with track(len(numbers), "synthesizing", "case") as bar:
+        for made in synthesise(generator, numbers, settings, requests, args.allow_extrapolation, gate):
+            if not isinstance(made, Case):
+                refusals.append(made)
+                bar.update(int(made.last), refused=len(refusals))
+                continue
+            case_id = f"{settings.case_prefix}-{made.number:05d}-000"
+            write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"], written)
+            cases.append(_case_row(case_id, made, names) | {"along_depth": along_depth})
+            bar.update(1, refused=len(refusals))
+    # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
+    failed = rejected.with_suffix(".failed.tsv")
+    failed.unlink(missing_ok=True)
+    write_tsv(failed if len(cases) < len(numbers) else rejected, _refusal_table(refusals, names))
+    _check_enough(len(cases), refusals, settings.max_redraws, failed)
+    write_tsv(table, _case_table(cases, names))
+    log.info(
+        "%d synthetic cases are in %s, listed in %s; the quality gate refused %d draws (%s)",
+        *(len(cases), args.out, table, len(refusals), rejected),
+    )
+
+
+def _whole(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
+    return int(text)
+
+
+def _case_row(case_id: str, case, names) -> dict:
+    row = {"case_id": case_id, "number": case.number, "attempts": case.attempts}
+    row |= {f"requested_{name}": case.requested[name] for name in names}
+    return row | {f"measured_{name}": case.measured[name] for name in names}
+
+
+def _case_table(rows: list[dict], names):
+    import pandas as pd
+
+    conditions = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
+    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *conditions, "along_depth"]).sort_values(
+        "number"
+    )
+
+
+def _refusal_table(refusals: list, names):
+    import pandas as pd
+
+    rows = [
+        {"number": refusal.number, "attempt": refusal.attempt, "reason": "; ".join(refusal.reasons)}
+        | {f"measured_{name}": value for name, value in (refusal.measured or {}).items()}
+        for refusal in refusals
+    ]
+    columns = ["number", "attempt", "reason", *(f"measured_{name}" for name in names)]
+    return pd.DataFrame(rows, columns=columns).sort_values(["number", "attempt"])
+
+
+def _check_enough(made: int, refusals: list, max_redraws: int, rejected: Path) -> None:
+    """Raise UserError if cases were given up: an arm needs all of its cases."""
+    from workflow_scripts.memorisation.copy_gate import COPY_KIND
+
+    given_up = [refusal.number for refusal in refusals if refusal.last]
+    if not given_up:
+        return
+    reasons = Counter(reason.kind for refusal in refusals for reason in refusal.reasons)
+    listed = "; ".join(f"{count} x {kind}" for kind, count in reasons.most_common(5))
+    numbers = ", ".join(map(str, given_up[:10])) + (" ..." if len(given_up) > 10 else "")
+    advice = []
+    if set(reasons) - {COPY_KIND}:
+        advice.append(
+            "Train the generator longer (diffusion.training.steps), or raise synthesis.max_redraws (now "
+            f"{max_redraws}), or loosen the keys of synthesis.gate that the reasons name"
+        )
+    if COPY_KIND in reasons:
+        advice.append(
+            "Against copies: train the generator for fewer steps or on more patients, or raise synthesis.max_redraws "
+            f"(now {max_redraws}); `memorisation: {{action: warn}}` releases copies and lists them"
+        )
+    raise UserError(
+        f"the quality gate refused every draw of {len(given_up)} of {made + len(given_up)} cases (numbers {numbers}; "
+        f"{max_redraws + 1} draws each): {listed}. Each draw is listed in {rejected}. {'. '.join(advice)}"
+    )
+
+
+if __name__ == "__main__":
+    run_program(main)
