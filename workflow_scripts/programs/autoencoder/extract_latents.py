@@ -14,7 +14,6 @@ from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
     add_subsets(parser, "train")

@@ -25,7 +25,6 @@ from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument(
         "--model", action=Folder, required=True, help="folder of a trained generator with a depth decoder"

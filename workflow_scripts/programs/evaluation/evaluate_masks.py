@@ -24,7 +24,6 @@ COLUMNS = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
     parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of the train subset")

@@ -15,7 +15,6 @@ from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "val", "test")
     parser.add_argument("--out", type=Path, required=True, help="held_out_tumours.tsv")

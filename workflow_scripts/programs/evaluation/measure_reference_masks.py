@@ -19,7 +19,6 @@ NEEDED = ("dataset", "spacing_mm", "regions", "on_bad_case")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--train", type=Path, nargs="+", required=True, help="manifest.json of each train subset")
     parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in the cohort")

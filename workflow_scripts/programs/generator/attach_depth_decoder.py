@@ -12,7 +12,6 @@ from workflow_scripts.base.files import atomic
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--depth-decoder", action=Folder, required=True, help="folder of train_depth_decoder")
     parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")

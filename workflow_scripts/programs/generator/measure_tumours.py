@@ -11,7 +11,6 @@ from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "train")
     parser.add_argument("--out", type=Path, required=True, help="conditions.tsv")

@@ -24,7 +24,6 @@ from workflow_scripts.training.devices import use_threads
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "train", "val", "test")
     parser.add_argument("--reference", action=Folder, required=True, help="folder of memorisation_reference")

@@ -13,7 +13,6 @@ from workflow_scripts.base.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     add_subsets(parser, "train")
     parser.add_argument(

@@ -10,7 +10,6 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the blocks' cases")
     parser.add_argument("--rejected-tables", type=Path, nargs="+", required=True, help="tables of the refused draws")

@@ -24,7 +24,6 @@ from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program. Raises UserError for input that the user can mend."""
     parser = program_parser(__doc__)
     parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
     parser.add_argument("--out", type=Path, required=True, help="folder for the cases, one folder each")
