@@ -1,7 +1,5 @@
 """Slurm, as a job or a login node asks it: its commands, when this job's time is up, and the way back into the queue."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

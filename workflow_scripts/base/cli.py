@@ -1,7 +1,5 @@
 """The command line that all programs share: options, plain log lines, and errors that are one sentence."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import json

@@ -1,7 +1,5 @@
 """The environment of the programs that the rules start: which Python, which image."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Errors that are sentences for the user: what is wrong, where, and what to do."""
 
-from __future__ import annotations
-
 
 class UserError(Exception):
     """Something the user can mend. Programs print the message alone, without a traceback, and exit with 2."""

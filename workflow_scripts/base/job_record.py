@@ -1,7 +1,5 @@
 """What a job ran on: a small JSON beside its log, from which the table of the run's cost takes its GPU hours."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

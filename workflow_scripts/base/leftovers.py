@@ -1,7 +1,5 @@
 """Temporary files that a killed process left behind: recognised by their names, and swept when they are a day old."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -5,8 +5,6 @@ it imports, docstrings and comments dropped, so that a changed line reruns exact
 comment reruns nothing. Nothing is imported: the Snakefile can compute it in milliseconds.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """A case is read whole and checked before anything uses it: nothing half-read, nothing guessed."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ Two orders of axes meet here. NIfTI arrays are (X, Y, Z) with an affine from vox
 (w, h, d) to RAS mm: a volume transposed to (W, H, D) is a NIfTI array in RAS orientation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How a cohort lies on disk: which file is what, and whose it is. Reads names, not images."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

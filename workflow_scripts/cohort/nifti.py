@@ -1,7 +1,5 @@
 """NIfTI files: read whole and strictly, written with a true affine; and synthetic cases."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import os

@@ -1,7 +1,5 @@
 """Planes through a volume (D, H, W): which axis they cut, how large their slices are, which slices to look at."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From a checked case to the arrays that networks read: one grid, one range of values, nested masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ A level map is uint8: 0 background, 1 in the outermost region alone, up to R in 
 ``levels >= i + 1``, so every level map is a set of nested regions and an invalid label map cannot be said.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

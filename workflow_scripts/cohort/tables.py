@@ -1,7 +1,5 @@
 """The tables of a cohort: the cases found, the cases that passed, and the cases refused."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

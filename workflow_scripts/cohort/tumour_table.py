@@ -1,7 +1,5 @@
 """Tumours of preprocessed cases, measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..base.errors import BadCase, UserError

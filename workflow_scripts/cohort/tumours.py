@@ -5,8 +5,6 @@ the shares of the inner regions are ours. Definitions follow the IBSI (Zwanenbur
 "morphological features"): the surface is a marching-cubes mesh at the half level of the mask.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The preprocessed cases of a cohort: three files a case, memory-mapped, in one flat folder."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

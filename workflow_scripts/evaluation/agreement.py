@@ -1,7 +1,5 @@
 """How well a generator does what it is asked: requested against measured tumour features."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Thresholds come from real cases twice: from those held out, which is the yardsti
 themselves, which is what the release gate may know.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

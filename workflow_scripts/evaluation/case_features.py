@@ -1,7 +1,5 @@
 """The feature network of the image metrics on one grid: what decides the features of a case, and the features."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

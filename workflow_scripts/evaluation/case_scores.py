@@ -1,7 +1,5 @@
 """All segmentation scores of one case: a row a nested region."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Volumes drawn for requested tumours, with no quality gate between the generator and the measurement."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

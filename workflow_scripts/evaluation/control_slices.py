@@ -1,7 +1,5 @@
 """The pictures of the control sweep: of each volume the slice with the most tumour, in the plane where its row changes."""
 
-from __future__ import annotations
-
 import json
 import os
 

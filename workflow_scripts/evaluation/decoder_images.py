@@ -1,7 +1,5 @@
 """How far the slices of synthetic volumes lie from real ones, plane by plane, under two decoders of the same latents."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np

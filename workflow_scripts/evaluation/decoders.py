@@ -1,7 +1,5 @@
 """Two decoders of the same latents, slice by slice and along depth: how well they give back a volume, at what cost."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 

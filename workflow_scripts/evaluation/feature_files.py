@@ -5,8 +5,6 @@ with four modalities that is 4 x 450 slices x 1280 x 2 bytes = 4.6 MB a case, an
 plane and modality of one case at a time.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ A slice is scaled with its proportions in mm kept, so that its longer side fills
 Slices with less foreground than a stated share are left out. A network of volumes sees each modality whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

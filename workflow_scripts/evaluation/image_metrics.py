@@ -1,7 +1,5 @@
 """All image metrics of one system, as `metrics` has them: each beside the value that real cases reach, with n and interval."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from .feature_sets import Group

@@ -10,8 +10,6 @@ KID is MMD^2 with k(x, y) = (x.y / F + 1)^3 (Binkowski et al. 2018, arXiv:1801.0
 products between cases, N x N whatever the number of features. An unbiased estimate of a distance near 0 may be negative.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

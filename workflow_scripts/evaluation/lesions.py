@@ -15,8 +15,6 @@ Sub-Saharan Africa), 1 voxel and 50 mm3 for meningiomas, 1 voxel and 2 mm3 for m
 counts each border voxel once, as the HD95 of the whole region does, where the challenge's tool weighs them by area.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -9,8 +9,6 @@ neighbour in the set.
 - coverage: share of the real balls that hold a synthetic case (density and coverage: Naeem et al. 2020, arXiv:2002.09797)
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .statistics.bootstrap import bootstrap_interval

@@ -1,7 +1,5 @@
 """Tumour masks of a generator against those of real patients: are they valid, and are they of the same shapes?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

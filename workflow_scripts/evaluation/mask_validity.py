@@ -1,7 +1,5 @@
 """What can be wrong with the tumour mask of one case, and what is measured of a mask without a tumour."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Masks as they lie on disk, read as nested levels in RAS orientation, to be compared voxel by voxel."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

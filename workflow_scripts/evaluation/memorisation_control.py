@@ -3,8 +3,6 @@
 A latent generator cannot copy better than its autoencoder can. The audit's power is its share of these cases caught.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

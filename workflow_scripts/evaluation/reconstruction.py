@@ -1,7 +1,5 @@
 """How well an autoencoder gives back a volume: SSIM and PSNR in three planes, through-plane differences, Dice."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import cycle
 

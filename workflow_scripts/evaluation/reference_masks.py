@@ -1,7 +1,5 @@
 """A folder of real tumour masks without images: a larger reference for the shapes of synthetic ones."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Sequence
 

@@ -4,8 +4,6 @@
 compares nothing, so a gap in the grid is an error that names the arm.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import product

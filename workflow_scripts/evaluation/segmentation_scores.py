@@ -5,8 +5,6 @@ and HD = the diagonal of the image in mm. BraTS fixes that penalty at 373.13 mm 
 of its 240 x 240 x 155 grid at 1 mm; here it is the diagonal of the case's own image, so that it fits any grid.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

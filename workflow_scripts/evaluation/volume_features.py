@@ -5,8 +5,6 @@ its own, averaged over slices and brought to length 1; side by side they are the
 volumes is their cosine similarity. A mirrored volume has mirrored axial and coronal slices and the same sagittal ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

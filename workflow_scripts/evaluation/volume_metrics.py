@@ -1,7 +1,5 @@
 """What is measured on whole volumes rather than slices: likeness of pairs of cases, and gradients through the planes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

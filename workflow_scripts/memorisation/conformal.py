@@ -1,7 +1,5 @@
 """How far real cases go, and what a few of them can tell: thresholds from a handful of scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which finished synthetic cases are refused as copies of training cases."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..base.errors import UserError

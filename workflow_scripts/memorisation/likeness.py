@@ -7,8 +7,6 @@ The likeness of two such images is their correlation, at the best of both sides 
 (normalised cross-correlation, Lewis 1995), averaged over the modalities; that of two masks is their Dice, likewise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

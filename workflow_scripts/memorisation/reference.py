@@ -8,8 +8,6 @@ et al. 2023, arXiv 2307.01148, who hold the similarity to it); the margin is in 
 compare the nearest with the second nearest training case.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a data set's regions are called in tables, and their colours in figures: said once by each program."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # Okabe & Ito 2008 and a red: for regions without a colour of their own, from the outside in

@@ -4,8 +4,6 @@ To add one: an entry here, its module in ``tables/`` or ``figures/``, and the fi
 No import of a library: the rules read this in every job.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which cases an arm of the study trains on: a choice of ids from the pool, and the proof that it leaks none."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

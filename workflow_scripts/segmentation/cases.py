@@ -1,7 +1,5 @@
 """Cases as segmenters are given them, checked, and how the pool is filled with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

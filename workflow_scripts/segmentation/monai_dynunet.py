@@ -4,8 +4,6 @@ and a sliding window. See `segmentation.segmenter` for what the four functions a
 Cases stay on the cohort's grid: cropped to the foreground, each channel normalised within it, nothing resampled.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from importlib.metadata import version

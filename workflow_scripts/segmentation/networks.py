@@ -1,7 +1,5 @@
 """What every segmenter's network needs: convolutions that are right on a CPU, and weights read back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from safetensors import SafetensorError

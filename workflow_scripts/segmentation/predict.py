@@ -1,7 +1,5 @@
 """A predicted case as labels, back on the grid it came on."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..cohort.geometry import to_source_grid

@@ -3,8 +3,6 @@
 Template: Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033 (symmetric, nonlinear, 1 mm). No download.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ Signals are relative to white matter on T1; their order follows conventional seq
 FLAIR and bright on T2; oedema bright on T2 and FLAIR; viable tumour bright on T1 after contrast medium, necrosis dark.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 

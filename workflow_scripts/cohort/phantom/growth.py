@@ -5,8 +5,6 @@ brain (Swanson et al. 2000, doi:10.1046/j.1365-2184.2000.00177.x). Cells spread 
 is about sqrt(D / rho) wide.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 COURANT = np.float32(0.15)  # of the explicit scheme: largest D dt / h^2; it is stable below 1/6

@@ -1,7 +1,5 @@
 """One patient of the simulated cohort, a function of (seed, number): anatomy, tumour, four contrasts, mask."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From cell density to the parts of a tumour: oedema, core, enhancing rim, necrosis."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

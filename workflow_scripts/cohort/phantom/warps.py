@@ -1,7 +1,5 @@
 """Shapes of heads: an affine change and a random smooth invertible deformation of the template, and mass effect."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .fields import Grid, random_field

@@ -5,8 +5,6 @@ real training cases, the same number, against the same reference: what a perfect
 set are compared with the same of the reference cases ("real").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module

@@ -4,8 +4,6 @@ A bootstrap over cases would need each case's own scatter (F^2: 13 MB a case). T
 change, not the bias of few slices, which the floor shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from ..frechet import frechet_distance, left_out_distances, merged

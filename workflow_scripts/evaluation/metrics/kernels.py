@@ -1,7 +1,5 @@
 """KID and MMD over cases (`evaluation.kernel_distances`), with intervals over cases."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Precision, recall, density and coverage over cases (`evaluation.manifolds`), with intervals over cases."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

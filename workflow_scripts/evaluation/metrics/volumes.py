@@ -1,7 +1,5 @@
 """Properties of one set of volumes (`evaluation.volume_metrics`): MS-SSIM of its pairs, gradients through the planes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

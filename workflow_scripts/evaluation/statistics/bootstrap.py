@@ -4,8 +4,6 @@ Scores of one arm are an array (cases, seeds). The patients are the sample that 
 patient, several time points, are no independent evidence and stay together. Seeds repeat the training on the same cases.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from statistics import NormalDist

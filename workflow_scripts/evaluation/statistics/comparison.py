@@ -3,8 +3,6 @@
 A difference is arm minus real only: of a Dice a positive one is better, of a distance in mm a negative one.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -6,8 +6,6 @@ each of them. Both sets hold n cases, and the same group of both is left out at 
 the sum of what either set brings, so that its spread holds the errors of both.
 """
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 

@@ -1,7 +1,5 @@
 """The augmentation-ratio table: one row per region and arm, every number."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

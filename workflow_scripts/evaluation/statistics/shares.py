@@ -1,7 +1,5 @@
 """Intervals of shares."""
 
-from __future__ import annotations
-
 
 def share_interval(count: int, total: int, confidence: float, method: str = "exact") -> tuple[float, float]:
     """Interval of the share behind `count` of `total`: exact for the binomial (Clopper and Pearson 1934), or "wilson"."""

@@ -1,7 +1,5 @@
 """What a paired comparison can show: the Wilcoxon test, Holm's correction, and the smallest gain that could be seen."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Do two samples of tumour masks come from one distribution? A test a feature, and one over all features at once."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp

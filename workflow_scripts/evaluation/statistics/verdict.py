@@ -1,7 +1,5 @@
 """What a difference to real only allows to say."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from .bootstrap import best_coverage

@@ -4,8 +4,6 @@ Writes to --out: latents.safetensors (case id -> (e, D, h, w) fp32) and latents.
 mean and standard deviation of each channel over the train subset).
 """
 
-from __future__ import annotations
-
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_json

@@ -6,8 +6,6 @@ and jittered; --cost, what either decoder costs; and a coronal look: real, slice
 jitter.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

@@ -1,7 +1,5 @@
 """Train the autoencoder of one train subset, and leave model.safetensors (averaged weights), model.json and loss.csv."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

@@ -3,8 +3,6 @@
 Writes to --out: model.safetensors (averaged weights of the decoder), model.json, loss.csv.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

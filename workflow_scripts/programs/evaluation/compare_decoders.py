@@ -12,8 +12,6 @@ The synthetic cases are as decoded: the quality gate has refused none of them. C
 images: keys of evaluation.images that decide the features; the others as of the synthesis.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

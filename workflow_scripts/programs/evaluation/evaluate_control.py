@@ -5,8 +5,6 @@ held-out tumours are only asked for; the generator has never learned from them. 
 requested and measured, the conditions that lie outside of the training range, and what is wrong with the mask.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

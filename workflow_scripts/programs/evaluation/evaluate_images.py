@@ -8,8 +8,6 @@ plane. Reads the features that extract_image_features has kept, no volumes.
 Config (--config): neighbours; jackknife_groups; intervals {bootstrap_samples, confidence, seed}.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

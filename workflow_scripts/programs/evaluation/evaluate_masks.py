@@ -6,8 +6,6 @@ Validity: the ungated draws of evaluate_control, as decoded, against the held-ou
 comparison.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program

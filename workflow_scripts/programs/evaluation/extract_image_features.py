@@ -12,8 +12,6 @@ each with the one and the two before it.
 Config (--config): evaluation.images of the configuration.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Gather the scores of all arms and seeds in one table."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program

@@ -5,8 +5,6 @@ neither the start of the program nor the writing of files. Memory: on a GPU the 
 the peak of the whole process.
 """
 
-from __future__ import annotations
-
 import resource
 import time
 from pathlib import Path

@@ -4,8 +4,6 @@ For evaluation alone: no stage that trains or that makes cases to train on reads
 first time point.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program

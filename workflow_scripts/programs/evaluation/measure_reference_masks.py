@@ -4,8 +4,6 @@ One mask a patient; patients that any generator of this run is trained on are le
 measured: it is given relative to the foreground, which a mask without images does not show.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program

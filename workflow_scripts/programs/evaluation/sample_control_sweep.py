@@ -4,8 +4,6 @@ The noise is the same in all volumes, so that only what is asked for differs. No
 was requested and measured, and the slices that are drawn, all modalities of them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

@@ -4,8 +4,6 @@ Everything is measured on the original grid of each case. Config: {"dataset": {.
 "hd_percentile": 95}.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -3,8 +3,6 @@
 Refused where the two belong to different autoencoders. The generator itself is left as it is.
 """
 
-from __future__ import annotations
-
 import shutil
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program

@@ -1,7 +1,5 @@
 """Measure the tumours of the train subset (the conditions under which a generator makes others) and the foreground."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program

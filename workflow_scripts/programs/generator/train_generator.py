@@ -5,8 +5,6 @@ goes. Writes a self-contained model to --out: model.safetensors (averaged weight
 table of training conditions), model.json, loss.csv.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, program_parser, run_program

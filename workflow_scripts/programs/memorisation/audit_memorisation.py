@@ -8,8 +8,6 @@ false_positive_rate of the thresholds, images: as of calibrate_memorisation, dep
 the synthesis.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

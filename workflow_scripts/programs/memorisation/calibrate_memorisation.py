@@ -5,8 +5,6 @@ Writes --out, a row a real case, and --features, the training cases' features, a
 Config (--config): as evaluation.images: batch_size, planes, min_foreground_fraction.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Reads the train subset alone, so that the release gate, which refuses copies of 
 Config (--config): resolution_mm and max_shift_mm, as in config/README.md.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program

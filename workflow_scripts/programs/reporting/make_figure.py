@@ -3,8 +3,6 @@
 Config (--config): the settings that `reporting.registry` lists for the figure.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

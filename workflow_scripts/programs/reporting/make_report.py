@@ -3,8 +3,6 @@
 Config (--config): the whole configuration of the run, which the report shows.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program

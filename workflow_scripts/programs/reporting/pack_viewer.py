@@ -5,8 +5,6 @@ The cases are those of the case figures: a seeded draw from the training patient
 number. Volumes of real patients are only taken in with `real_volumes`; a simulated patient is nobody.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Config: modalities, regions, and in place of the segmenter's own choice (null) p
 batch_size, features_per_stage.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, program_parser, run_program

@@ -3,8 +3,6 @@
 Writes the pool's files into --pool and a table to --out: case_id, split (train or val), digest.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Writes the pool's files into --pool, as <system>_<case id>, and a table to --out
 synthetic_case_id, number, digest.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -5,8 +5,6 @@ Writes predictions/<case_id>.nii.gz beside each --out, and the table --out: case
 Config (optional; the arm's own settings otherwise): mirroring, precision.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program

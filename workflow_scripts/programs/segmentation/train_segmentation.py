@@ -4,8 +4,6 @@ Writes model.safetensors (the last epoch's weights: nothing is chosen on validat
 --out. An arm killed at any moment and run again ends in the same bytes on a CPU with the same number of threads.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

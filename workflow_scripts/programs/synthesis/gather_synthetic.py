@@ -1,7 +1,5 @@
 """Join the blocks of synthetic cases: one table of the cases, one of the draws that the quality gate refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program

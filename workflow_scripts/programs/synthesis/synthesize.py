@@ -11,8 +11,6 @@ depth decoder in the model folder is used, unless --config '{"depth_decoder": fa
 FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figure: one synthetic patient whose tumour grows and moves, a row a feature, requested and measured values on top."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from math import isnan

@@ -1,7 +1,5 @@
 """Figure: Dice against augmentation ratio, one panel per region, one row per number of real training cases and segmenter."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -4,8 +4,6 @@ The nearest by similarity of aligned images; copies first. The training case is 
 most alike. Last comes the real held-out case with the largest similarity: how alike two patients can be.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

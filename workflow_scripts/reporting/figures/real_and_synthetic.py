@@ -4,8 +4,6 @@ The synthetic cases are the first ones by number, the real ones a seeded draw fr
 none is picked for its looks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Slices of cases as they are drawn: upright, with the contours of the tumour's regions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """How figures look, and how they are written: the same bytes for the same numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The answer in sentences, made from the rows of the ratio table. It claims no more than the intervals carry."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...evaluation.statistics.verdict import verdict_of

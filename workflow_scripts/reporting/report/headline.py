@@ -1,7 +1,5 @@
 """The answer in three sentences: what real cases alone reach, what the best mix changes, and what that shows."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...evaluation.statistics.verdict import verdict_of

@@ -13,8 +13,6 @@ The report is the list `SECTIONS`, in reading order. To add a section:
 4. Give them to the rule ``make_report`` as the input ``<name>``: it passes every input on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

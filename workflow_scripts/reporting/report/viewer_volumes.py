@@ -1,7 +1,5 @@
 """Volumes for the report's viewer: cropped, 8 bit, and coarser where they would not fit into the report otherwise."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The augmentation-ratio table in words: rounded, captioned, as Markdown to read and LaTeX to print."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...evaluation.lesions import LESION_CONVENTION

@@ -1,7 +1,5 @@
 """Tables as files, and what their cells look like to readers."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The table of what each system costs to compute: counted and measured, beside what the paper prints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table of control: what a generator makes of a request."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the run cost: hours and memory of its jobs, from Snakemake's benchmark files and from the jobs' own records."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The table of the depth decoder: what it changes, and what it costs, beside decoding slice by slice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The table of image metrics: every system beside what real cases reach."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The table of masks: how those of a generator differ from real ones."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...evaluation.mask_shapes import KS

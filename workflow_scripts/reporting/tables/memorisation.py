@@ -1,7 +1,5 @@
 """The memorisation table: how many synthetic cases are copies of training cases, by which thresholds."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...base.errors import UserError

@@ -1,7 +1,5 @@
 """The table that compares the systems: what each brings, and what it costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

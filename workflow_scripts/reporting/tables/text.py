@@ -1,7 +1,5 @@
 """What a table of the study is, and its text: Markdown to read and LaTeX to print."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Report: the cases used, those refused, and the draws that the quality gate refused."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ....base.files import read_json, read_tsv

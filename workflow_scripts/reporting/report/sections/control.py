@@ -1,7 +1,5 @@
 """Report: what the generators make of a request."""
 
-from __future__ import annotations
-
 from ...tables.control import TABLE
 from ..blocks import Run, Section, table_blocks
 

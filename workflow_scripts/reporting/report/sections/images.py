@@ -1,7 +1,5 @@
 """Report: what the synthetic images look like, and how near they come to real ones."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ...looks import region_name

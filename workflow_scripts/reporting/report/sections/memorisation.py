@@ -1,7 +1,5 @@
 """Report: whether synthetic cases are copies of training cases."""
 
-from __future__ import annotations
-
 from ...tables.memorisation import TABLE, memorisation_warnings
 from ..blocks import Caution, Run, Section, table_blocks
 

@@ -1,7 +1,5 @@
 """Report: the augmentation-ratio table and its figure."""
 
-from __future__ import annotations
-
 from ...registry import TABLES
 from ...tables.augmentation_ratio import caption, readable_parts
 from ..blocks import Heading, MadeBy, Notes, Run, Section, Table

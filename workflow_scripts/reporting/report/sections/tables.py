@@ -1,7 +1,5 @@
 """Report: the sections that are a table of the study and nothing else."""
 
-from __future__ import annotations
-
 from ...tables import compute as costs
 from ...tables import cost as run_cost
 from ...tables import depth_decoder

@@ -1,7 +1,5 @@
 """Report: the viewer, in which one scrolls through whole volumes."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 from pathlib import Path
