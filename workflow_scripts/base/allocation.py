@@ -55,11 +55,11 @@ def job_id() -> str | None:
 
 def seconds_left() -> float | None:
     """Seconds until Slurm ends this job; None outside Slurm, without a limit, or where Slurm does not tell."""
-    if job_id() is None:
+    if (job := job_id()) is None:
         return None
     if end := os.environ.get("SLURM_JOB_END_TIME"):  # newer versions of Slurm
         return float(end) - time.time()
-    answer = _answer("squeue", "--noheader", "--jobs", job_id(), "--format", "%L")
+    answer = _answer("squeue", "--noheader", "--jobs", job, "--format", "%L")
     minutes = None if answer is None else parse_minutes(answer.strip())
     return None if minutes is None else 60.0 * minutes
 
@@ -69,9 +69,9 @@ def requeue() -> bool:
 
     Slurm then ends the job's processes, this one among them, and starts the job anew.
     """
-    if job_id() is None or _answer("scontrol", "requeue", job_id()) is None:
+    if (job := job_id()) is None or _answer("scontrol", "requeue", job) is None:
         return False
-    log.info("job %s goes back to the queue, and goes on from its checkpoint when it starts again", job_id())
+    log.info("job %s goes back to the queue, and goes on from its checkpoint when it starts again", job)
     return True
 
 

@@ -57,8 +57,8 @@ FILE_SUFFIXES = (".json", ".tsv", ".csv", ".safetensors")
 class Folder(argparse.Action):
     """An option whose value is a folder, given by its own path or by those of files in it, the first of which decides."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, nargs="+", type=Path, **kwargs)
+    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any):
+        super().__init__(option_strings, dest, nargs="+", type=Path, **kwargs)
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         first = values[0]  # an output is not there yet: its name has to say whether it is a file

@@ -37,7 +37,7 @@ def _imports(tree: ast.AST, module: str, is_package: bool) -> set[str]:
 
     A package that loads whatever lies in it, with iter_modules, imports <package>.*
     """
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
@@ -62,8 +62,8 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("unit", "meaning", "examples")]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            if is_text and isinstance(first.value.value, str):
+            text = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 node.body = node.body[1:] or [ast.Pass()]
     return tree
 

@@ -109,8 +109,9 @@ class Intensity(Block):
     def _one_rule(self) -> Self:
         if (self.percentiles is None) == (self.window is None):
             raise Fault(["percentiles"], [0.5, 99.5], "or `window` must be there, not both")
-        for low, high in [self.percentiles] if self.window is None else self.window.values():
-            if not low < high or (self.window is None and not 0 <= low < high <= 100):
+        of_percent = [] if self.percentiles is None else [self.percentiles]
+        for low, high in [*of_percent, *(self.window or {}).values()]:
+            if not low < high or (of_percent and not 0 <= low < high <= 100):
                 raise Fault(["percentiles"], [0.5, 99.5], f"or `window`: [{low:g}, {high:g}] must rise, percent to 100")
         return self
 
@@ -232,6 +233,7 @@ class Dataset(Block):
     def written(self) -> Written:
         """How cases of this data set are written."""
         layout = self.layouts[self.written_as]
+        assert layout.files is not None, "_check_written has seen to it"
         parts = {part: word for word, part in layout.parts.items() if part != FOREGROUND}
         label_of = {level: label for label, level in self.levels_of(self.written_as).items() if level}
         labels = [0, *(label_of[level + 1] for level in range(len(self.regions)))]

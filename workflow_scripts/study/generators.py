@@ -60,6 +60,8 @@ def read_training(config: Mapping[str, Any]) -> GeneratorTraining:
     """The settings of a generator's training, with the blocks that its kind learns by. Raises UserError."""
     if (name := config.get("kind", "diffusion")) not in KINDS:
         raise UserError(f"config: kind is {name!r}, but must be one of {', '.join(KINDS)}")
-    blocks = {name: (block, key({}, validate_default=True)) for name, block in KINDS[name].trained.items()}
-    model: type[GeneratorTraining] = create_model("GeneratorTraining", __base__=GeneratorTraining, **blocks)
+    blocks: dict[str, Any] = {
+        name: (block, key({}, validate_default=True)) for name, block in KINDS[name].trained.items()
+    }
+    model = create_model("GeneratorTraining", __base__=GeneratorTraining, **blocks)
     return model.read(config)

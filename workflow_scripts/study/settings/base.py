@@ -152,7 +152,7 @@ def _retype(data: dict, fault: Any) -> None:
 
 def nested_defaults(block: type[BaseModel]) -> dict[str, dict]:
     """Defaults that `block` gives to the blocks within it, by key."""
-    extras = {name: field.json_schema_extra for name, field in block.model_fields.items()}
+    extras: dict[str, Any] = {name: field.json_schema_extra for name, field in block.model_fields.items()}
     return {
         name: extra["defaults"] for name, extra in extras.items() if isinstance(extra, dict) and "defaults" in extra
     }

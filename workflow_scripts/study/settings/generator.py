@@ -14,7 +14,6 @@ from .training import TrainSettings
 Beta = Annotated[Number, Field(gt=0, lt=1)]
 SAMPLERS = {"dpmpp_2m": False, "ddim": False, "ddpm": False, "euler": True, "heun": True}
 """Name -> whether it goes with the schedule `flow`; the others go with those that keep the variance."""
-SamplerName = Literal[tuple(SAMPLERS)]  # type: ignore[valid-type]
 
 
 class Denoiser(Block):
@@ -77,7 +76,7 @@ class Diffusion(Block):
 
 
 class Sampler(Block):
-    name: SamplerName = key(
+    name: Literal[tuple(SAMPLERS)] = key(  # type: ignore[valid-type]
         "dpmpp_2m",
         "",
         "DPM-Solver++ 2M, DDIM or ancestral sampling; with the schedule `flow` Heun's or Euler's method",

@@ -61,7 +61,9 @@ def sentence(
 
 def _walk(block: type[Block], data: Any, place: list) -> tuple[type[Block], FieldInfo | None, list[str], Any]:
     """The innermost block on the way of `place`, the key that holds the fault, the way to it, and its value."""
-    field, names, value = None, [], data
+    field: FieldInfo | None = None
+    names: list[str] = []
+    value = data
     for step in place:
         data = data[step]
         if isinstance(step, int) and field is not None:

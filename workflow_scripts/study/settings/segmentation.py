@@ -10,7 +10,6 @@ from ..segmenters import SEGMENTERS
 from .base import Block, Count, Number, Positive, Precision, Seed, Size, Unique, Weight, key
 
 MOST_WORKERS = 12  # nnU-Net's own default
-Segmenter = Literal[tuple(SEGMENTERS)]  # type: ignore[valid-type]
 Ratio = Annotated[Number, Field(ge=0, le=1000)]
 
 
@@ -33,7 +32,7 @@ class Controls(Block):
 class Segmentation(Block):
     """Null: the segmenter's own value."""
 
-    segmenters: Annotated[list[Segmenter], Field(min_length=1), Unique] = key(
+    segmenters: Annotated[list[Literal[tuple(SEGMENTERS)]], Field(min_length=1), Unique] = key(  # type: ignore[valid-type]
         ["nnunet"], "names", "what is trained on each arm; monai_dynunet is for quick looks"
     )
     ratios: Annotated[list[Ratio], Field(min_length=1), Unique] = key(

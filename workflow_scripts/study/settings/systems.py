@@ -80,15 +80,12 @@ class System(Block):
         return self.model_dump(exclude=absent | (set() if self.autoencoder else {"latents"}))
 
 
-SYSTEM: type[System] = create_model(
-    "System",
-    __base__=System,
-    **{
-        name: (block | None, key(None, "block or null", f"of `kind: {kind}`: its defaults where it is absent"))
-        for kind, of_kind in KINDS.items()
-        for name, block in of_kind.blocks.items()
-    },
-)
+_OPTIONAL: dict[str, Any] = {
+    name: (block | None, key(None, "block or null", f"of `kind: {kind}`: its defaults where it is absent"))
+    for kind, of_kind in KINDS.items()
+    for name, block in of_kind.blocks.items()
+}
+SYSTEM = create_model("System", __base__=System, **_OPTIONAL)
 
 
 def known_systems() -> list[str]:
