@@ -167,4 +167,4 @@ use rule stage as make_report with:
     benchmark:
         f"{RUN}/benchmarks/make_report.tsv"
     params:
-        **run("reporting.make_report", config, simulated=SIMULATED),
+        **run("reporting.make_report", STUDY.asked() | blocks.looks(config), simulated=SIMULATED),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from brats import WRITTEN
+from brats import LOOKS, WRITTEN
 from study_files import study, write_table
 from subsets import subset_options
 
@@ -90,7 +90,7 @@ def small_run(folder: Path) -> SimpleNamespace:
 def write_report(run: SimpleNamespace, *options: str) -> Path:
     """Make report.html of the run, through the program."""
     folder = run.folder
-    config = {"run": "small", "data_root": None, "evaluation": {"tables": {"seed": 7}}}
+    config = {"run": "small", "data_root": None, "evaluation": {"tables": {"seed": 7}}, "looks": LOOKS}
     make_report.main(
         [
             *("--augmentation-ratio", str(folder / "tables/augmentation_ratio.csv"), "--figures", str(run.figure)),

@@ -23,6 +23,7 @@ from workflow_scripts.reporting.figures.style import save_figure
 from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
 from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
 from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
+from workflow_scripts.study import blocks
 from workflow_scripts.study.settings.files import merge, read_yaml
 from workflow_scripts.study.settings.study import read_study
 from workflow_scripts.study.settings.systems import CONFIG, load_systems
@@ -32,8 +33,9 @@ N_REAL = 20
 
 
 def demo_config() -> dict:
-    """The configuration of the demo, as the workflow resolves it."""
-    return read_study(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml"))).plain()
+    """What the rule of the report gives it for the demo."""
+    study = read_study(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml")))
+    return study.asked() | blocks.looks(study.plain())
 
 
 def add_the_rest(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Write report.html: one file that opens offline, with the answer, tables, figures and what was refused.
 
-Config (--config): the whole configuration of the run, which the report shows.
+Config (--config): the configuration of the run as a user may give it, which the report shows, and `looks` of the regions.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
     files = {name: getattr(args, name) for name in FILES}
-    use_looks(args.config.get("data_set"))
+    use_looks(args.config.pop("looks", None))
     table = read_ratio_table(args.augmentation_ratio[0])
     write_text(args.out, render(Run(table, files, args.config, args.simulated)))
 

@@ -64,7 +64,7 @@ class Run:
                 caption, alt = drawn.says(
                     self.simulated, system=system, n_real=path.parent.name.removeprefix("n_real~")
                 )
-                found.append(Figure(path, alt, caption, f"make_figure {name}", self.settings(*drawn.said)))
+                found.append(Figure(path, alt, caption, f"reporting.make_figure {name}", self.settings(*drawn.said)))
         return found
 
     def settings(self, *keys: str) -> list[tuple[str, object]]:
@@ -161,7 +161,7 @@ class Figure:
 
     alt : what one would see
     caption : what it shows, in a sentence or two
-    program : of ``workflow_scripts``, that drew it
+    program : of ``workflow_scripts.programs``, that drew it
     settings : the configuration that made it: (dotted key, value)
     """
 
@@ -183,7 +183,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class MadeBy:
-    """What made the numbers above: the program of ``workflow_scripts``, its settings, the files for Snakemake."""
+    """What made the numbers above: the program of ``workflow_scripts.programs``, its settings, the files for Snakemake."""
 
     program: str
     settings: Sequence[tuple[str, object]] = ()
@@ -259,7 +259,11 @@ def table_blocks(run: Run, name: str, made: StudyTable, cautions: Sequence[str] 
     for heading, part in made.parts(frame, {}):
         shown += [Heading(heading), Table(f"{name}: {heading}", part)] if heading else [Table(made.title, part)]
     notes = [sentence for sentence in made.notes(frame, run.simulated) if sentence not in cautions]
-    return [*shown, Notes(notes), MadeBy(f"make_table {name}", run.settings(*TABLES[name].said), run.paths(name))]
+    return [
+        *shown,
+        Notes(notes),
+        MadeBy(f"reporting.make_table {name}", run.settings(*TABLES[name].said), run.paths(name)),
+    ]
 
 
 def data_uri(path: str | Path) -> str:

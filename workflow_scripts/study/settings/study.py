@@ -93,16 +93,21 @@ class Study(Block):
         """The generative systems, by name."""
         return load_systems(self.systems, self.system_settings, self.preprocessing.size)
 
-    def plain(self) -> dict[str, Any]:
-        """As mappings and lists, each system under ``system`` and the data set under ``data_set``, whose names stand
-        where the configuration has null; null where there is no container or reference."""
-        plain = self.model_dump() | {"system": {name: system.plain() for name, system in self.system.items()}}
-        own, modalities = self.data_set, _modalities(self)
-        plain |= {"data_set": own.model_dump(mode="json"), "modalities": modalities}
-        plain["regions"] = self.regions or list(own.regions)
+    def asked(self) -> dict[str, Any]:
+        """As mappings and lists that `read_study` takes for the same study; where they held null for names of the data
+        set, the names."""
+        own, modalities, asked = self.data_set, _modalities(self), self.model_dump()
+        asked |= {"modalities": modalities, "regions": self.regions or list(own.regions)}
         if self.evaluation.figures.modality is None:
             shown = own.figure_modality if own.figure_modality in modalities else modalities[0]
-            plain["evaluation"]["figures"]["modality"] = shown
+            asked["evaluation"]["figures"]["modality"] = shown
+        return asked
+
+    def plain(self) -> dict[str, Any]:
+        """What the rules read: what was asked, with each system under ``system`` and the data set under ``data_set``,
+        and null where there is no container or reference."""
+        plain = self.asked() | {"system": {name: system.plain() for name, system in self.system.items()}}
+        plain["data_set"] = self.data_set.model_dump(mode="json")
         for block, name in ((plain, "container"), (plain["evaluation"]["masks"], "reference_root")):
             block[name] = None if block[name] == NONE else block[name]
         return plain

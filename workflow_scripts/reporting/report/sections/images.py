@@ -37,6 +37,6 @@ def reconstruction(run: Run) -> Section:
     if not rows:
         return Section("reconstruction", title, [Text("Not measured.")])
     frame = pd.DataFrame(rows).fillna("")
-    made = MadeBy("measure_reconstruction", run.settings("training_seed"))
+    made = MadeBy("autoencoder.measure_reconstruction", run.settings("training_seed"))
     shown = [Table("reconstruction by the autoencoders", frame, 3), Notes(["Means over the validation cases."]), made]
     return Section("reconstruction", title, shown)

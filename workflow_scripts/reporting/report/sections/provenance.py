@@ -56,9 +56,8 @@ def code_digests() -> list[tuple[str, str]]:
 
 
 def run_yaml(run: Run) -> str:
-    """The configuration of the run as Snakemake reads it: without the systems' own files, which it finds by their names."""
-    asked = {key: value for key, value in run.config.items() if key != "system"}
-    return yaml.safe_dump(asked, sort_keys=False, allow_unicode=True, width=100)
+    """The configuration of the run, for Snakemake to read."""
+    return yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100)
 
 
 def provenance(run: Run) -> Section:

@@ -42,5 +42,7 @@ def compute(run: Run) -> Section | None:
     parts = (("This run", costs.readable_costs(table), 1), ("The paper's settings", costs.readable_published(table), 4))
     for name, part, text_columns in parts:
         blocks += [Heading(name), Table(f"cost of the systems: {name}", part, text_columns)]
-    made = MadeBy("make_table compute", run.settings("systems", "evaluation.cost.volumes"), run.paths("compute"))
+    made = MadeBy(
+        "reporting.make_table compute", run.settings("systems", "evaluation.cost.volumes"), run.paths("compute")
+    )
     return Section("compute", "What each system costs to compute", [*blocks, Notes(costs.compute_notes(table)), made])
