@@ -17,14 +17,17 @@ import small_cases
 
 
 @pytest.fixture(scope="session")
-def real_cases() -> Path:
-    """The folder that holds brats2021/, brats2023/ and masks_only/ with real cases; the test is skipped without it."""
-    folder = os.environ.get("SLICEAUG_REAL_CASES")
-    if not folder:
+def real_cases(tmp_path_factory) -> Path:
+    """A folder with brats2021/, brats2023/ and masks_only/ of real cases and no other; the test is skipped without them."""
+    given = os.environ.get("SLICEAUG_REAL_CASES")
+    if not given:
         pytest.skip("SLICEAUG_REAL_CASES is not set: it names the folder with the real BraTS cases")
-    path = Path(folder)
-    assert (path / "brats2021").is_dir(), f"SLICEAUG_REAL_CASES={folder} holds no folder brats2021"
-    return path.resolve()
+    folder = tmp_path_factory.mktemp("real_cases")
+    for name in ("brats2021", "brats2023", "masks_only"):
+        source = Path(given).resolve() / name
+        assert source.is_dir(), f"SLICEAUG_REAL_CASES={given} holds no folder {name}"
+        (folder / name).symlink_to(source, target_is_directory=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

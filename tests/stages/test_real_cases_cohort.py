@@ -139,7 +139,7 @@ def test_a_worker_stays_far_below_two_gigabytes(real_cases, fine, tmp_path):
     config = {"dataset": ALL_PARTS, "modalities": list(MODALITIES), **FINE}
     argv = ["--config", json.dumps(config), "--found", str(fine / "found.tsv"), "--shard", "0", "--shards", "2"]
     argv += ["--volumes", str(tmp_path), "--out", str(tmp_path / "a.tsv"), "--rejected", str(tmp_path / "b.tsv")]
-    program = "import sys; from workflow_scripts import preprocess; preprocess.main(sys.argv[1:])"
+    program = "import sys; from workflow_scripts.programs.cohort import preprocess; preprocess.main(sys.argv[1:])"
     program += "; print(open('/proc/self/status').read())"
     command = [sys.executable, "-c", program, *argv]
     done = subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True)
