@@ -29,7 +29,7 @@ slurm-check:  ## before a long run: whether the study can run on this Slurm, in 
 	@$(BIN)/python -m workflow_scripts.programs.operations.slurm_check --profile $(PROFILE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # Several tests share the cores: their threads wait without spinning, and the studies that some of them run take one core
-# each, or each slows the others down several times. The longest files are the first by name.
+# each, or each slows the others down several times. The longest files come first (testpaths).
 test: $(INSTALLED)  ## all tests that fit into minutes
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive SLICEAUG_TEST_CORES=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder --durations 20
 
