@@ -105,10 +105,20 @@ def test_a_handful_of_patients_can_be_split(split):
     assert len(splits["train"]["6"]) == 6
 
 
-@pytest.mark.parametrize(("n_patients", "n_real"), [(11, [20, 50]), (60, [20, 50, 100]), (8, [20]), (139, [100])])
-def test_impossible_sizes_are_answered_with_lines_that_work(split, n_patients, n_real):
+@pytest.mark.parametrize(
+    ("n_patients", "sizes"),
+    [
+        *((n_patients, {"n_real": [20]}) for n_patients in (4, 5, 8)),
+        (5, {"n_real": [2], "test": 1000}),
+        (5, {"n_real": [2], "val": 1000}),
+        (11, {"n_real": [20, 50]}),
+        (60, {}),
+        (139, {"n_real": [100]}),
+    ],
+)
+def test_impossible_sizes_are_answered_with_lines_that_work(split, n_patients, sizes):
     with pytest.raises(UserError, match=f"has {n_patients} usable patients") as error:
-        split(cohort(n_patients), n_real=n_real)
+        split(cohort(n_patients), **sizes)
     lines = str(error.value).split("for example:\n")[1]
     splits = split(cohort(n_patients), **yaml.safe_load(lines)["splits"])
     assert splits["n_patients"]["unused"] == 0
@@ -130,9 +140,9 @@ def test_sizes_that_mean_nothing_are_refused(split, config, words):
         split(cohort(160), **config)
 
 
-def test_fewer_than_three_patients_cannot_be_split(split):
-    with pytest.raises(UserError, match="at least 3 are needed"):
-        split(cohort(2), n_real=[2], val=1, test=1)
+def test_fewer_than_four_patients_cannot_be_split(split):
+    with pytest.raises(UserError, match="at least 4 are needed, 2 to train"):
+        split(cohort(3), n_real=[2], val=1, test=1)
 
 
 def test_an_empty_case_table_points_to_the_rejected_cases(split):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..base.seeds import seed_of
+from ..study.settings.cohort import LEAST_TRAIN, Splits, SplitSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,18 +24,15 @@ if TYPE_CHECKING:
 MAX_STRATA = 5
 
 
-def split_patients(cases: pd.DataFrame, volume: str, n_real: Sequence[int], val: int, test: int, seed: int) -> dict:
+def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
     """Assign every case of a cohort to test, validation, nested train subsets, or none.
 
     Parameters
     ----------
-    cases : table with the columns ``case_id``, ``patient_id`` and `volume`
+    cases : table with the columns ``case_id``, ``patient_id`` and the outermost region's volume, ``<region>_ml``
         A row a case. All time points of a patient share a set; the patient counts as one, with their mean volume.
-    volume : column of the whole tumour's volume, ml
-    n_real, val, test : patients
-        Sizes of the train subsets, of the validation set and of the test set. A subset of 20 patients holds all
-        their time points, so it may list more than 20 cases.
-    seed : int
+    splits : sizes of the sets in patients
+        A subset of 20 patients holds all their time points, so it may list more than 20 cases.
 
     Returns
     -------
@@ -45,9 +43,9 @@ def split_patients(cases: pd.DataFrame, volume: str, n_real: Sequence[int], val:
     Raises
     ------
     UserError
-        If a size is no positive whole number, or the cohort has too few patients; the message holds the lines to write.
+        If the cohort has too few patients; the message holds the lines to write.
     """
-    sizes = _checked_sizes(n_real, val, test)
+    sizes, val, test, volume = splits.n_real, splits.val, splits.test, f"{splits.region}_ml"
     if not np.isfinite(cases[volume].to_numpy(dtype=float)).all():
         raise UserError(f"the case table has rows without {volume}: run `snakemake -R preprocess`")
     if cases["case_id"].duplicated().any():
@@ -56,9 +54,9 @@ def split_patients(cases: pd.DataFrame, volume: str, n_real: Sequence[int], val:
     volume_ml = cases.groupby("patient_id")[volume].mean()
     needed = sizes[-1] + val + test
     if needed > len(volume_ml):
-        raise UserError(_too_few(len(volume_ml), sizes, val, test))
+        raise UserError(_too_few(len(volume_ml), splits))
     n_strata = min(MAX_STRATA, test, sizes[0])
-    order = stratified_order(list(volume_ml.index), volume_ml.to_numpy(), n_strata, seed)
+    order = stratified_order(list(volume_ml.index), volume_ml.to_numpy(), n_strata, splits.seed)
     case_ids = cases.groupby("patient_id")["case_id"].apply(list).to_dict()
 
     def cases_of(patients: Sequence[str]) -> list[str]:
@@ -66,7 +64,7 @@ def split_patients(cases: pd.DataFrame, volume: str, n_real: Sequence[int], val:
 
     held_out = test + val
     return {
-        "seed": seed,
+        "seed": splits.seed,
         "test": cases_of(order[:test]),
         "val": cases_of(order[test:held_out]),
         "train": {str(size): cases_of(order[held_out : held_out + size]) for size in sizes},
@@ -90,30 +88,23 @@ def _key(seed: int, patient_id: str) -> tuple[int, str]:
     return seed_of(seed, "split", patient_id), patient_id
 
 
-def _checked_sizes(n_real: Sequence[int], val: int, test: int) -> list[int]:
-    """Sorted train sizes, after checking that every size is a positive whole number and none stands twice."""
-    named = [("val", val), ("test", test), *(("n_real", size) for size in n_real)]
-    for name, size in named:
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise UserError(f"{name} must count patients, a whole number of at least 1, not {size!r}")
-    if not n_real or len(set(n_real)) != len(n_real):
-        raise UserError(f"n_real must list different numbers of patients, for example [20, 50, 100], not {n_real!r}")
-    return sorted(n_real)
-
-
-def _too_few(n_patients: int, sizes: Sequence[int], val: int, test: int) -> str:
+def _too_few(n_patients: int, splits: Splits) -> str:
     """What is wrong with the sizes, and lines with sizes that fit."""
-    needed = sizes[-1] + val + test
+    largest, val, test = splits.n_real[-1], splits.val, splits.test
+    needed = largest + val + test
     problem = (
-        f"the splits ask for {needed} patients (largest n_real {sizes[-1]} + val {val} + test {test}), "
+        f"the splits ask for {needed} patients (largest n_real {largest} + val {val} + test {test}), "
         f"but the cohort has {n_patients} usable patients"
     )
-    if n_patients < 3:
-        return f"{problem}: at least 3 are needed. See cohort/rejected.tsv for refused cases, or add cases"
-    fit_test = max(1, test * n_patients // needed)
-    fit_val = max(1, val * n_patients // needed)
+    if n_patients < LEAST_TRAIN + 2:
+        return (
+            f"{problem}: at least {LEAST_TRAIN + 2} are needed, {LEAST_TRAIN} to train, one to validate and one to test. "
+            "See cohort/rejected.tsv for refused cases, or add cases"
+        )
+    fit_test = min(max(1, test * n_patients // needed), n_patients - LEAST_TRAIN - 1)
+    fit_val = min(max(1, val * n_patients // needed), n_patients - LEAST_TRAIN - fit_test)
     room = n_patients - fit_test - fit_val
-    fit_sizes = [size for size in sizes if size < room] + [room]
+    fit_sizes = [size for size in splits.n_real if size < room] + [room]
     return (
         f"{problem}. Add cases (cohort/rejected.tsv lists those refused), or write in the config, for example:\n"
         f"splits: {{n_real: {fit_sizes}, val: {fit_val}, test: {fit_test}}}"

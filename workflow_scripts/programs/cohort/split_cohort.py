@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     cases = read_tsv(args.cases)
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
-    splits = split_patients(cases, f"{settings.region}_ml", settings.n_real, settings.val, settings.test, settings.seed)
+    splits = split_patients(cases, settings)
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
     for size, manifest in zip(settings.n_real, args.train, strict=True):
         subsets.append(("train", manifest, splits["train"][str(size)]))

@@ -10,6 +10,7 @@ from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, key
 
 MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
 MAX_TUMOUR_ML = 250  # more finds no room in many heads
+LEAST_TRAIN = 2  # patients: one alone has no other to be told apart from
 
 
 class DemoCohort(Block):
@@ -45,7 +46,7 @@ class Preprocessing(Block):
 class Splits(Block):
     """Counted in patients; by patient, stratified by tumour volume."""
 
-    n_real: Annotated[list[Annotated[int, Field(ge=2, le=1_000_000)]], Field(min_length=1), Unique] = key(
+    n_real: Annotated[list[Annotated[int, Field(ge=LEAST_TRAIN, le=1_000_000)]], Field(min_length=1), Unique] = key(
         [20, 50, 100], "patients", "nested training subsets, smallest first; the whole study is made for each"
     )
     val: Count = key(20, "patients", "real validation patients, never trained on")
