@@ -30,27 +30,6 @@ def _config(text: str) -> dict:
     return value
 
 
-def program_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with ``--config`` (dict, {} if absent) and ``--threads`` (int, all cores if absent).
-
-    ``@file`` stands for the words in the file's lines: lists grow with the study, and a command line must not.
-    """
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        fromfile_prefix_chars="@",
-    )
-    parser.add_argument(
-        "--config", type=_config, default={}, help="the stage's settings: JSON, or a YAML/JSON file's path"
-    )
-    parser.add_argument(
-        "--record", type=begin, metavar="LOG", help="log of the job: a JSON beside it says what it ran on"
-    )
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
-    return parser
-
-
 FILE_SUFFIXES = (".json", ".tsv", ".csv", ".safetensors")
 
 
@@ -66,10 +45,44 @@ class Folder(argparse.Action):
         setattr(namespace, self.dest, first.parent if is_file else first)
 
 
-def add_subsets(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add required options for the manifests of some of the subsets train, val and test."""
-    for name in names:
-        parser.add_argument(f"--{name}", type=Path, required=True, help=f"manifest.json of the {name} subset")
+SHARED: dict[str, dict] = {
+    **{name: {"type": Path, "help": f"manifest.json of the {name} subset"} for name in ("train", "val", "test")},
+    "autoencoder": {"action": Folder, "help": "folder of train_autoencoder"},
+    "latents": {"action": Folder, "help": "folder of extract_latents"},
+    "depth-decoder": {"action": Folder, "help": "folder of train_depth_decoder"},
+    "model": {"action": Folder, "help": "folder of a trained generator"},
+    "reference": {"action": Folder, "help": "folder of memorisation_reference"},
+    "plan": {"type": Path, "help": "plan.json of plan_segmentation"},
+    "state": {"type": Path, "help": "folder for what a stopped training resumes from"},
+    "system": {"help": "name of the generative system"},
+}
+"""Options that several programs have."""
+
+
+def program_parser(description: str | None, *shared: str, **paths: str) -> argparse.ArgumentParser:
+    """A parser with ``--config`` (dict, {} if absent) and ``--threads`` (int, all cores if absent).
+
+    Required are the options of SHARED that are named, and files or folders of the program's own, each with its help.
+    ``@file`` stands for the words in the file's lines: lists grow with the study, and a command line must not.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        fromfile_prefix_chars="@",
+    )
+    parser.add_argument(
+        "--config", type=_config, default={}, help="the stage's settings: JSON, or a YAML/JSON file's path"
+    )
+    parser.add_argument(
+        "--record", type=begin, metavar="LOG", help="log of the job: a JSON beside it says what it ran on"
+    )
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
+    for name in shared:
+        parser.add_argument(f"--{name}", required=True, **SHARED[name])
+    for name, words in paths.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, help=words)
+    return parser
 
 
 _DISK = {

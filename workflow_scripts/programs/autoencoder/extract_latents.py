@@ -4,7 +4,7 @@ Writes to --out: latents.safetensors (case id -> (e, D, h, w) fp32) and latents.
 mean and standard deviation of each channel over the train subset).
 """
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_json
 from workflow_scripts.base.progress import track
@@ -12,9 +12,7 @@ from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "autoencoder", "train")
     parser.add_argument("--out", action=Folder, required=True, help="folder of the latents")
     args = parser.parse_args(argv)
 

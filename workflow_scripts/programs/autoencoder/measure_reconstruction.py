@@ -8,7 +8,7 @@ jitter.
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, read_json, write_tsv
 from workflow_scripts.cohort.subset import Subset, check_apart
@@ -17,14 +17,12 @@ SLICES_PER_BATCH = 32  # reconstructed at once
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
-    add_subsets(parser, "train", "val")
+    parser = program_parser(
+        __doc__, "autoencoder", "train", "val", out="reconstruction.tsv", picture="reconstruction.png"
+    )
     parser.add_argument("--depth-decoder", action=Folder, help="folder of train_depth_decoder")
     parser.add_argument("--latents", action=Folder, help="folder of extract_latents, with a depth decoder")
-    parser.add_argument("--out", type=Path, required=True, help="reconstruction.tsv")
     parser.add_argument("--cost", type=Path, help="cost.tsv, with a depth decoder")
-    parser.add_argument("--picture", type=Path, required=True, help="reconstruction.png")
     args = parser.parse_args(argv)
     if len({args.depth_decoder is None, args.latents is None, args.cost is None}) > 1:
         raise UserError("--depth-decoder, --latents and --cost go together")

@@ -1,8 +1,6 @@
 """Train the autoencoder of one train subset, and leave model.safetensors (averaged weights), model.json and loss.csv."""
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
@@ -14,10 +12,8 @@ SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "train", "state")
     parser.add_argument("--out", action=Folder, required=True, help="folder of the trained autoencoder")
-    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
 
     import torch

@@ -3,9 +3,7 @@
 Writes to --out: model.safetensors (averaged weights of the decoder), model.json, loss.csv.
 """
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
@@ -17,12 +15,8 @@ SPEC = ("levels", "kernel_size")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--autoencoder", action=Folder, required=True, help="folder of train_autoencoder")
-    parser.add_argument("--latents", action=Folder, required=True, help="folder of extract_latents")
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "autoencoder", "latents", "train", "state")
     parser.add_argument("--out", action=Folder, required=True, help="folder of the trained decoder")
-    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
 
     import torch

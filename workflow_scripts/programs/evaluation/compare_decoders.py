@@ -15,7 +15,7 @@ images: keys of evaluation.images that decide the features; the others as of the
 import tempfile
 from pathlib import Path
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
@@ -23,15 +23,12 @@ from workflow_scripts.cohort.subset import Subset
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, "train", "val", "test", out="decoders.tsv", fid="decoder_fid.tsv")
     parser.add_argument(
         "--model", action=Folder, required=True, help="folder of a trained generator with a depth decoder"
     )
-    add_subsets(parser, "train", "val", "test")
     parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
     parser.add_argument("--features", type=Path, required=True, help="folder in which these features are kept")
-    parser.add_argument("--out", type=Path, required=True, help="decoders.tsv")
-    parser.add_argument("--fid", type=Path, required=True, help="decoder_fid.tsv")
     args = parser.parse_args(argv)
 
     import numpy as np

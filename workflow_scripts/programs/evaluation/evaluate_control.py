@@ -7,19 +7,16 @@ requested and measured, the conditions that lie outside of the training range, a
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
-    parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
-    add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="control.tsv")
-    args = parser.parse_args(argv)
+    args = program_parser(__doc__, "model", "train", held_out="held_out_tumours.tsv", out="control.tsv").parse_args(
+        argv
+    )
 
     import pandas as pd
 

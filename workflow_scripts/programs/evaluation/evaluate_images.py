@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
@@ -29,15 +29,13 @@ SEED = 0  # of the draws of cases and slices
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train", "val", "test")
+    parser = program_parser(
+        __doc__, "train", "val", "test", "system", real_pairs="table of pairs of real cases", out="images.tsv"
+    )
     parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
-    parser.add_argument("--real-pairs", type=Path, required=True, help="table of pairs of real cases")
     parser.add_argument("--synthetic", type=Path, required=True, help="table of the synthetic cases' features")
     parser.add_argument("--synthetic-pairs", type=Path, required=True, help="table of pairs of synthetic cases")
     parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
-    parser.add_argument("--system", required=True, help="name of the generative system")
-    parser.add_argument("--out", type=Path, required=True, help="images.tsv")
     args = parser.parse_args(argv)
     settings = ImageMetricsSettings.read(args.config, "evaluation.images")
     tables = {"real": read_tsv(args.real), "synthetic": read_tsv(args.synthetic)}

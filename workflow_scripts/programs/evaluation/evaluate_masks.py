@@ -8,7 +8,7 @@ comparison.
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.study.settings.evaluation import Masks
@@ -22,15 +22,11 @@ COLUMNS = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--held-out", type=Path, required=True, help="held_out_tumours.tsv")
-    parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of the train subset")
+    parser = program_parser(__doc__, "train", "system", held_out="held_out_tumours.tsv", out="masks.tsv")
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
-    parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
     parser.add_argument("--reference", type=Path, help="reference_masks.tsv, if there is a folder of masks")
-    add_subsets(parser, "train")
-    parser.add_argument("--system", required=True, help="name of the generative system")
-    parser.add_argument("--out", type=Path, required=True, help="masks.tsv")
+    parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of the train subset")
+    parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
     args = parser.parse_args(argv)
 
     import pandas as pd

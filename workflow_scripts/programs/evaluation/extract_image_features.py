@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
 from workflow_scripts.base.progress import track
@@ -81,16 +81,13 @@ class SyntheticCases:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "val")
+    parser = program_parser(__doc__, "val", out="table of the cases", pairs="table of the pairs of cases")
     parser.add_argument("--test", type=Path, help="manifest.json of the test subset: the real cases")
     parser.add_argument("--train", type=Path, nargs="+", default=[], help="manifest.json of each train subset")
     parser.add_argument("--synthetic", type=Path, help="folder of the synthetic cases of one system")
     parser.add_argument("--tables", nargs="+", default=[], help="tables of the synthetic cases (blocks)")
     parser.add_argument("--system", default="", help="name of the generative system")
     parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
-    parser.add_argument("--out", type=Path, required=True, help="table of the cases")
-    parser.add_argument("--pairs", type=Path, required=True, help="table of the pairs of cases")
     args = parser.parse_args(argv)
     if (args.test is None) == (args.synthetic is None):
         parser.error("give --test and --train for the real cases, or --synthetic for a system's")

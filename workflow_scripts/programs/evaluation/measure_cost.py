@@ -7,18 +7,13 @@ the peak of the whole process.
 
 import resource
 import time
-from pathlib import Path
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
-    add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="cost.tsv")
-    args = parser.parse_args(argv)
+    args = program_parser(__doc__, "model", "train", out="cost.tsv").parse_args(argv)
 
     import numpy as np
     import pandas as pd

@@ -4,19 +4,14 @@ For evaluation alone: no stage that trains or that makes cases to train on reads
 first time point.
 """
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "val", "test")
-    parser.add_argument("--out", type=Path, required=True, help="held_out_tumours.tsv")
-    args = parser.parse_args(argv)
+    args = program_parser(__doc__, "val", "test", out="held_out_tumours.tsv").parse_args(argv)
 
     import numpy as np
     import pandas as pd

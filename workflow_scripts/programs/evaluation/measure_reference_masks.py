@@ -17,11 +17,9 @@ NEEDED = ("dataset", "spacing_mm", "regions", "on_bad_case")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, out="reference_masks.tsv", rejected="table of the refused masks: file and reason")
     parser.add_argument("--train", type=Path, nargs="+", required=True, help="manifest.json of each train subset")
     parser.add_argument("--root", type=Path, required=True, help="folder of the masks, named as in the cohort")
-    parser.add_argument("--out", type=Path, required=True, help="reference_masks.tsv")
-    parser.add_argument("--rejected", type=Path, required=True, help="table of the refused masks: file and reason")
     args = parser.parse_args(argv)
 
     import pandas as pd

@@ -4,21 +4,16 @@ The noise is the same in all volumes, so that only what is asked for differs. No
 was requested and measured, and the slices that are drawn, all modalities of them.
 """
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
-    add_subsets(parser, "train")
-    parser.add_argument("--table", type=Path, required=True, help="table of what was requested and measured")
-    parser.add_argument("--slices", type=Path, required=True, help="the slices, .safetensors")
-    args = parser.parse_args(argv)
+    args = program_parser(
+        __doc__, "model", "train", table="table of what was requested and measured", slices="the slices, .safetensors"
+    ).parse_args(argv)
 
     import numpy as np
     import pandas as pd

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
@@ -61,11 +61,10 @@ def score_arm(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, "test")
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--predictions", **files, help="predictions.tsv of each seed: case_id, file (relative to it)")
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the same order")
-    add_subsets(parser, "test")
     parser.add_argument("--out", **files, help="dice.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
     if not len(args.predictions) == len(args.arm) == len(args.out):

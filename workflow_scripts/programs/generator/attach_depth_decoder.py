@@ -5,15 +5,12 @@ Refused where the two belong to different autoencoders. The generator itself is 
 
 import shutil
 
-from workflow_scripts.base.cli import Folder, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.files import atomic
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--depth-decoder", action=Folder, required=True, help="folder of train_depth_decoder")
-    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
-    args = parser.parse_args(argv)
+    args = program_parser(__doc__, "depth-decoder", "model").parse_args(argv)
 
     import torch
 

@@ -1,18 +1,13 @@
 """Measure the tumours of the train subset (the conditions under which a generator makes others) and the foreground."""
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.study.settings.cohort import Measured
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train")
-    parser.add_argument("--out", type=Path, required=True, help="conditions.tsv")
-    args = parser.parse_args(argv)
+    args = program_parser(__doc__, "train", out="conditions.tsv").parse_args(argv)
 
     import pandas as pd
 

@@ -11,13 +11,11 @@ from workflow_scripts.base.cli import Folder, program_parser, run_program
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of measure_tumours")
+    parser = program_parser(__doc__, "state", conditions="conditions.tsv of measure_tumours")
     parser.add_argument("--latents", action=Folder, help="folder of extract_latents")
     parser.add_argument("--autoencoder", action=Folder, help="folder of train_autoencoder")
     parser.add_argument("--train", type=Path, help="manifest.json of the train subset, for a system in voxel space")
     parser.add_argument("--out", action=Folder, required=True, help="folder of the trained generator")
-    parser.add_argument("--state", type=Path, required=True, help="folder for what a stopped training resumes from")
     args = parser.parse_args(argv)
 
     from workflow_scripts.cohort.subset import Subset

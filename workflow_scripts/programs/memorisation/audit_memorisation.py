@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
@@ -35,19 +35,16 @@ from workflow_scripts.training.devices import use_threads
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--reference", action=Folder, required=True, help="folder of memorisation_reference")
+    parser = program_parser(
+        __doc__, "reference", "train", "system", out="memorisation.tsv", summary="memorisation_summary.tsv"
+    )
+    parser.add_argument("--model", action=Folder, help="folder of the trained generator, for the control")
+    parser.add_argument("--latents", action=Folder, help="folder of the training cases' latents, for the control")
     parser.add_argument("--real", type=Path, required=True, help="real.tsv of calibrate_memorisation")
     parser.add_argument("--features", type=Path, required=True, help="features of the training cases, beside it")
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
     parser.add_argument("--table", type=Path, required=True, help="cases.tsv of the synthetic cases")
     parser.add_argument("--rejected", type=Path, required=True, help="rejected.tsv of the synthetic cases")
-    parser.add_argument("--model", action=Folder, help="folder of the trained generator, for the control")
-    parser.add_argument("--latents", action=Folder, help="folder of the training cases' latents, for the control")
-    add_subsets(parser, "train")
-    parser.add_argument("--system", required=True, help="name of the generative system")
-    parser.add_argument("--out", type=Path, required=True, help="memorisation.tsv")
-    parser.add_argument("--summary", type=Path, required=True, help="memorisation_summary.tsv")
     args = parser.parse_args(argv)
     if (args.model is None) != (args.latents is None):
         raise UserError("give both --model and --latents, or neither")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_tsv
 from workflow_scripts.base.progress import track
@@ -22,10 +22,7 @@ from workflow_scripts.training.devices import use_threads
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train", "val", "test")
-    parser.add_argument("--reference", action=Folder, required=True, help="folder of memorisation_reference")
-    parser.add_argument("--out", type=Path, required=True, help="real.tsv")
+    parser = program_parser(__doc__, "train", "val", "test", "reference", out="real.tsv")
     parser.add_argument("--features", type=Path, required=True, help="features of the training cases, .safetensors")
     args = parser.parse_args(argv)
     use_threads(args.threads)

@@ -6,13 +6,12 @@ Config (--config): resolution_mm and max_shift_mm, as in config/README.md.
 
 from dataclasses import replace
 
-from workflow_scripts.base.cli import Folder, add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "train")
     parser.add_argument(
         "--out", action=Folder, required=True, help="folder of reference.safetensors and reference.json"
     )

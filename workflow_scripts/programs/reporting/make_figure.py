@@ -4,7 +4,6 @@ Config (--config): the settings that `reporting.registry` lists for the figure.
 """
 
 from importlib import import_module
-from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.reporting.figures.style import About, save_figure
@@ -13,13 +12,12 @@ from workflow_scripts.reporting.registry import FIGURE_INPUTS, FIGURES, add_inpu
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, out="figure, .png or .svg")
     parser.add_argument("--figure", choices=FIGURES, required=True, help="name of the figure")
     add_inputs(parser, FIGURE_INPUTS)
     parser.add_argument("--system", default="", help="name of the generative system, for a figure of one")
     parser.add_argument("--n-real", default="", help="real training patients, likewise")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
-    parser.add_argument("--out", type=Path, required=True, help="figure, .png or .svg")
     args = parser.parse_args(argv)
     use_looks(args.config.pop("looks", None))
     files = read_inputs(args, FIGURES[args.figure], FIGURE_INPUTS)

@@ -16,12 +16,11 @@ REQUIRED = ("augmentation_ratio", "cases", "splits", "rejected")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, out="report.html")
     for name, words in FILES.items():
         needed = {"required": True, "nargs": "+"} if name in REQUIRED else {"default": [], "nargs": "*"}
         parser.add_argument(f"--{name.replace('_', '-')}", type=Path, action="extend", help=words, **needed)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
-    parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args(argv)
     files = {name: getattr(args, name) for name in FILES}
     use_looks(args.config.pop("looks", None))

@@ -4,7 +4,6 @@ Config (--config): the settings that `reporting.registry` lists for the table.
 """
 
 from importlib import import_module
-from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_text
@@ -13,11 +12,10 @@ from workflow_scripts.reporting.registry import TABLE_INPUTS, TABLES, add_inputs
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, out="the CSV; .md and .tex are written beside it")
     parser.add_argument("--table", choices=TABLES, required=True, help="name of the table")
     add_inputs(parser, TABLE_INPUTS)
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation: say so")
-    parser.add_argument("--out", type=Path, required=True, help="the CSV; .md and .tex are written beside it")
     args = parser.parse_args(argv)
     use_looks(args.config.pop("looks", None))
     files = read_inputs(args, TABLES[args.table], TABLE_INPUTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.base.cli import add_subsets, program_parser, run_program
+from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume, synthetic_file
 from workflow_scripts.cohort.subset import Subset
@@ -23,11 +23,9 @@ SEED = 0  # of the choice of training cases
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "train", out="JSON with the volumes")
     parser.add_argument("--tables", nargs="+", type=Path, required=True, help="cases.tsv beside the synthetic cases")
     parser.add_argument("--simulated", action="store_true", help="the cohort is the embedded simulation")
-    parser.add_argument("--out", type=Path, required=True, help="JSON with the volumes")
     args = parser.parse_args(argv)
     settings = ViewerSettings.read(args.config, "evaluation.report")
     modalities, count = settings.modalities, settings.cases

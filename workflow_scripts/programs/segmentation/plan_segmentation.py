@@ -4,18 +4,14 @@ Config: modalities, regions, and in place of the segmenter's own choice (null) p
 batch_size, features_per_stage.
 """
 
-from pathlib import Path
-
-from workflow_scripts.base.cli import add_subsets, program_parser, run_program
+from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    add_subsets(parser, "train")
+    parser = program_parser(__doc__, "train", out="the plan, plan.json")
     parser.add_argument("--segmenter", choices=SEGMENTERS, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the plan, plan.json")
     args = parser.parse_args(argv)
 
     import dataclasses

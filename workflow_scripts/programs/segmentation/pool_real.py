@@ -4,20 +4,16 @@ Writes the pool's files into --pool and a table to --out: case_id, split (train 
 """
 
 from functools import partial
-from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, program_parser, run_program
+from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
-    add_subsets(parser, "train", "val")
-    parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
-    parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
-    args = parser.parse_args(argv)
+    args = program_parser(
+        __doc__, "plan", "train", "val", pool="the pool's folder", out="table of the cases in the pool"
+    ).parse_args(argv)
 
     from workflow_scripts.cohort.subset import Subset, check_apart
     from workflow_scripts.segmentation.cases import checked_volume, fill_pool

@@ -14,12 +14,9 @@ from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
-    parser.add_argument("--table", type=Path, required=True, help="table of the block, from synthesize")
-    parser.add_argument("--synthetic", type=Path, required=True, help="folder of the synthetic cases")
+    parser = program_parser(__doc__, "plan", synthetic="folder of the synthetic cases", pool="the pool's folder")
     parser.add_argument("--system", required=True, help="name of the system that made them")
-    parser.add_argument("--pool", type=Path, required=True, help="the pool's folder")
+    parser.add_argument("--table", type=Path, required=True, help="table of the block, from synthesize")
     parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
     args = parser.parse_args(argv)
 

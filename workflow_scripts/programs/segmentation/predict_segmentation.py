@@ -7,18 +7,16 @@ Config (optional; the arm's own settings otherwise): mirroring, precision.
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import add_subsets, log, program_parser, run_program
+from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
 from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, "plan", "test")
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the folder of train_segmentation")
-    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
-    add_subsets(parser, "test")
     parser.add_argument("--out", **files, help="predictions.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
 

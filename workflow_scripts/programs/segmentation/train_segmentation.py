@@ -19,10 +19,7 @@ NOT_TRAINING = {"mirroring", "workers"}  # settings that leave the weights as th
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--plan", type=Path, required=True, help="plan.json of plan_segmentation")
-    parser.add_argument("--pool", type=Path, required=True, help="folder of preprocessed cases")
-    parser.add_argument("--real", type=Path, required=True, help="table of pool_real")
+    parser = program_parser(__doc__, "plan", pool="folder of preprocessed cases", real="table of pool_real")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="tables of pool_synthetic")
     parser.add_argument(
         "--out",

@@ -8,11 +8,9 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
+    parser = program_parser(__doc__, cases="table of all cases", rejected="table of all refused draws")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the blocks' cases")
     parser.add_argument("--rejected-tables", type=Path, nargs="+", required=True, help="tables of the refused draws")
-    parser.add_argument("--cases", type=Path, required=True, help="table of all cases")
-    parser.add_argument("--rejected", type=Path, required=True, help="table of all refused draws")
     args = parser.parse_args(argv)
 
     cases, refused = _joined(args.tables, ["number"]), _joined(args.rejected_tables, ["number", "attempt"])

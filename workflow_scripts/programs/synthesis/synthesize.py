@@ -22,9 +22,7 @@ from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--model", action=Folder, required=True, help="folder of a trained generator")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the cases, one folder each")
+    parser = program_parser(__doc__, "model", out="folder for the cases, one folder each")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--count", type=_whole, help="how many cases to make")
     which.add_argument("--requests", type=Path, help="CSV of requested tumours, a row a case")
