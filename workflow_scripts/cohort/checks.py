@@ -11,6 +11,7 @@ from ..study.dataset import FOREGROUND, MASK, Dataset
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
 from .layouts import CaseFiles, parts_of
 from .nifti import SYNTHETIC, Nifti, UnreadableNifti, read_nifti
+from .planes import bounding_box
 from .regions import UnknownLabels, labels_to_levels
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two files' grids may differ
@@ -55,16 +56,6 @@ class Case:
         inside = {name: counts[place:].sum() for place, name in enumerate(self.regions, 1)}
         volumes = {f"{name}_ml": round(float(count) * self.voxel_ml, 6) for name, count in inside.items()}
         return {**volumes, "foreground_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """Slices of the smallest box around a 3D mask; None if it is empty."""
-    first = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not first.size:
-        return None
-    part = mask[first[0] : first[-1] + 1].any(axis=0)
-    others = [np.flatnonzero(part.any(axis=axis)) for axis in (1, 0)]
-    return tuple(slice(int(found[0]), int(found[-1]) + 1) for found in (first, *others))
 
 
 def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case:

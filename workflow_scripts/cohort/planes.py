@@ -1,10 +1,21 @@
-"""Planes through a volume (D, H, W): which axis they cut, how large their slices are, which slices to look at."""
+"""Planes through a volume (D, H, W): which axis they cut, how large their slices are, which to look at; boxes in it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis along which slices lie
+
+
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice] | None:
+    """Slices of the smallest box around a 3D mask, `margin` voxels wider where the grid allows it; None if it is empty."""
+    first = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not first.size:
+        return None
+    part = mask[first[0] : first[-1] + 1].any(axis=0)
+    found = (first, *(np.flatnonzero(part.any(axis=axis)) for axis in (1, 0)))
+    ends = [(int(hit[0]) - margin, int(hit[-1]) + 1 + margin) for hit in found]
+    return tuple(slice(max(0, low), min(n, high)) for (low, high), n in zip(ends, mask.shape, strict=True))
 
 
 def largest_slices(levels: np.ndarray) -> dict[str, int]:

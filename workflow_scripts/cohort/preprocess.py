@@ -6,8 +6,9 @@ import numpy as np
 
 from ..base.errors import BadCase
 from ..study.dataset import Dataset
-from .checks import Case, bounding_box
+from .checks import Case
 from .geometry import is_parallel, resample, spacing_of
+from .planes import bounding_box
 
 HALF = 0.5 - 1e-5  # a voxel half covered is in; rounding of the sums must not decide it
 NOTED_FOREGROUND_CUT = 0.005  # share of the foreground outside the grid

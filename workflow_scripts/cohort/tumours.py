@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes, mesh_surface_area
 
 from ..base.errors import UserError
+from .planes import bounding_box
 
 SHAPE_CONDITIONS = (
     "volume_ml",
@@ -75,8 +76,8 @@ def measure(levels: np.ndarray, spacing_mm: Sequence[float], regions: Sequence[s
     n_voxels = int(np.count_nonzero(tumour))
     if n_voxels == 0:
         raise UserError("the tumour mask is empty: nothing to measure")
-    lower, upper = _bounding_box(tumour)
-    box = tuple(slice(first, last) for first, last in zip(lower, upper, strict=True))
+    box = bounding_box(tumour)
+    lower, upper = (np.array([getattr(part, end) for part in box]) for end in ("start", "stop"))
     tumour = tumour[box]  # everything below costs the tumour's own size, not the grid's
     counts = [tumour.sum(axis=tuple({0, 1, 2} - {axis}), dtype=np.float64) for axis in range(3)]
     centroid_index = lower + [float(count @ np.arange(count.size)) / n_voxels for count in counts]
@@ -110,16 +111,6 @@ def pieces_of(mask: np.ndarray) -> tuple[int, float]:
         return 0, math.nan
     sizes = np.bincount(pieces.ravel())[1:]
     return count, float(sizes.max() / sizes.sum())
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First index and one past the last index of a non-empty mask along each axis."""
-    lower, upper = [], []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        lower.append(hit[0])
-        upper.append(hit[-1] + 1)
-    return np.asarray(lower), np.asarray(upper)
 
 
 def _surface(mask: np.ndarray, spacing: np.ndarray) -> tuple[float, float]:

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..cohort.planes import bounding_box
 from ..study.dataset import Lesions
-from .segmentation_scores import hd_column, mask_scores, union_box
+from .segmentation_scores import hd_column, mask_scores
 
 PENALTY_MM = 374.0  # of BraTS 2023: the diagonal of its 240 x 240 x 155 mm image, rounded up
 LESION_CONVENTION = (
@@ -52,7 +53,7 @@ def lesion_scores(
     dice, distance, hit, small = [], [], [], []
     n_parts, matched = 0, set()
     if reference.any() or predicted.any():
-        box = union_box(reference, predicted, margin=settings.dilation_voxels + 1)
+        box = bounding_box(reference | predicted, margin=settings.dilation_voxels + 1)
         reference, predicted = reference[box], predicted[box]
         extent = reference
         if settings.dilation_voxels:  # SciPy reads 0 iterations as "until nothing changes"

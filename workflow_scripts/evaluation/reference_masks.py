@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..base.errors import BadCase, UserError
-from ..cohort.checks import bounding_box
 from ..cohort.geometry import resample, spacing_of
 from ..cohort.layouts import CaseFiles, find_cases
+from ..cohort.planes import bounding_box
 from ..cohort.preprocess import HALF
 from ..cohort.tumours import condition_names, measure
 from ..study.dataset import MASK, Dataset, Foreground

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..cohort.planes import bounding_box
+
 EMPTY_CONVENTION = (
     "region empty in both masks: Dice 1 and HD 0 mm; empty in one of them: Dice 0 and HD = the diagonal of the image "
     "in mm (373.13 mm on the BraTS grid, as BraTS does)"
@@ -23,17 +25,6 @@ def hd_column(percentile: float) -> str:
 def image_diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
     """Length of the diagonal of an image of `shape` voxels, mm."""
     return float(np.linalg.norm(np.asarray(shape) * np.asarray(spacing_mm)))
-
-
-def union_box(a: np.ndarray, b: np.ndarray, margin: int = 1) -> tuple[slice, ...]:
-    """Slices of the smallest box around both masks, `margin` voxels wider where the image allows it."""
-    union = a | b
-    box = []
-    for axis in range(union.ndim):
-        others = tuple(other for other in range(union.ndim) if other != axis)
-        filled = np.flatnonzero(union.any(axis=others))
-        box.append(slice(max(filled[0] - margin, 0), filled[-1] + 1 + margin))
-    return tuple(box)
 
 
 def mask_scores(
@@ -54,7 +45,7 @@ def mask_scores(
         return 1.0, 0.0
     if not reference.any() or not predicted.any():
         return 0.0, image_diagonal_mm(reference.shape, spacing_mm)
-    box = union_box(reference, predicted)
+    box = bounding_box(reference | predicted, margin=1)
     y = torch.from_numpy(np.ascontiguousarray(reference[box]))[None, None].float()
     y_pred = torch.from_numpy(np.ascontiguousarray(predicted[box]))[None, None].float()
     dice = compute_dice(y_pred, y, include_background=True, ignore_empty=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...cohort.nifti import SYNTHETIC, nifti_bytes
-from ...cohort.planes import largest_slices
+from ...cohort.planes import bounding_box, largest_slices
 from ...cohort.regions import channels_to_levels, levels_to_channels
 
 MASK = "mask"
@@ -54,21 +54,10 @@ def viewed_case(
     shown = levels > 0
     for image in coded.values():
         shown = shown | (image > 0)
-    box = _box(shown)
+    box = bounding_box(shown, MARGIN_VOXELS) or tuple(slice(0, n) for n in shown.shape)
     first = [part.start for part in box]  # (d, h, w)
     moved = np.asarray(affine, dtype=np.float64) @ _scaled_and_moved(1, first[::-1])
     return ViewedCase(case_id, kind, system, {name: image[box] for name, image in coded.items()}, levels[box], moved)
-
-
-def _box(shown: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box around the True voxels, with a margin; everything where there is none."""
-    if not shown.any():
-        return tuple(slice(0, n) for n in shown.shape)
-    box = []
-    for axis, n in enumerate(shown.shape):
-        found = np.flatnonzero(shown.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append(slice(max(0, found[0] - MARGIN_VOXELS), min(n, found[-1] + 1 + MARGIN_VOXELS)))
-    return tuple(box)
 
 
 def _scaled_and_moved(step: float, offset: Sequence[float]) -> np.ndarray:
