@@ -91,11 +91,6 @@ class Subset:
             raise UserError(f"{manifest.parent} holds {foreign[0]}, which is no file of this subset: {again}")
         return subset
 
-    def check_files(self) -> None:
-        """Compare every file with its digest now, not after hours of work. Raises UserError for the first that differs."""
-        for case_id in self.case_ids:
-            self.store.meta(case_id), self.store.image(case_id), self.store.levels(case_id)
-
 
 def check_apart(*subsets: Subset) -> None:
     """Raise UserError if a patient is in two of the subsets."""

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ..base.errors import UserError
+from ..cohort.planes import PLANES
 
-PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of a volume (D, H, W) along which its slices lie
 SLICE_SIZE = 224  # pixels; what EfficientNet-Lite0 was trained at, and the most that is used
 
 STRIDE = 32  # of the network: sizes are multiples of it
@@ -26,12 +26,6 @@ def fitting_slice_size(size: Sequence[int]) -> int:
     To blow up coarse slices further costs time (with the square of the size) and shows the network nothing new.
     """
     return min(max(-(-max(size) // STRIDE) * STRIDE, 2 * STRIDE), SLICE_SIZE)
-
-
-def check_planes(planes: Sequence[str]) -> None:
-    """Raises UserError unless `planes` are some of PLANES, one at least."""
-    if not planes or set(planes) - set(PLANES):
-        raise UserError(f"evaluation: images: planes must be some of {', '.join(PLANES)}, not {planes}")
 
 
 def on_device(image: np.ndarray | torch.Tensor, device: torch.device | str) -> torch.Tensor:

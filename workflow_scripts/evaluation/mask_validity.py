@@ -7,13 +7,7 @@ import numpy as np
 from ..cohort.tumours import pieces_of
 
 VALIDITY = ("empty", "pieces", "largest_piece_fraction", "outside_foreground_fraction", "unnested_fraction")
-EMPTY_MEASURES = {
-    "volume_ml": 0.0,
-    "surface_mm2": 0.0,
-    "box_width_mm": 0.0,
-    "box_height_mm": 0.0,
-    "box_depth_mm": 0.0,
-}
+EMPTY_MEASURES = dict.fromkeys(("volume_ml", "surface_mm2", "box_width_mm", "box_height_mm", "box_depth_mm"), 0.0)
 """What an empty mask measures; it has no centre, no form and no fractions."""
 
 

@@ -8,10 +8,10 @@ from monai.metrics import SSIMMetric
 from scipy import ndimage
 from torch import Tensor
 
+from ..cohort.planes import PLANES
 from ..training.losses import ssim_window
 
 COLUMNS = ("case_id", "plane", "channel", "metric", "value")
-PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of a volume (D, H, W) along which its slices lie
 DATA_RANGE = 2.0  # intensities lie in [-1, 1]
 MAX_PSNR_DB = 100.0  # given for an exact copy, whose PSNR is infinite
 
