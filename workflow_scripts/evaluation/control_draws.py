@@ -11,7 +11,7 @@ from ..diffusion.conditions import ConditionTable
 from ..diffusion.gate import foreground_mask
 from ..diffusion.generator import Generator, Request
 from ..diffusion.synthesis import cut_to_foreground
-from .mask_validity import validity
+from .mask_validity import EMPTY_MEASURES, validity
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,16 @@ def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator) -> 
         measured = measure(levels, generator.contract["grid"]["spacing_mm"], generator.contract["regions"])
         measured = {name: measured[name] for name in generator.conditions.names}
     return Draw(image, levels, measured, found)
+
+
+def row_of(table: ConditionTable, conditions: np.ndarray, made: Draw) -> dict:
+    """Columns of a draw: requested and measured conditions, and those of the request that lie out of range."""
+    measured = EMPTY_MEASURES if made.measured is None else made.measured
+    return (
+        {f"requested_{name}": value for name, value in zip(table.names, conditions.tolist(), strict=True)}
+        | {f"measured_{name}": measured.get(name) for name in table.names}
+        | {"out_of_range_note": ", ".join(table.outside(conditions))}
+    )
 
 
 def unnested_fraction(probabilities: np.ndarray) -> float:

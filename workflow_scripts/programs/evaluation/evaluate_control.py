@@ -14,22 +14,21 @@ from workflow_scripts.base.progress import track
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = program_parser(__doc__, "model", "train", held_out="held_out_tumours.tsv", out="control.tsv").parse_args(
-        argv
-    )
+    parser = program_parser(__doc__, "model", "train", held_out="held_out_tumours.tsv", out="control.tsv")
+    args = parser.parse_args(argv)
 
     import pandas as pd
 
     from workflow_scripts.base.seeds import torch_rng
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.evaluation.control_draws import draw
+    from workflow_scripts.evaluation.control_draws import draw, row_of
     from workflow_scripts.study.settings.evaluation import ControlSettings
     from workflow_scripts.training.devices import default_device, use_threads
 
     use_threads(args.threads)
     settings = ControlSettings.read(args.config, "evaluation.control")
-    train = Subset.open(args.train, "train")
+    n_real = Subset.open(args.train, "train").n_patients
     generator = load_generator(args.model, settings, default_device())
     contract, names = generator.contract, list(generator.conditions.names)
     requests = _requests(args.held_out, names, contract, settings.requests, settings.seed)
@@ -38,11 +37,11 @@ def main(argv: list[str] | None = None) -> None:
         for number, request in enumerate(requests.to_dict("records")):
             conditions = requests.loc[number, names].to_numpy(dtype=float)
             made = draw(generator, conditions, torch_rng(settings.seed, "control", number))
-            rows.append(_row(request, number, conditions, generator.conditions, made))
+            front = {"n_real": n_real, "system": contract["name"], "case_id": request["case_id"]}
+            front |= {"split": request["split"], "number": number}
+            rows.append(front | row_of(generator.conditions, conditions, made) | made.validity)
             bar.update(1)
     table = pd.DataFrame(rows)
-    table.insert(0, "n_real", train.n_patients)
-    table.insert(1, "system", contract["name"])
     write_tsv(args.out, table)
     log.info(
         "%s: %d held-out tumours requested, %d came out empty; requested and measured: %s",
@@ -65,19 +64,6 @@ def _requests(path: Path, names: list[str], contract: dict, count: int, seed: in
         raise UserError(f"{path}: the generator was trained on case {trained[0]}, which must not test it")
     chosen = np.sort(numpy_rng(seed, "held-out tumours requested").permutation(len(table))[:count])
     return table.iloc[chosen].reset_index(drop=True)
-
-
-def _row(request: dict, number: int, conditions, table, made) -> dict:
-    from workflow_scripts.evaluation.mask_validity import EMPTY_MEASURES
-
-    names = table.names
-    measured = EMPTY_MEASURES if made.measured is None else made.measured
-    return (
-        {"case_id": request["case_id"], "split": request["split"], "number": number}
-        | {f"requested_{name}": value for name, value in zip(names, conditions.tolist(), strict=True)}
-        | {f"measured_{name}": measured.get(name) for name in names}
-        | {"out_of_range_note": ", ".join(table.outside(conditions)), **made.validity}
-    )
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.planes import PLANES, extent_mm, largest_slices
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.evaluation.control_draws import draw, sweep
+    from workflow_scripts.evaluation.control_draws import draw, row_of, sweep
     from workflow_scripts.evaluation.control_slices import SWEPT, write_slices
-    from workflow_scripts.evaluation.mask_validity import EMPTY_MEASURES
     from workflow_scripts.study.settings.evaluation import ControlSettings
     from workflow_scripts.training.devices import default_device, use_threads
 
@@ -44,14 +43,8 @@ def main(argv: list[str] | None = None) -> None:
                 place = largest_slices(made.levels)[plane]
                 slices[f"{feature}/{step}/image"] = np.take(made.image, place, axis=PLANES[plane] + 1)
                 slices[f"{feature}/{step}/levels"] = np.take(made.levels, place, axis=PLANES[plane])
-                requested = dict(zip(conditions.names, request.tolist(), strict=True))
-                measured = EMPTY_MEASURES if made.measured is None else made.measured
-                rows.append(
-                    {"n_real": n_real, "system": contract["name"], "swept": feature, "step": step}
-                    | {f"requested_{name}": requested[name] for name in conditions.names}
-                    | {f"measured_{name}": measured.get(name) for name in conditions.names}
-                    | {"out_of_range_note": ", ".join(conditions.outside(request))}
-                )
+                front = {"n_real": n_real, "system": contract["name"], "swept": feature, "step": step}
+                rows.append(front | row_of(conditions, request, made))
                 bar.update(1)
     extents = {feature: extent_mm(plane, grid["size"], grid["spacing_mm"]) for feature, plane in SWEPT.items()}
     about = {key: contract[key] for key in ("modalities", "regions")} | {"extents_mm": extents}
