@@ -19,29 +19,17 @@ def main(argv: list[str] | None = None) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.study.settings.autoencoder import Latents
-    from workflow_scripts.training.case_volumes import common_grid, stack_channels
+    from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import default_device, describe, use_threads
-    from workflow_scripts.training.model_files import contract_digest, load_model, load_weights
+    from workflow_scripts.training.model_files import contract_digest
+    from workflow_scripts.training.trained_autoencoder import load_autoencoder
 
     use_threads(args.threads)
     slices_per_batch = Latents.read(args.config, "latents").slices_per_batch
-    weights, contract = load_model(args.autoencoder)
-    if contract["kind"] != "autoencoder":
-        raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
-    subset, regions = Subset.open(args.train, "train"), contract["regions"]
+    subset = Subset.open(args.train, "train")
     store, case_ids = subset.store, subset.case_ids
-    if case_ids != sorted(contract["training_case_ids"]):
-        raise UserError(
-            f"{args.autoencoder} was not trained on the train subset of {subset.n_patients} patients: "
-            "run `snakemake -R train_autoencoder`"
-        )
-    shared = common_grid(store, case_ids)
-    if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
-        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.train} holds")
-    module = build_autoencoder(contract["spec"], len(contract["modalities"]), len(regions), contract["grid"])
-    load_weights(module, weights, args.autoencoder)
+    module, _, contract = load_autoencoder(args.autoencoder, subset)
     device = default_device()
     module.eval().to(device)
     log.info("latents of %d cases, on %s", len(case_ids), describe(device, "32"))
@@ -49,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     latents = {}
     with track(len(case_ids), "encoding", "case") as bar:
         for case_id in case_ids:
-            x = stack_channels(store.image(case_id), store.levels(case_id), regions)  # (M+R, D, H, W)
+            x = stack_channels(store.image(case_id), store.levels(case_id), contract["regions"])  # (M+R, D, H, W)
             latents[case_id] = module.encode_volumes(x[None], slices_per_batch)[0]
             bar.update()
     stacked = torch.stack(list(latents.values())).double()  # (n, e, D, h, w)

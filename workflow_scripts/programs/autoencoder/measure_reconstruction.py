@@ -27,21 +27,13 @@ def main(argv: list[str] | None = None) -> None:
     if len({args.depth_decoder is None, args.latents is None, args.cost is None}) > 1:
         raise UserError("--depth-decoder, --latents and --cost go together")
 
-    from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.training.devices import default_device, use_threads
-    from workflow_scripts.training.model_files import load_model, load_weights
+    from workflow_scripts.training.trained_autoencoder import load_autoencoder
 
     use_threads(args.threads)
-    weights, contract = load_model(args.autoencoder)
-    if contract["kind"] != "autoencoder":
-        raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
     train, held_out = Subset.open(args.train, "train"), Subset.open(args.val, "val")
     check_apart(train, held_out)
-    if train.case_ids != sorted(contract["training_case_ids"]):
-        raise UserError(f"{args.autoencoder} was trained on other cases than those of {args.train}")
-    channels = len(contract["modalities"]), len(contract["regions"])
-    module = build_autoencoder(contract["spec"], *channels, contract["grid"])
-    load_weights(module, weights, args.autoencoder)
+    module, weights, contract = load_autoencoder(args.autoencoder, train)
     module.eval().requires_grad_(False).to(default_device())
     if args.depth_decoder is None:
         table, picture = _measured(module, contract, held_out)

@@ -4,7 +4,6 @@ Writes to --out: model.safetensors (averaged weights of the decoder), model.json
 """
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
@@ -21,40 +20,27 @@ def main(argv: list[str] | None = None) -> None:
 
     import torch
 
-    from workflow_scripts.models.build_autoencoder import build_autoencoder
     from workflow_scripts.models.depth_decoder import build_depth_decoder
     from workflow_scripts.study.settings.autoencoder import DepthDecoderStage, Loss
-    from workflow_scripts.training.case_volumes import CaseVolumes, common_grid
+    from workflow_scripts.training.case_volumes import CaseVolumes
     from workflow_scripts.training.depth_decoder_task import DepthDecoderTask
     from workflow_scripts.training.devices import use_threads
     from workflow_scripts.training.latents import read_latents
     from workflow_scripts.training.losses import ReconstructionLoss
-    from workflow_scripts.training.model_files import load_model, load_weights, weights_digest
+    from workflow_scripts.training.model_files import weights_digest
     from workflow_scripts.training.slab_data import SlabData
     from workflow_scripts.training.state import run_digest
     from workflow_scripts.training.train_model import train_model
+    from workflow_scripts.training.trained_autoencoder import load_autoencoder
 
     use_threads(args.threads)
     stage = DepthDecoderStage.read(args.config, "depth_decoder")
     seed, settings, config = stage.seed, stage.training, stage.model_dump(exclude={"seed"})
-    weights, contract = load_model(args.autoencoder)
-    if contract["kind"] != "autoencoder":
-        raise UserError(f"{args.autoencoder} holds a {contract['kind']}, not an autoencoder")
     subset = Subset.open(args.train, "train")
     case_ids = subset.case_ids
-    if case_ids != sorted(contract["training_case_ids"]):
-        raise UserError(
-            f"{args.autoencoder} was not trained on the train subset of {subset.n_patients} patients: "
-            "run `snakemake -R train_autoencoder`"
-        )
-    shared = common_grid(subset.store, case_ids)
-    if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
-        raise UserError(f"{args.autoencoder} was trained on another grid or other modalities than {args.train} holds")
+    autoencoder, weights, contract = load_autoencoder(args.autoencoder, subset)
     latents, _, std = read_latents(args.latents, args.autoencoder, contract)
 
-    channels = len(contract["modalities"]), len(contract["regions"])
-    autoencoder = build_autoencoder(contract["spec"], *channels, contract["grid"])
-    load_weights(autoencoder, weights, args.autoencoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "depth decoder"))
         module = build_depth_decoder({key: config[key] for key in SPEC}, autoencoder)
@@ -63,18 +49,15 @@ def main(argv: list[str] | None = None) -> None:
     volumes = CaseVolumes(subset.store, case_ids, contract["regions"], settings.devices)
     positions = module.positions(contract["grid"]["size"][0])
     data = SlabData(volumes, latents, positions, stage.slab_slices, module.halo, seed)
-    loss = ReconstructionLoss(Loss.read(contract["loss"] | {"kl": 0.0}, "autoencoder.loss"), channels[0])
+    loss = ReconstructionLoss(
+        Loss.read(contract["loss"] | {"kl": 0.0}, "autoencoder.loss"), len(contract["modalities"])
+    )
     task = DepthDecoderTask(module, data, loss, stage.through_plane, std, stage.latent_noise, settings, seed)
     log.info(
         "depth decoder of %s: %.2f M parameters, %.2f M of them along depth, %d training cases",
         *(contract["name"], _millions(module), _millions(module.mixers), len(case_ids)),
     )
-    files = [
-        subset.manifest,
-        args.latents / "latents.safetensors",
-        args.latents / "latents.json",
-        args.autoencoder / "model.json",
-    ]
+    files = [args.latents / "latents.safetensors", args.latents / "latents.json", args.autoencoder / "model.json"]
     same = (
         "name",
         "modalities",
@@ -96,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         "config_digest": sha256_json(config | {"seed": seed}),
         "code_digest": code_digest(MODULE),
     }
-    digest = run_digest(config | {"seed": seed}, MODULE, *files)
+    digest = run_digest(config | {"seed": seed}, MODULE, subset.manifest, *files)
     train_model(task, settings, "depth_decoder", own, out=args.out, state=args.state, digest=digest)
 
 
