@@ -6,12 +6,17 @@ import shutil
 import numpy as np
 import pytest
 import tiny_systems
+from brats import REGIONS
 from subsets import subset_paths
 from test_train_depth_decoder import CONFIG, TRAINING
 from tiny_generator import SYNTHESIS
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
+from workflow_scripts.cohort.volumes import VolumeStore
+from workflow_scripts.diffusion import gate
+from workflow_scripts.diffusion.generator import Sample
+from workflow_scripts.diffusion.network_generator import NetworkGenerator
 from workflow_scripts.programs.autoencoder import train_depth_decoder
 from workflow_scripts.programs.evaluation import compare_decoders, extract_image_features
 from workflow_scripts.programs.generator import attach_depth_decoder
@@ -77,14 +82,12 @@ def test_every_plane_has_both_decoders_their_difference_and_the_floor_with_n(stu
 
 def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_path, monkeypatch):
     """A generator that gives back its training cases reaches the floor under either decoder."""
-    from workflow_scripts.cohort.volumes import VolumeStore
-    from workflow_scripts.diffusion import synthesis
-
     store, ids = VolumeStore(study / "volumes"), read_json(study / "splits.json")["train"]["3"]
     copies = [np.asarray(store.image(case_id), dtype=np.float32) for case_id in ids]
-    decoded = iter([copy for copy in copies for _ in ("slice", "depth")])
-    monkeypatch.setattr(synthesis, "decode", lambda *_: ((image := next(decoded)), np.zeros(image.shape[1:], np.uint8)))
-    monkeypatch.setattr("workflow_scripts.diffusion.gate.foreground_mask", lambda image: (image > -1).any(axis=0))
+    empty = np.zeros((len(REGIONS), *copies[0].shape[1:]), np.float32)
+    decoded = iter([Sample.of(copy, empty, REGIONS) for copy in copies for _ in ("slice", "depth")])
+    monkeypatch.setattr(NetworkGenerator, "decode", lambda *_: next(decoded))
+    monkeypatch.setattr(gate, "foreground_mask", lambda image, background: (image > -1).any(axis=0))
     _, fid = compare(study, tmp_path, volumes=3)
     for _, own in fid.groupby("plane"):
         found = own.set_index("decoder").value
@@ -92,10 +95,8 @@ def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_pa
         assert found["difference"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_volume_without_brain_is_left_out_and_none_left_is_an_empty_table(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "workflow_scripts.diffusion.gate.foreground_mask", lambda image: np.zeros(image.shape[1:], dtype=bool)
-    )
+def test_a_volume_without_foreground_is_left_out_and_none_left_is_an_empty_table(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "foreground_mask", lambda image, background: np.zeros(image.shape[1:], dtype=bool))
     _, fid = compare(study, tmp_path, volumes=2)
     assert fid.empty and "standard_error" in fid.columns
 
