@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from brats import LOOKS, REGIONS
 from planted import DISGUISES, audit, calibrate, make_reference, plant, volumes_of
 from small_cases import prepare
 from study_files import write_table
@@ -212,7 +213,7 @@ def test_the_table_shows_share_interval_and_warning(mixed, tmp_path):
 
 
 def pairs_figure(cohort, audit, out, *options, **figures):
-    config = {"figures": {"cases": 4, "modality": "t2f"} | figures}
+    config = {"figures": {"cases": 4, "modality": "t2f"} | figures, "regions": list(REGIONS), "looks": LOOKS}
     make_figure.main(
         [
             *("--figure", "memorisation", *subset_options(cohort, "train", "val", "test"), "--audit", str(audit)),
