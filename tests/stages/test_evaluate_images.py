@@ -297,6 +297,7 @@ METRIC = """
 import numpy as np
 from . import Metric, of_pairs
 
+
 @of_pairs(Metric("nearest", "distance to the nearest case", "near real", 2, heading="distances by plane and modality"))
 def nearest(pair):
     across = pair.squared[pair.place(pair.name), pair.place("reference")]

@@ -42,7 +42,8 @@ class RegressionTask:
         self.data, self.conditions, self.settings, self.seed = data, conditions, settings, seed
 
     def batch(self, step):
-        chosen = torch.from_numpy(Order(self.seed, "cases", len(self.data.latents)).batch(step, self.settings.batch_size))
+        chosen = Order(self.seed, "cases", len(self.data.latents)).batch(step, self.settings.batch_size)
+        chosen = torch.from_numpy(chosen)
         return {"latents": self.data.latents[chosen], "conditions": self.conditions[chosen]}
 
     def loss(self, player, modules, batch, step):
@@ -82,7 +83,12 @@ KINDS = {
     "regression": Kind({"regression": RegressionBlock}, "regression"),
 """
 REGISTRATION = '\nfrom .regression import Regression  # noqa: E402\n\nKINDS["regression"] = Regression\n'
-SYSTEM = "label: a linear map\nkind: regression\nautoencoder: slice_ldm\nregression: {noise: 0.1}\n"
+SYSTEM = """
+label: a linear map
+kind: regression
+autoencoder: slice_ldm
+regression: {noise: 0.1}
+"""
 
 
 @pytest.fixture(scope="module")

@@ -48,22 +48,21 @@ def test_no_code_names_a_modality_a_region_a_release_or_an_organ():
     assert not found, "\n".join(found)
 
 
-PLAIN = {
-    "modalities": ["ct"],
-    "regions": ["organ", "lesion"],
-    "layouts": {
-        "hospital": {
-            "example": "<case>/scan_<case>.nii.gz with marks_<case>.nii.gz",
-            "files": "{part}_{case}",
-            "parts": {"scan": "ct", "marks": "seg"},
-            "labels": {7: "organ", 9: "lesion"},
-        }
-    },
-    "written_as": "hospital",
-    "patient": "(.+)_visit[0-9]+",
-    "foreground": {"rule": "none"},
-    "intensity": {"window": {"ct": [-160, 240]}},
-}
+HOSPITAL = """
+modalities: [ct]
+regions: [organ, lesion]   # nested, from the outside in
+layouts:
+  hospital:
+    example: <case>/scan_<case>.nii.gz with marks_<case>.nii.gz
+    files: "{part}_{case}"
+    parts: {scan: ct, marks: seg}
+    labels: {7: organ, 9: lesion}
+written_as: hospital
+patient: (.+)_visit[0-9]+
+foreground: {rule: none}
+intensity: {window: {ct: [-160, 240]}}
+"""
+PLAIN = yaml.safe_load(HOSPITAL)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +223,7 @@ def test_a_study_of_another_data_set_is_planned_whole(tmp_path, name):
 
 def test_a_data_set_of_existing_form_is_one_file(tmp_path):
     project = copy_project(tmp_path)
-    own = yaml.safe_load((project / "config/datasets/brats.yaml").read_text()) | {"patient": None}
-    (project / "config/datasets/mine.yaml").write_text(yaml.safe_dump(own))
+    (project / "config/datasets/mine.yaml").write_text(HOSPITAL)
     (project / "data").mkdir()
     arguments = ["--configfile", str(ROOT / "tests/tiny.yaml"), "--config", f"data_root={project / 'data'}"]
     assert planned(project, *arguments, "dataset=mine", "run=mine")["preprocess"] == 2

@@ -54,6 +54,20 @@ def test_program_knows_its_options(project, command):
     assert "usage:" not in done.stderr
 
 
+SECTIONS = (ROOT / "docs/extending.md").read_text().split("\n## ")[1:]
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.splitlines()[0])
+def test_what_one_adds_by_the_docs_is_what_a_test_adds(section):
+    """Each section's code stands in the test that it names, and the files that it speaks of exist."""
+    (test,) = set(re.findall(r"`(tests/[^`]+)`", section))
+    blocks = re.findall(r"```\w+\n(.*?)\n```", section, flags=re.DOTALL)
+    assert blocks and all(block in (ROOT / test).read_text() for block in blocks)
+    made = {"workflow_scripts/diffusion/regression.py"}
+    for path in set(re.findall(r"`((?:workflow_scripts|config|segmentation|diffusion)/[^`<]*)`", section)) - made:
+        assert (ROOT / path).exists() or (ROOT / "workflow_scripts" / path).exists(), path
+
+
 def test_the_picture_is_there():
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / path).is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 from test_config import DEFAULT, ROOT, SYSTEMS, read
+from workflow import copy_project, planned
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.study.settings import systems as system_files
@@ -107,9 +108,20 @@ def test_a_file_that_holds_no_system_is_named(own_systems, content, message):
         read(systems=["one"])
 
 
-def test_a_system_of_an_existing_kind_is_added_in_one_file(own_systems):
-    for name in SYSTEMS:
-        (own_systems / f"{name}.yaml").write_bytes((ROOT / f"config/systems/{name}.yaml").read_bytes())
-    (own_systems / "narrow.yaml").write_text("label: narrow\nautoencoder: slice_ldm\ndenoiser: {channels: [32, 64]}\n")
-    system = read(systems=["slice_ldm", "narrow"]).system["narrow"]
-    assert system.denoiser.channels == [32, 64] and system.autoencoder == SHIPPED["slice_ldm"].autoencoder
+NARROW = """
+label: narrow
+autoencoder: slice_ldm
+denoiser: {channels: [32, 64]}
+"""
+
+
+def test_a_system_of_an_existing_kind_is_added_in_one_file(tmp_path):
+    project = copy_project(tmp_path)
+    (project / "config/systems/narrow.yaml").write_text(NARROW)
+    study = ["--configfile", str(ROOT / "tests/tiny.yaml"), "--config"]
+    alone, both = (planned(project, *study, f"systems=[{names}]") for names in ("slice_ldm", "slice_ldm,narrow"))
+    assert both["train_generator"] == both["audit_memorisation"] == 2 * alone["train_generator"] == 2
+    assert both["train_autoencoder"] == both["extract_latents"] == 1, "it shares the autoencoder that it names"
+    assert both["train_segmentation"] == alone["train_segmentation"] + 2, (
+        "its mix at ratio 1, and its synthetic cases alone"
+    )
