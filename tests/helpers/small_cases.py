@@ -108,15 +108,19 @@ def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path
         "size": [16, 32, 32],
         **own,
     }
-    common = ["--config", json.dumps(settings)]
+    merging = ["--config", json.dumps({"on_bad_case": settings["on_bad_case"]})]
+    finding, gridding = (
+        ["--config", json.dumps({key: value for key, value in settings.items() if key not in left_out})]
+        for left_out in (("spacing_mm", "size"), ("layout",))
+    )
     found, refused = str(out / "found.tsv"), str(out / "found_rejected.tsv")
-    find_cases.main([*common, "--data-root", str(data_root), "--out", found, "--rejected", refused])
+    find_cases.main([*finding, "--data-root", str(data_root), "--out", found, "--rejected", refused])
     tables, rejected = [], [refused]
     for shard in range(shards):
         tables.append(str(out / "shards" / f"{shard}.tsv"))
         rejected.append(str(out / "shards" / f"{shard}.rejected.tsv"))
         where = ["--found", found, "--volumes", str(out / "volumes"), "--out", tables[-1], "--rejected", rejected[-1]]
-        preprocess.main([*common, *where, "--shard", str(shard), "--shards", str(shards)])
+        preprocess.main([*gridding, *where, "--shard", str(shard), "--shards", str(shards)])
     results = ["--cases", str(out / "cases.tsv"), "--rejected", str(out / "rejected.tsv")]
-    merge_cohort.main([*common, "--shards", *tables, "--rejected-shards", *rejected, *results])
+    merge_cohort.main([*merging, "--shards", *tables, "--rejected-shards", *rejected, *results])
     return out

@@ -196,7 +196,7 @@ def one_voxel(paths):
     rewrite(paths["seg"], change)
 
 
-COARSE = {"spacing_mm": [24.0, 18.0, 18.0], "size": [6, 12, 12]}
+COARSE = {"spacing_mm": [24.0, 18.0, 18.0], "size": [8, 12, 12]}
 TABLE = [  # what is broken, the file to be named, part of the message, settings
     (cut_off, "t1c", "the gzip data end early: the file is cut off. Copy the file again", {}),
     (cut_off_by_a_byte, "t1c", "the gzip data end early", {}),
@@ -257,9 +257,9 @@ def test_a_broken_case_is_refused_and_named(tmp_path, make_case, break_it, part,
 def test_a_tumour_larger_than_the_grid_is_named_with_the_size_it_needs(tmp_path, make_case):
     paths = make_case(tmp_path / "data", GOOD)
     box = [np.ptp(found) + 1 for found in np.nonzero(np.asarray(nibabel.load(paths["seg"]).dataobj))]
-    message = rf"no case is left: 1 were refused.*\[4, 32, 32\] voxels: it needs \[{box[2]}, {box[1]}, {box[0]}\]"
+    message = rf"no case is left: 1 were refused.*\[16, 8, 32\] voxels: it needs \[{box[2]}, {box[1]}, {box[0]}\]"
     with pytest.raises(UserError, match=message):
-        prepare(tmp_path / "data", tmp_path / "out", {"size": [4, 32, 32]})
+        prepare(tmp_path / "data", tmp_path / "out", {"size": [16, 8, 32]})
 
 
 @pytest.mark.parametrize("break_it", [cut_off, no_modality, empty_mask], ids=lambda item: item.__name__)

@@ -198,7 +198,7 @@ def test_a_killed_shard_runs_again_to_the_same_bytes(tmp_path):
     ("change", "message"),
     [
         ({"shard": "3"}, "--shard 3 is not among 0 to 2"),
-        ({"config": "{}"}, "preprocess needs dataset, modalities, spacing_mm, size in its config block"),
+        ({"config": "{}"}, "dataset is missing"),
         ({"found": "nowhere.tsv"}, "missing table nowhere.tsv"),
     ],
 )

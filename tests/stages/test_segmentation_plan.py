@@ -67,7 +67,7 @@ def test_brain_is_normalised_by_itself_where_it_fills_little_of_the_given_image(
 
 def test_fewer_regions_give_fewer_outputs(study):
     dataset = study.make_plan(regions=["whole_tumor"])["dataset"]
-    assert dataset["labels"] == {"background": 0, "whole_tumor": 1}
+    assert dataset["labels"] == {"background": 0, "whole_tumor": [1, 2]}, "a region, never a class"
     assert dataset["regions_class_order"] == [1]
 
 
@@ -78,7 +78,7 @@ def test_fewer_regions_give_fewer_outputs(study):
         ({"features_per_stage": [8] * 6}, r"6 entries.*allows 2 to 3"),
         ({"patch_size": [16, 16]}, r"patch_size is \[16, 16\], but must be"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"regions": None}, "needs regions in its --config"),
+        ({"regions": None}, "regions is empty"),
     ],
 )
 def test_impossible_settings_say_what_to_write(study, override, message):

@@ -13,7 +13,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.layouts import find_cases
 from workflow_scripts.cohort.tables import found_table, rejected_table
-from workflow_scripts.study.dataset import parse_dataset
+from workflow_scripts.study.settings.cases import FindSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,11 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="found.tsv to write: a row a case, its paths")
     parser.add_argument("--rejected", required=True, help="table to write: a row a refused case, file and reason")
     args = parser.parse_args(argv)
-    dataset = parse_dataset(args.config.get("dataset"))
-    modalities = args.config.get("modalities", dataset.modalities)
+    settings = FindSettings.read(args.config)
+    dataset, modalities = settings.dataset, settings.modalities
     root = Path.cwd() / args.data_root  # not resolve(): paths stay as given, links are not replaced
-    found, refused, unused = find_cases(root, dataset, modalities, args.config.get("layout", "auto"))
-    if refused and args.config.get("on_bad_case", "reject") == "fail":
+    found, refused, unused = find_cases(root, dataset, modalities, settings.layout)
+    if refused and settings.on_bad_case == "fail":
         raise refused[0]
     if not found:
         raise UserError(f"{root} holds no complete case. The first of {len(refused)} refused: {refused[0]}")

@@ -13,6 +13,7 @@ from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.cohort.tables import REJECTED_COLUMNS, join_tables, refuse_copies, rejected_table
+from workflow_scripts.study.settings.cases import MergeSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,10 +25,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cases", required=True, help="cases.tsv to write")
     parser.add_argument("--rejected", required=True, help="rejected.tsv to write")
     args = parser.parse_args(argv)
+    settings = MergeSettings.read(args.config)
     cases, copies = refuse_copies(join_tables(args.shards))
     rejected = pd.concat([join_tables(args.rejected_shards), rejected_table(copies)], ignore_index=True)
     rejected = rejected[list(REJECTED_COLUMNS)].sort_values("case_id", kind="stable", ignore_index=True)
-    if len(rejected) and args.config.get("on_bad_case", "reject") == "fail":
+    if len(rejected) and settings.on_bad_case == "fail":
         first = rejected.iloc[0]
         raise BadCase(first.case_id, first.file, first.reason, kind=first.kind)
     if cases.empty:

@@ -1,7 +1,7 @@
 """Check and preprocess one shard of the cases: volumes, a row a case, and a row a refused case.
 
-Config: {"dataset": {...}, "modalities": [...], "spacing_mm": [z, y, x], "size": [D, H, W], "on_bad_case": "reject"}. Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed and run again,
-it writes the same files.
+Config: {"dataset": {...}, "modalities": [...], "spacing_mm": [z, y, x], "size": [D, H, W], "on_bad_case": "reject"}.
+Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed and run again, it writes the same files.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from workflow_scripts.cohort.checks import load_case
 from workflow_scripts.cohort.preprocess import preprocess_case
 from workflow_scripts.cohort.tables import case_row, files_of, passed_table, rejected_table
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.study.dataset import parse_dataset
-
-NEEDED = ("dataset", "modalities", "spacing_mm", "size")
+from workflow_scripts.study.settings.cases import GridSettings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,12 +28,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="table to write: a row a case that passed")
     parser.add_argument("--rejected", required=True, help="table to write: a row a refused case")
     args = parser.parse_args(argv)
-    if missing := [key for key in NEEDED if key not in args.config]:
-        raise UserError(f"preprocess needs {', '.join(missing)} in its config block")
+    settings = GridSettings.read(args.config)
     if not 0 <= args.shard < args.shards:
         raise UserError(f"--shard {args.shard} is not among 0 to {args.shards - 1}")
-    dataset = parse_dataset(args.config["dataset"])
-    modalities = args.config["modalities"]
+    dataset, modalities = settings.dataset, settings.modalities
     store = VolumeStore(args.volumes)
     rows = read_tsv(args.found).to_dict("records")[args.shard :: args.shards]
     passed, refused = [], []
@@ -44,11 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             files = files_of(row, dataset, modalities)
             try:
                 case = load_case(files, dataset, modalities)
-                grid = (args.config[key] for key in ("spacing_mm", "size"))
-                store.save(files.case_id, *preprocess_case(case, dataset, *grid))
+                store.save(files.case_id, *preprocess_case(case, dataset, settings.spacing_mm, settings.size))
                 passed.append(case_row(files, case))
             except BadCase as bad:
-                if args.config.get("on_bad_case", "reject") == "fail":
+                if settings.on_bad_case == "fail":
                     raise
                 log.info("refused: %s", bad)
                 store.remove(files.case_id)

@@ -11,9 +11,7 @@ from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.study.dataset import parse_dataset
-
-NEEDED = ("dataset", "spacing_mm", "regions", "on_bad_case")
+from workflow_scripts.study.settings.cases import ReferenceMaskSettings
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,20 +25,17 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.tables import rejected_table
     from workflow_scripts.evaluation.reference_masks import find_masks, measure_mask, reference_features
 
-    if missing := [key for key in NEEDED if key not in args.config]:
-        raise UserError(f"measure_reference_masks needs {', '.join(missing)} in its config block")
-    dataset, regions = parse_dataset(args.config["dataset"]), args.config["regions"]
+    settings = ReferenceMaskSettings.read(args.config)
+    dataset, regions = settings.dataset, settings.regions
     trained = set().union(*(Subset.open(manifest, "train").patients for manifest in args.train))
     masks, excluded = find_masks(args.root, dataset, trained)
     rows, refused = [], []
     with track(len(masks), "reference masks", unit="mask") as bar:
         for case in masks:
             try:
-                rows.append(
-                    {"case_id": case.case_id, **measure_mask(case, dataset, args.config["spacing_mm"], regions)}
-                )
+                rows.append({"case_id": case.case_id, **measure_mask(case, dataset, settings.spacing_mm, regions)})
             except BadCase as bad:
-                if args.config["on_bad_case"] == "fail":
+                if settings.on_bad_case == "fail":
                     raise
                 log.info("refused: %s", bad)
                 refused.append(bad)

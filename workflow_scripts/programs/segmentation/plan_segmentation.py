@@ -5,7 +5,6 @@ batch_size, features_per_stage.
 """
 
 from workflow_scripts.base.cli import program_parser, run_program
-from workflow_scripts.base.errors import UserError
 from workflow_scripts.study.segmenters import SEGMENTERS
 
 
@@ -20,16 +19,11 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.segmenter import Plan, stage
-    from workflow_scripts.study.settings.segmentation import Segmentation
+    from workflow_scripts.study.settings.segmentation import PlanSettings
 
-    for key in ("modalities", "regions"):
-        if not args.config.get(key):
-            raise UserError(f"plan_segmentation needs {key} in its --config: the list that preprocessing was given")
-    modalities, regions = (args.config.pop(key) for key in ("modalities", "regions"))
-    settings, train = Segmentation.read(args.config, "segmentation"), Subset.open(args.train, "train")
-    channels = modalities, list(regions)
+    settings, train = PlanSettings.read(args.config, "segmentation"), Subset.open(args.train, "train")
     spacing_mm = np.median([train.store.meta(case_id)["spacing_mm"] for case_id in train.case_ids], axis=0).tolist()
-    head = Plan(args.segmenter, train.n_patients, *channels, spacing_mm, train.case_ids)
+    head = Plan(args.segmenter, train.n_patients, settings.modalities, settings.regions, spacing_mm, train.case_ids)
     own = stage(args.segmenter, "plan")(train.store, train.case_ids, head, settings, args.threads)
     dataclasses.replace(head, own=own).save(args.out)
 

@@ -39,13 +39,12 @@ def main(argv: list[str] | None = None) -> None:
         if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["val_ids"]}):
             what = f"test case {leaked[0]} was in the training or validation of {path.parent}"
             raise UserError(f"{what}: train the arm again")
-    given = {key: args.config[key] for key in ("mirroring", "precision") if key in args.config}
     use_threads(args.threads)
     predict = stage(plan.segmenter, "predict")
     with track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
         for path, arm, out in zip(args.arm, arms, args.out, strict=True):
             own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}
-            settings = Segmentation.read({**own, **given}, "segmentation")
+            settings = Segmentation.read(own | args.config, "segmentation")
             axes = arm["prediction"]["mirror_axes"] if settings.mirroring else None
             device = default_device()
             predictor = predict(plan, path.parent / "model.safetensors", axes, settings.precision, device)

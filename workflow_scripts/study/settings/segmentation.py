@@ -76,3 +76,10 @@ class Segmentation(Block):
         if self.workers is not None:
             return self.workers
         return min(max(threads - 1, 1), MOST_WORKERS) if on_gpu else 0
+
+
+class PlanSettings(Segmentation):
+    """What the program that plans the segmentation is told."""
+
+    modalities: Annotated[list[str], Field(min_length=1)] = key(meaning="image channels of the volumes")
+    regions: Annotated[list[str], Field(min_length=1)] = key(meaning="mask channels, nested")

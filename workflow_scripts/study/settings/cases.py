@@ -1,0 +1,41 @@
+"""What the programs are told that read the cases of a cohort as they lie on disk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..dataset import Dataset
+from .base import Block, Unique, key
+from .cohort import Measured, Preprocessing
+
+
+class MergeSettings(Block):
+    """Of the program that joins the shards."""
+
+    on_bad_case: Literal["reject", "fail"] = key("reject", "", "a case that fails a check is listed, or stops the run")
+
+
+class CaseSettings(MergeSettings):
+    dataset: Dataset = key(meaning="what the cases are")
+    modalities: Annotated[list[str], Field(min_length=1), Unique] = key(meaning="image channels, in this order")
+
+
+class FindSettings(CaseSettings):
+    """Of the program that finds cases."""
+
+    layout: str = key("auto", "", "the one layout of the data set that is read; `auto` looks")
+
+
+class GridSettings(CaseSettings, Preprocessing):
+    """Of the program that checks cases and puts them on the common grid."""
+
+
+class ReferenceMaskSettings(Measured, MergeSettings):
+    """Of the program that measures masks without images."""
+
+    dataset: Dataset = key(meaning="what the masks are")
+    spacing_mm: Annotated[list[float], Field(min_length=3, max_length=3)] = key(
+        unit="mm", meaning="voxel edges along depth, height, width"
+    )
