@@ -113,9 +113,9 @@ def draw_conditions(
         width = max(smoothing, 1e-3) if len(rows) > 1 else 1.0
         log_weight = -0.5 * (offset[:, fixed] ** 2).sum(axis=1) / width**2
         weight = np.exp(log_weight - log_weight.max())
-        row = rng.choice(len(rows), p=weight / weight.sum())
+        row = int(rng.choice(len(rows), p=weight / weight.sum()))
     else:
-        row = rng.integers(len(rows))
+        row = int(rng.integers(len(rows)))
     drawn = centred[row].copy()
     drawn += smoothing * (rng.standard_normal(len(rows)) @ centred) / np.sqrt(len(rows))
     if fixed.any():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -78,7 +78,7 @@ class DenoisingTask:
         return {"latents": latents, "noise": noise, "time": time, "conditions": self._conditions[chosen], "keep": keep}
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted distance between prediction and target, a mean over samples, and the same without weights."""
         x0, noise, time = batch["latents"], batch["noise"], batch["time"]

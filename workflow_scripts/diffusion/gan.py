@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..base.seeds import torch_rng
 from ..models.build_gan import build_gan_discriminator, build_gan_generator
+from ..models.gan import GanDiscriminator, GanGenerator
 from ..study.settings.generator import Gan as GanSettings
 from ..study.settings.training import TrainSettings
 from ..training.losses import least_squares_discriminator, least_squares_generator
@@ -28,8 +29,7 @@ class GanTask:
 
     Parameters
     ----------
-    generator, discriminator : nn.Module
-        With the ``forward`` of `models.gan.GanGenerator` and `GanDiscriminator`.
+    generator, discriminator
     latents : TrainingLatents
         What is generated; in [-1, 1].
     conditions : (n, F) float32
@@ -43,8 +43,8 @@ class GanTask:
 
     def __init__(
         self,
-        generator: nn.Module,
-        discriminator: nn.Module,
+        generator: GanGenerator,
+        discriminator: GanDiscriminator,
         latents: TrainingLatents,
         conditions: Tensor,
         gan: GanSettings,
@@ -67,7 +67,7 @@ class GanTask:
         return {"real": self._latents[chosen], "z": z, "conditions": self._conditions[chosen]}
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator is judged, then the discriminator learns from the same volumes."""
         judge = modules["discriminator"]
@@ -83,13 +83,15 @@ class GanTask:
 class Gan(NetworkGenerator):
     """The generator's network of a GAN: volumes from noise in one pass."""
 
+    network: GanGenerator
+
     kind: ClassVar[str] = "gan"
     network_block: ClassVar[str] = "gan"
     player: ClassVar[str] = "generator"
     normalised: ClassVar[bool] = False
 
     @classmethod
-    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
+    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> GanGenerator:
         return build_gan_generator(spec, shape, n_conditions)
 
     @classmethod

@@ -26,6 +26,7 @@ class Reason(str):
     """A sentence that says why a draw was refused; `kind`: the same without its numbers, to count by."""
 
     __slots__ = ("kind",)
+    kind: str
 
     def __new__(cls, sentence: str, kind: str):
         reason = super().__new__(cls, sentence)

@@ -18,7 +18,8 @@ from ..base.errors import UserError
 from ..base.files import sha256_json
 from ..base.provenance import code_digest
 from ..base.seeds import seed_of
-from ..models.build_autoencoder import build_autoencoder
+from ..models.build_autoencoder import Autoencoder, build_autoencoder
+from ..models.depth_decoder import DepthDecoder
 from ..study.generators import KINDS
 from ..study.settings.synthesis import SynthesisSettings
 from ..study.settings.training import TrainSettings
@@ -39,9 +40,9 @@ class NetworkGenerator(Generator):
 
     Attributes
     ----------
-    autoencoder : nn.Module
+    autoencoder
         A `VoxelSpace` where the system has none.
-    decoder : nn.Module
+    decoder
         What decodes the latents: a depth decoder, or the autoencoder itself.
     network : nn.Module
         Makes latents.
@@ -51,8 +52,8 @@ class NetworkGenerator(Generator):
     conditions: ConditionTable
     device: torch.device
     settings: SynthesisSettings
-    autoencoder: nn.Module
-    decoder: nn.Module
+    autoencoder: Autoencoder
+    decoder: Autoencoder | DepthDecoder
     network: nn.Module
 
     kind: ClassVar[str]
@@ -115,8 +116,17 @@ class NetworkGenerator(Generator):
         weights = {f"autoencoder.{name}": value for name, value in data.autoencoder_weights.items()}
         weights["features.table"] = torch.from_numpy(data.conditions.rows).float()
         digest = run_digest(config, cls.__module__, *data.files)
-        where = {"out": out, "state": state, "digest": digest}
-        train_model(task, settings, cls.player, contract, **where, prefix="network.", besides=weights)
+        train_model(
+            task,
+            settings,
+            cls.player,
+            contract,
+            out=out,
+            state=state,
+            digest=digest,
+            prefix="network.",
+            besides=weights,
+        )
 
     @classmethod
     def load(
@@ -130,22 +140,22 @@ class NetworkGenerator(Generator):
         if list(parts["features"]) != ["table"] or len(parts) > 3:
             raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
         channels = len(contract["modalities"]), len(contract["regions"])
-        modules = {
-            "autoencoder": build_autoencoder(contract["autoencoder"], *channels, contract["grid"]),
-            "network": cls.build(contract["spec"], contract["latent"]["shape"], len(names)),
-        }
-        for name, module in modules.items():
+        autoencoder = build_autoencoder(contract["autoencoder"], *channels, contract["grid"])
+        network = cls.build(contract["spec"], contract["latent"]["shape"], len(names))
+        for name, module in (("autoencoder", autoencoder), ("network", network)):
             load_weights(module, parts[name], folder)
             module.eval().requires_grad_(False).to(device)
-        decoder, kept = modules["autoencoder"], Path(folder) / FOLDER
+        decoder: Autoencoder | DepthDecoder = autoencoder
+        kept = Path(folder) / FOLDER
         if settings.depth_decoder and not (kept / CONTRACT).is_file():
             raise UserError(
                 f"{folder} holds no depth decoder: run `snakemake generator`, or set `depth_decoder: false`"
             )
         if settings.depth_decoder is not False and (kept / CONTRACT).is_file():
-            decoder = load_depth_decoder(kept, decoder, parts["autoencoder"]).eval().requires_grad_(False).to(device)
+            decoder = load_depth_decoder(kept, autoencoder, parts["autoencoder"])
+            decoder.eval().requires_grad_(False).to(device)
         table = ConditionTable(names, parts["features"]["table"].double().numpy())
-        return cls(contract, table, device, settings, **modules, decoder=decoder)
+        return cls(contract, table, device, settings, autoencoder, decoder, network)
 
     @property
     def along_depth(self) -> bool:
@@ -172,9 +182,9 @@ class NetworkGenerator(Generator):
         return z.float() * std + mean
 
     @torch.inference_mode()
-    def decode(self, latent: Tensor, decoder: nn.Module | None = None) -> Sample:
+    def decode(self, latent: Tensor, decoder: Autoencoder | DepthDecoder | None = None) -> Sample:
         """One latent (e, D, h, w), decoded; with another decoder of the same latents, where one is given."""
         with autocast(self.device, self.settings.precision):
-            image, masks = (decoder or self.decoder).decode_volumes(latent[None], self.settings.slices_per_batch)
-        image, masks = (value[0].float().cpu().numpy() for value in (image, masks))
+            decoded = (decoder or self.decoder).decode_volumes(latent[None], self.settings.slices_per_batch)
+        image, masks = (value[0].float().cpu().numpy() for value in decoded)
         return Sample.of(image, masks, self.contract["regions"])

@@ -123,8 +123,8 @@ def _judged(
     seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
     verdict = judge(levels, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
-    reasons = verdict.reasons or tuple(inspect(image) if inspect else ())
-    if reasons:
+    reasons: tuple[str, ...] = verdict.reasons or tuple(inspect(image) if inspect else ())
+    if reasons or verdict.measured is None:
         return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)
     requested = dict(zip(generator.conditions.names, conditions.tolist(), strict=True))
     return Case(number, attempt + 1, requested, verdict.measured, image, levels)

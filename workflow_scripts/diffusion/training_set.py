@@ -49,7 +49,8 @@ class TrainingLatents(Protocol):
     100 latents of the paper's 6x96x24x24 take 133 MB; 100 volumes of 7x144x192x192 are 7 GB on disk.
     """
 
-    shape: Sequence[int]
+    @property
+    def shape(self) -> Sequence[int]: ...
 
     def __len__(self) -> int: ...
 
@@ -104,7 +105,8 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
     the cases differ in grid or modalities.
     """
     if files.train is not None:
-        return _volumes(files, regions, normalised, copies)
+        return _volumes(files.train, files.conditions, regions, normalised, copies)
+    assert files.latents is not None and files.autoencoder is not None, "TrainingFiles has seen to it"
     weights, contract = load_model(files.autoencoder)
     if contract["kind"] != "autoencoder":
         raise UserError(f"{files.autoencoder} holds a {contract['kind']}, not an autoencoder")
@@ -144,7 +146,8 @@ class NormalisedVolumes:
 
     def __init__(self, volumes: CaseVolumes):
         self.volumes = volumes
-        total, squares, count = 0.0, 0.0, 0
+        total = squares = torch.zeros(volumes.shape[1], dtype=torch.float64)
+        count = 0
         for number in range(len(volumes)):
             x = volumes[[number]][0].flatten(1).double()  # (C, D h w)
             total, squares, count = total + x.sum(dim=1), squares + x.square().sum(dim=1), count + x.shape[1]
@@ -167,23 +170,24 @@ class NormalisedVolumes:
         return (self.volumes[numbers] - mean) / std
 
 
-def _volumes(files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int) -> TrainingSet:
+def _volumes(train: Subset, conditions: Path, regions: Sequence[str], normalised: bool, copies: int) -> TrainingSet:
     """The cases of the train subset, as the preprocessed volumes themselves."""
-    store, case_ids = files.train.store, files.train.case_ids
+    store, case_ids = train.store, train.case_ids
     shared = common_grid(store, case_ids)
-    data = CaseVolumes(store, case_ids, regions, copies)
+    volumes = CaseVolumes(store, case_ids, regions, copies)
+    data: TrainingLatents = volumes
     mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])
     if normalised:
-        data = NormalisedVolumes(data)
+        data = NormalisedVolumes(volumes)
         mean, std = data.mean, data.std
     scale = {"mean": mean, "std": std, "low": (-1.0 - mean) / std, "high": (1.0 - mean) / std}
     return TrainingSet(
         case_ids,
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
-        *_conditions(files.conditions, case_ids, regions),
+        *_conditions(conditions, case_ids, regions),
         shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
-        [files.conditions, files.train.manifest],
+        [conditions, train.manifest],
     )
 
 

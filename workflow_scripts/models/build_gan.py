@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
-
 from ..study.settings.generator import Gan
 from .gan import GanDiscriminator, GanGenerator
 
 
-def build_gan_generator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
+def build_gan_generator(spec: dict, shape: Sequence[int], n_conditions: int) -> GanGenerator:
     """The generator that `spec` (the config's ``gan`` block) describes, for volumes or latents of `shape` (C, D, H, W).
 
-    It has `GanGenerator`'s ``forward`` and ``z_dim``. Raises UserError for a key or value that cannot be.
+    Raises UserError for a key or value that cannot be.
     """
     block = Gan.read(spec, "gan")
     return GanGenerator(
@@ -27,7 +25,7 @@ def build_gan_generator(spec: dict, shape: Sequence[int], n_conditions: int) -> 
     )
 
 
-def build_gan_discriminator(spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
-    """The discriminator of the same block; `GanDiscriminator`'s ``forward``. Raises UserError for a key or value that cannot be."""
+def build_gan_discriminator(spec: dict, shape: Sequence[int], n_conditions: int) -> GanDiscriminator:
+    """The discriminator of the same block. Raises UserError for a key or value that cannot be."""
     block = Gan.read(spec, "gan")
     return GanDiscriminator(shape[0], block.discriminator_channels, n_conditions)

@@ -6,6 +6,7 @@ Cases stay on the cohort's grid: cropped to the foreground, each channel normali
 
 import hashlib
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -161,7 +162,7 @@ class ArmTask:
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         logits = modules[player](batch["image"]).float()  # (B, R, *patch)
         dice = self.dice(logits, batch["regions"])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from ..base.seeds import torch_rng
+from ..models.build_autoencoder import Autoencoder
+from ..models.slice_autoencoder import SliceAutoencoder
+from ..models.volume_autoencoder import VolumeAutoencoder
 from ..study.settings.autoencoder import Discriminator
 from ..study.settings.training import TrainSettings
 from .losses import ReconstructionLoss, least_squares_discriminator, least_squares_generator
@@ -19,9 +24,8 @@ class AutoencoderTask:
 
     Parameters
     ----------
-    module : SliceAutoencoder or VolumeAutoencoder
-    data : SliceData or PatchData
-        Its batches hold what the network's ``forward`` takes, but for the noise.
+    module, data
+        The data's batches hold what the network's ``forward`` takes, but for the noise.
     loss : ReconstructionLoss
     settings : TrainSettings
     seed : int
@@ -34,7 +38,7 @@ class AutoencoderTask:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: SliceAutoencoder | VolumeAutoencoder,
         data: SliceData | PatchData,
         loss: ReconstructionLoss,
         settings: TrainSettings,
@@ -59,7 +63,7 @@ class AutoencoderTask:
         return batch | {"noise": torch.randn(shape, generator=torch_rng(self._seed, "posterior", step))}
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The autoencoder reconstructs the batch through sampled latents; then the discriminator judges the same."""
         if player == "discriminator":
@@ -75,7 +79,7 @@ class AutoencoderTask:
         return loss, terms
 
 
-def reconstruct(module: nn.Module, x: Tensor, slices_per_batch: int) -> tuple[Tensor, Tensor]:
+def reconstruct(module: Autoencoder, x: Tensor, slices_per_batch: int) -> tuple[Tensor, Tensor]:
     """Volumes through the posterior mean and back: x (B, M+R, D, H, W) -> image, mask probabilities."""
     with torch.inference_mode():
         return module.decode_volumes(module.encode_volumes(x, slices_per_batch), slices_per_batch)

@@ -61,7 +61,7 @@ class CaseVolumes:
     def __init__(self, store: VolumeStore, case_ids: Sequence[str], regions: Sequence[str], copies: int = 1):
         self.store, self.case_ids, self.regions = store, sorted(case_ids), tuple(regions)
         self.copies = copies
-        self._opened = None
+        self._opened: tuple[list[np.ndarray], list[np.ndarray]] | None = None
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_opened": None}
@@ -71,8 +71,8 @@ class CaseVolumes:
 
     def _open(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         if self._opened is None:
-            images = [self.store.image(case_id) for case_id in self.case_ids]
-            levels = [self.store.levels(case_id) for case_id in self.case_ids]
+            images: list[np.ndarray] = [self.store.image(case_id) for case_id in self.case_ids]
+            levels: list[np.ndarray] = [self.store.levels(case_id) for case_id in self.case_ids]
             size = sum(array.nbytes for array in (*images, *levels)) * self.copies
             if size <= min(RAM_LIMIT_BYTES, _free_bytes() // 2):
                 images, levels = [np.array(image) for image in images], [np.array(level) for level in levels]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -54,7 +54,7 @@ class Checkpoints:
         with atomic(path) as temporary, temporary.open("wb") as file:
             stream = _Stream(file)
             try:
-                torch.save(content, stream)
+                torch.save(content, cast(IO[bytes], stream))  # which writes and flushes, all that torch asks of it
                 file.flush()
             except Exception:
                 if stream.error is not None:

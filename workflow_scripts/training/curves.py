@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..base.cli import log
 from ..base.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CURVE = "loss.csv"
 
@@ -27,7 +31,7 @@ class Curves:
 
     def __init__(self, folder: Path, columns: list[str], rows: list[list[float]] | None = None):
         self.folder, self.columns, self.rows = folder, columns, [list(row) for row in rows or []]
-        self._events = None
+        self._events: SummaryWriter | None = None
         self._warned = False
         self.write()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -59,7 +61,7 @@ class DepthDecoderTask:
         return batch | {"z": batch["z"] + share * self._noise * noise}
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The autoencoder's reconstruction loss, plus that of the through-plane differences."""
         output = modules[player](batch["z"], batch["position"]).float()

@@ -39,7 +39,8 @@ class StopRequest:
             raise KeyboardInterrupt
         self.number = self.number or number
         for child in multiprocessing.active_children():
-            os.kill(child.pid, signal.SIGTERM)
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGTERM)
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

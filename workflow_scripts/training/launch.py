@@ -46,14 +46,19 @@ def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title:
     if not isinstance(settings, TrainSettings):
         settings = TrainSettings.read(settings, "training")
     srun.check(settings.devices)
-    saved = Checkpoints(state.folder).load()
+    checkpoints = Checkpoints(state.folder)
+    saved = checkpoints.load()
     if saved is None or not saved["finished"]:
         saved = None  # read again by the run itself: two copies may not fit into memory
         devices.check_devices(settings.devices)
         _launch(task, settings, state.folder, title)
         if srun.rank() > 0:
             raise SystemExit(0)  # the first task writes what the program makes
-        saved = Checkpoints(state.folder).load()
+        saved = checkpoints.load()
+        if saved is None:
+            raise UserError(
+                f"{title}: what it ended with cannot be read from {state.folder}: run the same command again"
+            )
     curves = Curves(state.folder, saved["columns"], saved["rows"])
     curves.close()
     return saved["weights"]
@@ -77,15 +82,15 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     )
     log.info("%s: on %s", title, devices.describe(device, precision, settings.devices))
     note(gpus=settings.devices * (device.type == "cuda"))
-    job = {"task": task, "settings": settings, "folder": folder, "title": title}
+    run = partial(_run, task=task, settings=settings, folder=folder, title=title)
     with StopRequest() as stop:
         if settings.devices == 1 or processes > 1:
             fabric.launch()
-            outcome, detail = _run(fabric, **job)
+            outcome, detail = run(fabric)
         else:
             threads = max(1, torch.get_num_threads() // settings.devices)
             # bound, not passed: Lightning searches arguments for modules, and stumbles over a frozen dataclass
-            work = partial(_run, **job, threads=threads, level=log.getEffectiveLevel())
+            work = partial(run, threads=threads, level=log.getEffectiveLevel())
             try:
                 outcome, detail = fabric.launch(work)
             except ProcessExitedException:
@@ -95,7 +100,7 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
     if outcome == "error":
         raise UserError(detail)
     if outcome == "stopped":
-        leave(stop.number or detail)
+        leave(stop.number or int(detail))
 
 
 def _strategy(processes: int) -> DDPStrategy:

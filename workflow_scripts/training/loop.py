@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 
 from ..base.cli import log
@@ -48,7 +50,10 @@ class TrainingRun:
         self.fabric, self.task, self.settings, self.folder, self.title = fabric, task, settings, folder, title
         self.on_gpu = fabric.device.type == "cuda"
         self.checkpoints = Checkpoints(folder)
-        self.modules, self.raw, self.optimizers, self.averages = {}, {}, {}, {}
+        self.modules: dict[str, _FabricModule] = {}
+        self.raw: dict[str, torch.nn.Module] = {}
+        self.optimizers: dict[str, _FabricOptimizer] = {}
+        self.averages: dict[str, EMA] = {}
         for name, player in task.players.items():
             module = player.module.train()
             if self.on_gpu:
@@ -62,11 +67,12 @@ class TrainingRun:
                 weight_decay=player.weight_decay,
                 fused=True,
             )
-            self.optimizers[name] = fabric.setup_optimizers(optimizer)
+            self.optimizers[name] = cast(_FabricOptimizer, fabric.setup_optimizers(optimizer))  # one in, one out
             if settings.ema_half_life_steps:
                 self.averages[name] = EMA(module, settings.ema_half_life_steps)
-        self.columns: list[str] | None = None
-        self.window, self.count, self.start, self.rows = None, 0, 0, []
+        self.columns: list[str] = []  # until the first step
+        self.rows: list[list[float]] = []
+        self.window, self.count, self.start = torch.zeros(0), 0, 0
         self.bad_step = torch.tensor(-1, device=fabric.device)
         self.curves: Curves | None = None
         self.kept: int | None = None
@@ -175,7 +181,7 @@ class TrainingRun:
     def _clip(self, name: str) -> Tensor:
         """L2 norm of the player's gradient before clipping."""
         weights = [weight for weight in self.raw[name].parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights])
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
         if self.settings.gradient_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self.settings.gradient_clip, norm)
         return norm
@@ -185,9 +191,9 @@ class TrainingRun:
         several = self.fabric.world_size > 1
         stacked = torch.stack([*values, torch.tensor(float(signal_number), device=self.fabric.device).double()])
         if several:
-            stacked = self.fabric.all_reduce(stacked, reduce_op="mean")
+            stacked = cast(Tensor, self.fabric.all_reduce(stacked, reduce_op="mean"))
         self.latest, asked = stacked[:-1], stacked[-1]
-        self.window = self.latest.clone() if self.window is None else self.window + self.latest
+        self.window = self.latest.clone() if not len(self.window) else self.window + self.latest
         self.count += 1
         finite = self.latest.isfinite().all()
         self.bad_step = torch.where((self.bad_step < 0) & ~finite, step + 1, self.bad_step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from monai.losses import SSIMLoss
 from torch import Tensor
@@ -87,7 +89,7 @@ class ReconstructionLoss:
         self.weights = {term: float(getattr(settings, term)) for term in TERMS}
         self.image_channels = image_channels
         self.masks_as_images = not self.weights["dice"] and not self.weights["bce"]
-        self._network = None
+        self._network: FeatureNetwork | None = None
         if self.weights["perceptual"]:
             self._network = load_feature_network(settings.perceptual_weights, settings.perceptual_sha256)
 
@@ -107,7 +109,7 @@ class ReconstructionLoss:
             "perceptual": lambda: self._perceptual(image, target),
         }
         terms = {name: term() for name, term in wanted.items() if self.weights[name]}
-        loss = sum(self.weights[name] * value for name, value in terms.items())
+        loss = cast(Tensor, sum(self.weights[name] * value for name, value in terms.items()))
         return loss, terms
 
     def as_images(self, output: Tensor) -> Tensor:
@@ -121,5 +123,6 @@ class ReconstructionLoss:
         return SSIMLoss(spatial_dims=2, data_range=2.0, win_size=ssim_window(*image.shape[2:]))(image, target)
 
     def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:
+        assert self._network is not None, "loaded where the term counts"
         self._network.to(image.device)
         return perceptual_loss(self._network, as_slices(image), as_slices(target))

@@ -30,7 +30,7 @@ def save_model(folder: str | os.PathLike, weights: dict[str, torch.Tensor], cont
 
     Raises ValueError if `contract` lacks a key that its kind needs.
     """
-    missing = [key for key in (*_REQUIRED, *_OF_KIND.get(contract.get("kind"), ())) if key not in contract]
+    missing = [key for key in (*_REQUIRED, *_OF_KIND.get(str(contract.get("kind")), ())) if key not in contract]
     if contract.get("kind") not in _OF_KIND or missing:
         raise ValueError(f"contract of kind {contract.get('kind')!r} lacks {missing}")
     folder = Path(folder)

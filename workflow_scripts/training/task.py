@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +35,7 @@ class Task(Protocol):
         """
 
     def loss(
-        self, player: str, modules: dict[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of `player`, a mean over samples, and its terms for the curve (the same names at every step).
 
