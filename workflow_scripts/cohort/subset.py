@@ -102,11 +102,7 @@ def check_apart(*subsets: Subset) -> None:
 
 
 def write_subset(
-    folder: str | os.PathLike,
-    name: str,
-    cases: pd.DataFrame,
-    volumes: str | os.PathLike,
-    threads: int = 1,
+    folder: str | os.PathLike, name: str, cases: pd.DataFrame, volumes: str | os.PathLike, threads: int = 1
 ) -> Path:
     """Fill `folder` with relative links to the cases' files in `volumes`, and with the manifest; returns its path.
 

@@ -24,12 +24,7 @@ ARM_KEYS = [*ARM_COLUMNS, "seed"]
 
 
 def score_arm(
-    predictions_path: Path,
-    arm_path: Path,
-    test: Subset,
-    dataset: Dataset,
-    regions: list[str],
-    percentile: float,
+    predictions_path: Path, arm_path: Path, test: Subset, dataset: Dataset, regions: list[str], percentile: float
 ) -> pd.DataFrame:
     """One row per test case and region of one trained arm.
 

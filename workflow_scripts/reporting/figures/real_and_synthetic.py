@@ -70,11 +70,7 @@ def real_and_synthetic(
                 _draw_case(grid[row, first : first + 3], case, regions)
                 grid[row, first].set_title(f"{word}: {case.case_id}", fontsize=7.5, loc="left", pad=2)
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
-        figure.legend(
-            handles=region_handles(regions),
-            loc="outside lower center",
-            ncols=len(regions),
-        )
+        figure.legend(handles=region_handles(regions), loc="outside lower center", ncols=len(regions))
     return figure
 
 

@@ -20,12 +20,7 @@ def _arm_cells(table: pd.DataFrame, row: pd.Series) -> dict:
     """What the arm is; the segmenter where the table has several."""
     segmenter = {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
     system = "" if row.system == REAL_ONLY else row.system
-    return {
-        "region": region_name(row.region),
-        **segmenter,
-        "system": system,
-        "training cases": row.arm,
-    }
+    return {"region": region_name(row.region), **segmenter, "system": system, "training cases": row.arm}
 
 
 def _segmenters(table: pd.DataFrame) -> str:

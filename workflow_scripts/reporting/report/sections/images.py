@@ -27,12 +27,7 @@ def reconstruction(run: Run) -> Section:
         for (metric, channel), part in table.groupby(["metric", "channel"], sort=False):
             means = part.groupby("plane", sort=False).value.mean()
             digits = 1 if metric.startswith("psnr") else 3
-            row = {
-                "model": label,
-                "metric": metric,
-                "channel": region_name(channel),
-                "cases": part.case_id.nunique(),
-            }
+            row = {"model": label, "metric": metric, "channel": region_name(channel), "cases": part.case_id.nunique()}
             rows.append(row | {plane: number(mean, digits) for plane, mean in means.items()})
     if not rows:
         return Section("reconstruction", title, [Text("Not measured.")])
