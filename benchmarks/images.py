@@ -31,8 +31,7 @@ from workflow_scripts.evaluation.audit import audit_row
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, groups
 from workflow_scripts.evaluation.image_features import PLANES, case_features, fitting_slice_size
-from workflow_scripts.evaluation.image_metrics import distances
-from workflow_scripts.evaluation.metrics import Settings
+from workflow_scripts.evaluation.metrics import Settings, distances
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim
 from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
 from workflow_scripts.memorisation.reference import Reference

@@ -5,7 +5,7 @@ F = 1280 features (2048):
 - means over slices of each case, one plane and modality at a time: 3 x 1000 x F x 4 bytes = 15 MB (25 MB)
 - mean and scatter of all slices, for FID, in ten groups of cases for its interval: three sets of one plane and modality, of
   a plane, and of all: 90 x F^2 x 8 bytes = 1.2 GB (3.0 GB); a distance needs eight matrices more, 0.1 GB (0.3 GB)
-- inner products between cases, (3000, 3000): 72 MB each, about eight at once in `image_metrics`
+- inner products between cases, (3000, 3000): 72 MB each, about eight at once in `metrics`
 Together 1.9 GB (3.9 GB). The features of all slices, 1000 x 4 x 450 x F x 4 bytes = 9 GB a set, are never held: one plane
 and modality of one case is.
 """

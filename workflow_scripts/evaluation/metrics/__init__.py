@@ -15,6 +15,7 @@ import pandas as pd
 
 from ...base.seeds import numpy_rng
 from ..feature_sets import SETS, Group
+from ..kernel_distances import squared_distances
 
 COLUMNS = ("metric", "plane", "modality", "comparison", "value", "lower", "upper", "n_cases", "n_slices",
            "n_reference_cases", "n_reference_slices", "n_samples", "note")  # fmt: skip
@@ -143,6 +144,16 @@ def _entered(functions: list, metrics: tuple[Metric, ...]):
         return function
 
     return enter
+
+
+def distances(
+    group: Group, n: int, drawn: dict[str, int], n_slices: dict[str, int], settings: Settings
+) -> Iterator[dict]:
+    """Rows of one group of planes and modalities, n cases a set; see `Pair`."""
+    squared = squared_distances(group.gram)
+    for name in ("synthetic", "floor"):
+        for measure in OF_PAIRS:
+            yield from measure(Pair(name, group, n, squared, drawn, n_slices, settings))
 
 
 for _found in sorted(module.name for module in iter_modules(__path__)):

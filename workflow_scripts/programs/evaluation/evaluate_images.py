@@ -21,8 +21,7 @@ from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import check_same_settings, slice_counts
 from workflow_scripts.evaluation.feature_files import FeatureFiles
 from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_cases, groups, matched_slices
-from workflow_scripts.evaluation.image_metrics import distances, properties
-from workflow_scripts.evaluation.metrics import COLUMNS, METRICS, Settings, Whole
+from workflow_scripts.evaluation.metrics import COLUMNS, METRICS, OF_SETS, Settings, Whole, distances
 from workflow_scripts.study.settings.evaluation import ImageMetricsSettings
 
 SEED = 0  # of the draws of cases and slices
@@ -88,7 +87,8 @@ def main(argv: list[str] | None = None) -> None:
         "real": rows_of["reference"].loc[ids["reference"]],
     }
     pairs = {"synthetic": read_tsv(args.synthetic_pairs), "real": read_tsv(args.real_pairs)}
-    rows += properties(Whole(ratios, pairs, modalities, n, chosen))
+    for measure in OF_SETS:
+        rows += measure(Whole(ratios, pairs, modalities, n, chosen))
 
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.sort_values("metric", key=lambda names: names.map(list(METRICS).index), kind="stable")
