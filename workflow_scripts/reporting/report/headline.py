@@ -6,7 +6,7 @@ from ...evaluation.statistics.verdict import verdict_of
 from ...study.arms import Arm
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from ..tables.cells import number
+from ..tables.cells import count_of, number
 from .answer import _interval
 
 _WORDS = {
@@ -17,10 +17,6 @@ _WORDS = {
     "too few": "there are too few test cases for a verdict: no gain, however large, could have been shown",
     "unmeasured": "there is no interval, and so no verdict",
 }
-
-
-def _count(amount: float, noun: str) -> str:
-    return f"{amount:g} {noun}{'s' * (amount != 1)}"
 
 
 def headline(table: pd.DataFrame) -> list[str]:
@@ -38,7 +34,7 @@ def headline(table: pd.DataFrame) -> list[str]:
     real = {arm.n_real: row for arm, row in rows if arm.is_real_only}
     first = next(iter(real.values()))
     reached = ", ".join(f"{number(row.dice_mean, 3)} with {n_real} patients" for n_real, row in real.items())
-    tested = f"{_count(int(first.n_cases), 'test case')} and {_count(int(first.n_seeds), 'training seed')}"
+    tested = f"{count_of(int(first.n_cases), 'test case')} and {count_of(int(first.n_seeds), 'training seed')}"
     sentences = [
         f"Trained on real patients alone, the segmentation{by} reached a mean Dice of the {name} of {reached} ({tested})."
     ]
@@ -52,7 +48,7 @@ def headline(table: pd.DataFrame) -> list[str]:
         return [*sentences, "No mix of real and synthetic cases was trained.", "So nothing was compared."]
     tried = max(len(found) for found in mixes.values())
     changes = "; ".join(
-        f"{number(row.dice_difference, 3, True)} with {n_real} patients ({_count(arm.ratio, 'synthetic case')} of "
+        f"{number(row.dice_difference, 3, True)} with {n_real} patients ({count_of(arm.ratio, 'synthetic case')} of "
         f"{arm.system} for each of them; {_interval(row)})"
         for n_real, (arm, row) in best.items()
     )

@@ -23,7 +23,7 @@ from ..tables.cells import SIMULATED
 from .answer import answer
 from .blocks import RUN_FILE, Run, Section, text_uri
 from .headline import headline
-from .sections import cohort, control, images, memorisation, provenance, segmentation, tables, viewer
+from .sections import cohort, images, provenance, tables, viewer
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILES = {
@@ -39,16 +39,16 @@ FILES = {
     "reconstruction": "reconstruction.tsv of every autoencoder",
 }
 SECTIONS: list[Callable[[Run], Section | None]] = [
-    segmentation.ratios,
+    tables.ratios,
     tables.systems,
     images.case_figures,
     viewer.viewer,
     images.metrics,
     images.reconstruction,
     tables.decoders,
-    control.control,
+    tables.control,
     tables.masks,
-    memorisation.memorisation,
+    tables.memorisation,
     tables.compute,
     tables.cost,
     cohort.gate,

@@ -12,7 +12,7 @@ from ...evaluation.statistics.significance import smallest_wilcoxon_p
 from ...study.arms import OVERSAMPLED, REAL_ONLY
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from .cells import SIMULATED, hd_stem, number
+from .cells import SIMULATED, count_of, hd_stem, number
 from .text import LATEX_HEAD, Table, latex_table
 
 
@@ -106,10 +106,6 @@ def readable_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return parts + [("Surface distance and lesions minus real only", differences)] * (len(differences) > 0)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def _test_sentences(table: pd.DataFrame) -> list[str]:
     """What the p-values are, and what so many patients can show at all."""
     first = table.iloc[0]
@@ -124,7 +120,7 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     if not any(tests.values()):
         return []
     own = ", segmenter" * (table.segmenter.nunique() > 1)
-    controls = f"; the {_count(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
+    controls = f"; the {count_of(tests['controls'], 'control')} among themselves" if tests["controls"] else ""
     levels = [
         f"{alpha:.3g} / {count} = {alpha / count:.3g}{' (controls)' * (kind == 'controls')}"
         for kind, count in tests.items()
@@ -132,7 +128,7 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     ]
     sentences = [
         'p: two-sided Wilcoxon signed-rank test on each patient\'s mean difference, zeros left out; "p, Holm": '
-        f"Holm-corrected over the {_count(tests['synthetic'], 'comparison')} with real only of a region{own} and n_real, all "
+        f"Holm-corrected over the {count_of(tests['synthetic'], 'comparison')} with real only of a region{own} and n_real, all "
         f"ratios, mixes and systems together{controls}. Each metric is corrected for itself alone; the verdict is that of Dice.",
         f"Detectable: the smallest true gain of Dice that this test set could have shown in spite of that correction: what "
         f"a paired t-test on these patients finds with {float(first.power):.0%} power at a two-sided level of "
@@ -152,7 +148,7 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
 def _lesion_sentences(first: pd.Series) -> list[str]:
     dilation, small = int(first.lesion_dilation_voxels), float(first.small_lesion_ml)
     return [
-        f"Lesion-wise scores as BraTS 2023 defines them: parts of the expert's mask that a dilation by {_count(dilation, 'voxel')} "
+        f"Lesion-wise scores as BraTS 2023 defines them: parts of the expert's mask that a dilation by {count_of(dilation, 'voxel')} "
         "joins are one lesion; it is matched with every connected part of the prediction that touches its dilated extent; "
         f"lesions up to {float(first.lesion_min_mm3):g} mm3 are left out; {LESION_CONVENTION}. A case's score is the mean "
         'over its lesions, the table\'s over cases; "lesions missed" and "false lesions" are counted over cases x seeds.',
@@ -185,12 +181,12 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
     n, patients, seeds = int(first.n_cases), int(first.n_patients), int(first.n_seeds)
     confidence = float(first.confidence)
     stem = hd_stem(table).upper()
-    resampled = f"{_count(int(first.bootstrap_samples), 'resample')} of patients, each with all their cases,"
+    resampled = f"{count_of(int(first.bootstrap_samples), 'resample')} of patients, each with all their cases,"
     resampled += " and of seeds" if seeds > 1 else " while the one seed stays: the spread over trainings is not in it"
     sentences = [
         f"Dice and {stem} (mm) of {_segmenters(table)}'s predictions against the expert's masks, on the original grid of each case.",
-        f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} of {_count(patients, 'patient')} that "
-        f"no stage has seen; {_count(seeds, 'training seed')} an arm; means are over cases and seeds.",
+        f"Test split: {n} {'simulated' if simulated else 'real'} case{'s' * (n != 1)} of {count_of(patients, 'patient')} that "
+        f"no stage has seen; {count_of(seeds, 'training seed')} an arm; means are over cases and seeds.",
         '"2x synthetic" is two synthetic cases for each real training patient. The same real training patients train '
         "the generator and the segmentation.",
         'Spread: "sd cases" is the standard deviation over cases of their mean over seeds, "sd seeds" that over seeds '

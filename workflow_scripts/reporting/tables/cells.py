@@ -53,6 +53,17 @@ def number(value: object, digits: int, signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
+def with_interval(value: object, low: object, high: object, digits: int, signed: bool = False) -> str:
+    """A cell for readers: a rounded number, and its interval in brackets where one was measured."""
+    text = number(value, digits, signed)
+    return text if isinstance(low, str) else f"{text} [{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def count_of(amount: float, noun: str) -> str:
+    """``3 cases``, ``1 case``."""
+    return f"{f'{amount:g}' if isinstance(amount, float) else amount} {noun}{'s' * (amount != 1)}"
+
+
 def hd_stem(table: pd.DataFrame) -> str:
     """``hd95`` of the column ``hd95_mean_mm``."""
     return next(name for name in table.columns if name.startswith("hd") and name.endswith("_mean_mm")).split("_")[0]

@@ -11,7 +11,7 @@ from ...evaluation.statistics.jackknife import FEWEST, normal_interval
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...study.settings.evaluation import Intervals
 from ..looks import region_name
-from .cells import number
+from .cells import with_interval
 from .text import Table, read_together
 
 COLUMNS = ("n_real", "part", "of", "decoder", "quantity", "unit", "value", "lower", "upper", "n_cases", "n_samples")
@@ -151,10 +151,7 @@ def readable_decoders(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _shown(row) -> str:
     digits, signed = _DIGITS.get(row.quantity, 3 if row.quantity.startswith("Dice") else 1), row.decoder == "difference"
-    text = number(row.value, digits, signed)
-    if isinstance(row.lower, str):
-        return text
-    return f"{text} [{number(row.lower, digits, signed)}, {number(row.upper, digits, signed)}]"
+    return with_interval(row.value, row.lower, row.upper, digits, signed)
 
 
 def decoder_notes(table: pd.DataFrame) -> Sequence[str]:

@@ -9,7 +9,7 @@ from ...base.files import read_tsv
 from ...evaluation.metrics import METRICS
 from ...evaluation.statistics.jackknife import FEWEST
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
-from .cells import number
+from .cells import with_interval
 from .text import Table
 
 
@@ -48,11 +48,7 @@ def _values(part: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _shown(row: pd.Series) -> str:
-    digits = METRICS[row.metric].digits
-    text = number(row.value, digits)
-    if not isinstance(row.lower, str):
-        text += f" [{number(row.lower, digits)}, {number(row.upper, digits)}]"
-    return text
+    return with_interval(row.value, row.lower, row.upper, METRICS[row.metric].digits)
 
 
 def widest_plane(table: pd.DataFrame) -> str:

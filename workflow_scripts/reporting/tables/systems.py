@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...study.arms import REAL_ONLY
 from ..looks import region_name
-from .cells import THIS_RUN, amount, number, read_mixed_csv, read_ratio_table
+from .cells import THIS_RUN, amount, number, read_mixed_csv, read_ratio_table, with_interval
 from .images import fid_rows
 from .text import Table, read_together
 
@@ -60,8 +60,7 @@ def readable_comparison(table: pd.DataFrame) -> pd.DataFrame:
         shown["FID (floor)"] = f"{number(row['fid'], 1)} ({number(row['fid_floor'], 1)})"
         for region in regions:
             gain, low, high = (row[f"{region}_{key}"] for key in ("dice_gain", "gain_low", "gain_high"))
-            interval = "" if isinstance(low, str) else f" [{number(low, 3, True)}, {number(high, 3, True)}]"
-            shown[f"Dice gain, {region_name(region)}"] = number(gain, 3, True) + interval
+            shown[f"Dice gain, {region_name(region)}"] = with_interval(gain, low, high, 3, True)
         shown["s a volume"] = amount(row["seconds_per_volume"])
         shown["peak memory, MiB"] = amount(row["peak_memory_mib"])
         shown["parameters, M"] = amount(row["parameters_m"])

@@ -1,36 +1,61 @@
-"""Report: the sections that are a table of the study and nothing else."""
+"""Report: the sections that are tables of the study, with the figures that belong to them."""
 
+from collections.abc import Callable
+
+from ...registry import TABLES
+from ...tables import augmentation_ratio as ratio
 from ...tables import compute as costs
+from ...tables import control as control_table
 from ...tables import cost as run_cost
 from ...tables import depth_decoder
 from ...tables import masks as mask_tables
+from ...tables import memorisation as copies
 from ...tables import systems as comparison
-from ..blocks import Heading, MadeBy, Notes, Run, Section, Table, table_blocks
+from ..blocks import Caution, Heading, MadeBy, Notes, Run, Section, Table, table_blocks
 
 
-def _section(run: Run, anchor: str, title: str, name: str, table) -> Section | None:
-    blocks = table_blocks(run, name, table)
-    return Section(anchor, title, blocks) if blocks else None
+def _of_table(anchor: str, title: str, name: str, table, figure: str = "") -> Callable[[Run], Section | None]:
+    """A section of the table of that name and of the figures of another; None where the table was not given."""
+
+    def section(run: Run) -> Section | None:
+        blocks = table_blocks(run, name, table)
+        return Section(anchor, title, blocks + (run.figures(figure) if figure else [])) if blocks else None
+
+    return section
 
 
-def systems(run: Run) -> Section | None:
-    """The comparison of the systems."""
-    return _section(run, "systems", "The systems compared", "systems", comparison.TABLE)
+systems = _of_table("systems", "The systems compared", "systems", comparison.TABLE)
+decoders = _of_table("decoders", depth_decoder.TABLE.title, "depth_decoder", depth_decoder.TABLE)
+masks = _of_table("masks", "Masks: valid, and of the shapes of real ones?", "masks", mask_tables.TABLE)
+cost = _of_table("cost", "What the run cost", "cost", run_cost.TABLE)
+_asked = "Control: what was requested, and what came out"
+control = _of_table("control", _asked, "control", control_table.TABLE, "control_sweep")
 
 
-def decoders(run: Run) -> Section | None:
-    """What the depth decoder changes, and what it costs; None where no system has one."""
-    return _section(run, "decoders", depth_decoder.TABLE.title, "depth_decoder", depth_decoder.TABLE)
+def ratios(run: Run) -> Section:
+    """For each n_real the readable ratio table, what its numbers are, and the figure."""
+    blocks = []
+    for n_real, part in run.table.groupby("n_real", sort=True):
+        for heading, shown in ratio.readable_parts(part):
+            name = f"{n_real} real training patients: {heading}"
+            blocks += [Heading(name), Table(f"augmentation ratios, {name}", shown, 2, group="region")]
+    blocks.append(Notes(ratio.caption(run.table, run.simulated)))
+    if run.paths("augmentation_ratio"):
+        made = run.settings(*TABLES["augmentation_ratio"].said)
+        blocks.append(MadeBy("make_table augmentation_ratio", made, run.paths("augmentation_ratio")))
+    blocks += run.figures("dice_vs_ratio")
+    return Section("ratios", "Segmentation by augmentation ratio", blocks)
 
 
-def masks(run: Run) -> Section | None:
-    """Validity of the synthetic masks, and tests of their shapes against real ones."""
-    return _section(run, "masks", "Masks: valid, and of the shapes of real ones?", "masks", mask_tables.TABLE)
-
-
-def cost(run: Run) -> Section | None:
-    """Time and memory of the run's jobs, stage by stage."""
-    return _section(run, "cost", "What the run cost", "cost", run_cost.TABLE)
+def memorisation(run: Run) -> Section | None:
+    """The share of copies by each threshold, and the nearest pairs."""
+    table = run.csv("memorisation")
+    if table is None:
+        return None
+    warnings = copies.memorisation_warnings(table)
+    blocks = [*map(Caution, warnings), *table_blocks(run, "memorisation", copies.TABLE, cautions=warnings)]
+    title = "Memorisation: are synthetic cases copies of training cases?"
+    return Section("memorisation", title, blocks + run.figures("memorisation"))
 
 
 def compute(run: Run) -> Section | None:
