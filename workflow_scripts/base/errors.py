@@ -11,8 +11,6 @@ KINDS = ("unreadable", "incomplete", "duplicate", "synthetic", "grid", "values",
 class BadCase(UserError):
     """One case cannot be used.
 
-    Attributes
-    ----------
     case_id : str
         The case, as named on disk.
     file : str

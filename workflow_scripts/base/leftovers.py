@@ -13,8 +13,6 @@ def sweep(folder: Path, now: float) -> None:
 
     Age alone tells: a process number means nothing on another machine, and whoever still writes keeps its file young.
 
-    Parameters
-    ----------
     now : seconds, by the clock that dates the files (a network file system's own)
     """
     if (os.getpid(), folder) in _swept:

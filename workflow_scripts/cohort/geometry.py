@@ -65,15 +65,11 @@ def resample(
     voxels are copied exactly. Grids rotated against each other are low-passed by a Gaussian with the variance of that
     box, then interpolated linearly.
 
-    Parameters
-    ----------
     volume : (D, H, W), any real type
     affine, target_affine : 4 x 4, voxel (w, h, d) to mm
     target_size : (D, H, W) of the result
 
-    Returns
-    -------
-    float32 (D, H, W); the type of `volume` where it was copied exactly
+    Returns float32 (D, H, W); the type of `volume` where it was copied exactly
     """
     between = np.linalg.inv(affine) @ target_affine  # target voxel (w, h, d) -> source voxel (w, h, d)
     matrix, start = between[:3, :3], between[:3, 3]
@@ -142,14 +138,10 @@ def to_source_grid(channels: np.ndarray, meta: dict) -> np.ndarray:
     Exact where the grids differ by flips, transposes and a crop; linear interpolation elsewhere (`resample`). Voxels
     outside the preprocessed grid get 0.
 
-    Parameters
-    ----------
     channels : (R, D, H, W), e.g. probabilities
     meta : the case's sidecar (`VolumeStore.meta`): affine, and source {affine, shape}
 
-    Returns
-    -------
-    float32 (R, X, Y, Z)
+    Returns float32 (R, X, Y, Z)
     """
     source_affine = np.asarray(meta["source"]["affine"], dtype=np.float64)
     size, ras_affine = ras_grid(meta["source"]["shape"], source_affine)

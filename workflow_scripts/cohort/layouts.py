@@ -147,16 +147,12 @@ def find_cases(
 ) -> tuple[list[CaseFiles], list[BadCase], list[Path]]:
     """Find the cases below a folder, however deep, by file name alone.
 
-    Parameters
-    ----------
     root : the cohort's folder; several layouts may lie in it side by side
     modalities : the modalities every case must have (of the data set's)
     layout : "auto", or the name of one of the data set's layouts, to take only files named that way
 
-    Returns
-    -------
-    Complete cases sorted by id; what was refused: incomplete cases, ids that are there twice, unreadable folders; and
-    the NIfTI files that belong to no case (such as test images without masks).
+    Returns complete cases sorted by id; what was refused: incomplete cases, ids that are there twice, unreadable
+    folders; and the NIfTI files that belong to no case (such as test images without masks).
 
     Raises UserError if the folder is missing or holds no case at all; the message says what it holds instead.
     """

@@ -186,8 +186,6 @@ def write_case(
 
     The headers say that it is synthetic: the cohort refuses such a case, so that none comes back as a real patient.
 
-    Parameters
-    ----------
     folder : the case's own folder; made if need be
     image : (M, D, H, W) in [-1, 1]; stored as 0 to 10000, background (-1) exactly 0
     levels : uint8 (D, H, W)

@@ -21,14 +21,11 @@ def preprocess_case(
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """Bring a case to the grid and the range of values that the networks work on.
 
-    Parameters
-    ----------
     case : from `checks.load_case`; notes are added to it
     dataset : says which values are mapped to -1 and 1; what lies beyond is clipped
     spacing_mm, size : of the grid, depth (axial slices), height, width; mm and voxels
 
-    Returns
-    -------
+    Returns:
     image : float16 (M, D, H, W) in [-1, 1], background exactly -1
     levels : uint8 (D, H, W), nested
     meta : the sidecar (see `VolumeStore`); foreground_volume_ml is measured on this grid

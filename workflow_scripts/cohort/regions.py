@@ -43,14 +43,10 @@ def labels_to_levels(labels: np.ndarray, level_of: Mapping[int, int]) -> tuple[n
 def levels_to_channels(levels, regions: Sequence[str]):
     """Binary channels of a level map, for NumPy arrays and torch tensors.
 
-    Parameters
-    ----------
     levels : integer array or tensor (...)
     regions : R names, from the outside in; levels may go deeper
 
-    Returns
-    -------
-    uint8 array or tensor (R, ...)
+    Returns a uint8 array or tensor (R, ...)
     """
     masks = [levels > place for place in range(len(regions))]
     if isinstance(levels, np.ndarray):
@@ -63,15 +59,11 @@ def levels_to_channels(levels, regions: Sequence[str]):
 def channels_to_levels(channels, regions: Sequence[str], threshold: float = 0.5):
     """Level map of R binary or probability channels; a voxel is in a region only if it is in all that enclose it.
 
-    Parameters
-    ----------
     channels : array or tensor (R, ...)
     regions : R names, from the outside in
     threshold : a voxel belongs to a region where its channel is greater than this
 
-    Returns
-    -------
-    uint8 array or tensor (...): 0 to R
+    Returns a uint8 array or tensor (...): 0 to R
     """
     if len(channels) != len(regions):
         raise UserError(f"{len(channels)} channels for {len(regions)} regions: {', '.join(regions)}")

@@ -27,23 +27,15 @@ MAX_STRATA = 5
 def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
     """Assign every case of a cohort to test, validation, nested train subsets, or none.
 
-    Parameters
-    ----------
     cases : table with the columns ``case_id``, ``patient_id`` and the outermost region's volume, ``<region>_ml``
         A row a case. All time points of a patient share a set; the patient counts as one, with their mean volume.
     splits : sizes of the sets in patients
         A subset of 20 patients holds all their time points, so it may list more than 20 cases.
 
-    Returns
-    -------
-    dict
-        ``{"seed", "test": [case ids], "val": [ids], "train": {"20": [ids], ...}, "unused": [ids], "n_patients"}``,
-        ids sorted; ``unused`` are the cases of patients beyond the largest subset.
+    Returns ``{"seed", "test": [case ids], "val": [ids], "train": {"20": [ids], ...}, "unused": [ids], "n_patients"}``,
+    ids sorted; ``unused`` are the cases of patients beyond the largest subset.
 
-    Raises
-    ------
-    UserError
-        If the cohort has too few patients; the message holds the lines to write.
+    Raises UserError if the cohort has too few patients; the message holds the lines to write.
     """
     sizes, val, test, volume = splits.n_real, splits.val, splits.test, f"{splits.region}_ml"
     if not np.isfinite(cases[volume].to_numpy(dtype=float)).all():

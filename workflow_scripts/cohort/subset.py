@@ -51,8 +51,6 @@ class SubsetStore(VolumeStore):
 class Subset:
     """The cases of one subset.
 
-    Attributes
-    ----------
     name : "train", "val" or "test"
     patients, n_patients : set of str; their number, which of a train subset is n_real
     case_ids : list of str, sorted; all time points of the patients
@@ -106,8 +104,6 @@ def write_subset(
 ) -> Path:
     """Fill `folder` with relative links to the cases' files in `volumes`, and with the manifest; returns its path.
 
-    Parameters
-    ----------
     name : "train", "val" or "test"
     cases : rows of cases.tsv, those of the subset
 

@@ -47,26 +47,18 @@ def fractions_in(names: Sequence[str]) -> list[str]:
 def measure(levels: np.ndarray, spacing_mm: Sequence[float], regions: Sequence[str] = ()) -> dict[str, float]:
     """Measure the whole tumour of one nested label map.
 
-    Parameters
-    ----------
     levels : (D, H, W) integers or booleans
         0 background, level i + 1 in region i; axes run inferior to superior, posterior to anterior, left to right.
     spacing_mm : (z, y, x)
         Voxel size.
     regions : names, from the outside in; none: the shares of inner regions are left out
 
-    Returns
-    -------
-    dict with the keys of `condition_names`
-        ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the mesh, and ``sphericity`` is
-        pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the voxel volume, a single
-        voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right, +y anterior, +z superior.
-        A fraction is the region's share of the whole tumour's volume.
+    Returns values by the names of `condition_names`: ``volume_ml`` counts voxels. ``surface_mm2`` is the area of the
+    mesh, and ``sphericity`` is pi^(1/3) (6 V)^(2/3) / A with V and A of that mesh, so that it never passes 1 (with the
+    voxel volume, a single voxel would reach 2.8). The centroid is relative to the centre of the grid: +x right,
+    +y anterior, +z superior. A fraction is the region's share of the whole tumour's volume.
 
-    Raises
-    ------
-    UserError
-        If the mask is empty or is no 3D volume.
+    Raises UserError if the mask is empty or is no 3D volume.
     """
     levels = np.asarray(levels)
     if levels.ndim != 3:

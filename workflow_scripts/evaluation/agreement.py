@@ -28,20 +28,15 @@ def agreement(
 ) -> dict[str, float | int | None]:
     """Agreement of one feature over the requests, with bootstrap intervals over them.
 
-    Parameters
-    ----------
     requested, measured : (n,), finite, same unit
     samples, confidence : of the bootstrap; see `statistics.expanded_tail`
 
-    Returns
-    -------
-    dict
-        ``n``; ``r2_identity``, the coefficient of determination against the identity line, 1 - SSE/SST with SSE the
-        sum of (measured - requested)^2 and SST that of (requested - mean requested)^2: 1 is perfect, 0 is no better
-        than always making the requests' mean, and it has no lower limit; ``r2_correlation``, the squared Pearson
-        correlation, which forgives any scale and offset; ``mae``, the mean absolute error, and ``bias``, the mean
-        error, both in the feature's unit. Each but the bias with ``_low`` and ``_high``. None: not defined, as where
-        all requests are equal, or with fewer than two (intervals: three) requests.
+    Returns ``n``; ``r2_identity``, the coefficient of determination against the identity line, 1 - SSE/SST with SSE the
+    sum of (measured - requested)^2 and SST that of (requested - mean requested)^2: 1 is perfect, 0 is no better
+    than always making the requests' mean, and it has no lower limit; ``r2_correlation``, the squared Pearson
+    correlation, which forgives any scale and offset; ``mae``, the mean absolute error, and ``bias``, the mean
+    error, both in the feature's unit. Each but the bias with ``_low`` and ``_high``. None: not defined, as where
+    all requests are equal, or with fewer than two (intervals: three) requests.
     """
     requested, measured = np.asarray(requested, dtype=np.float64), np.asarray(measured, dtype=np.float64)
     if requested.shape != measured.shape or requested.ndim != 1:
@@ -100,8 +95,6 @@ def read_features(table: pd.DataFrame) -> list[str]:
 def control_summary(table: pd.DataFrame, samples: int, confidence: float, seed: int) -> pd.DataFrame:
     """A row a system, feature, and kind of requests: `ALL`, and `INSIDE` the training range of that feature.
 
-    Parameters
-    ----------
     table : rows of control.tsv of all systems
     samples, confidence, seed : of the bootstrap over requests; a feature has the same resamples in every system
 

@@ -49,8 +49,6 @@ def audit_row(
 ) -> dict:
     """A row of the audit's table.
 
-    Parameters
-    ----------
     train_features : (n, 2, F), each training case as it is and mirrored
     image, levels, features : (M, D, H, W) in [-1, 1], (D, H, W) and (F,) of the case
     left_out : a patient who does not count, as in `memorisation.nearest`

@@ -20,8 +20,6 @@ PROVENANCE = ("settings_digest", "modalities", "feature_network", "slice_size", 
 class CaseFeatures:
     """Features of volumes on one grid: image (M, D, H, W) in [-1, 1] -> {plane: float16 (M, n, F)}.
 
-    Attributes
-    ----------
     planes : list of str
         Those of the settings; ["volume"] of a network that sees whole volumes.
     digest : str

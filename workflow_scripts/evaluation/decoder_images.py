@@ -28,8 +28,6 @@ def decoder_distances(
     A fourth row, "difference", is depth minus slice: its error is that of pairs, as both decode the same latents.
     Memory is an F x F matrix for each group of cases of a set, whatever the number of cases.
 
-    Parameters
-    ----------
     sets : "reference", "slice", "depth", and "floor" (real training cases), n cases each; case i of slice and of depth
         come from the same latents
     dimension : F, of the features

@@ -44,8 +44,6 @@ def decoder_rows(
 ) -> list[dict]:
     """Rows (`COLUMNS`) of one case: what `reconstruction.reconstruction_rows` gives, for each decoder.
 
-    Parameters
-    ----------
     made : name of the decoder -> what `decode` gave
     x : (M+R, D, H, W) the real volume, masks as -1 and 1
     latent_noise : of the latents that were decoded, in standard deviations
@@ -61,8 +59,6 @@ def decoder_rows(
 def cost_rows(decoders: Mapping[str, Decoder], z: Tensor, contract: dict, spec: dict, precision: str) -> list[dict]:
     """A row a decoder: trainable weights, operations of one volume (counted), and seconds (measured, the median).
 
-    Parameters
-    ----------
     z : (e, D, h, w) on the CPU
     contract : of the autoencoder
     spec : levels and kernel_size of the depth decoder

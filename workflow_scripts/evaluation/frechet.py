@@ -20,8 +20,6 @@ from .statistics.jackknife import FEWEST
 class GaussianStatistics:
     """Running count, mean and scatter of samples of `dimension` features.
 
-    Attributes
-    ----------
     count : int
         Samples seen.
     mean : (F,) float64

@@ -90,17 +90,13 @@ def case_features(
 ) -> dict[str, np.ndarray]:
     """Features of every slice with foreground of one case, for each plane; {"volume": ...} by a network of volumes.
 
-    Parameters
-    ----------
     network : maps (B, 3, size, size) in [0, 1] to (B, F), or (B, 1, D, H, W) where its spatial_dims is 3
     image : (M, D, H, W) in [-1, 1], background exactly -1
     batch_size : slices, of all modalities, that go through the network at once; a volume goes alone
 
-    Returns
-    -------
-    float16 (M, n, F) for each plane, its n slices in the order of the grid (n may be 0); float16 (M, 1, F) for "volume".
-    Rounding to float16 changes a feature by less than 0.05 %, and halves what is kept of a case.
-    Raises UserError where features are not finite.
+    Returns float16 (M, n, F) for each plane, its n slices in the order of the grid (n may be 0); float16 (M, 1, F) for
+    "volume". Rounding to float16 changes a feature by less than 0.05 %, and halves what is kept of a case. Raises
+    UserError where features are not finite.
     """
     modalities, volume = len(image), on_device(image, device)
     if network.spatial_dims == 3:

@@ -39,13 +39,10 @@ def lesion_scores(
 ) -> dict[str, float]:
     """Lesion-wise scores of two binary masks (X, Y, Z) on one grid; `spacing_mm` goes with their axes.
 
-    Returns
-    -------
-    dict
-        ``lesion_dice``, ``lesion_hd95_mm``; ``lesions`` of the reference that count, ``lesions_missed`` of them, and
-        ``lesions_false`` of the prediction; ``small_lesions`` and ``small_lesions_hit``. A lesion is hit if a part of
-        the prediction touches its dilated extent. Then the settings: ``lesion_dilation_voxels``, ``lesion_min_mm3``,
-        ``small_lesion_ml``.
+    Returns ``lesion_dice``, ``lesion_hd95_mm``; ``lesions`` of the reference that count, ``lesions_missed`` of them,
+    and ``lesions_false`` of the prediction; ``small_lesions`` and ``small_lesions_hit``. A lesion is hit if a part of
+    the prediction touches its dilated extent. Then the settings: ``lesion_dilation_voxels``, ``lesion_min_mm3``,
+    ``small_lesion_ml``.
     """
     from scipy.ndimage import binary_dilation, generate_binary_structure, label
 

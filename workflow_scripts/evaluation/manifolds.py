@@ -27,16 +27,13 @@ def manifold_scores(
 ) -> dict[str, np.ndarray]:
     """A score a case; each metric is the mean of its scores.
 
-    Parameters
-    ----------
     real : (N, N) distances between real cases
     synthetic : (M, M) distances between synthetic cases
     across : (N, M) distances of real to synthetic cases
     neighbours : k, at least 1, below N and M
 
-    Returns
-    -------
-    precision (M,) and density (M,), a score for each synthetic case; recall (N,) and coverage (N,) for each real one
+    Returns precision (M,) and density (M,), a score for each synthetic case; recall (N,) and coverage (N,) for each
+    real one
     """
     if not 1 <= neighbours < min(len(real), len(synthetic)):
         raise ValueError(f"{neighbours} neighbours among {len(real)} and {len(synthetic)} cases")

@@ -21,16 +21,13 @@ def shape_rows(
 ) -> list[dict]:
     """Tests of one sample of masks against a reference: a row a feature, then one over all of them.
 
-    Parameters
-    ----------
     masks, reference : a row a mask, a column a feature; no entry missing
     permutations : of the test over all features
     rng_keys : seed and words that the permutations depend on
 
-    Returns
-    -------
-    Rows: feature, method, statistic, p, p_holm (over the features; empty for the test over all), n, n_reference, mean,
-    sd, reference_mean, reference_sd. With fewer than `LEAST` masks on a side the tests are left out: None.
+    Returns rows: feature, method, statistic, p, p_holm (over the features; empty for the test over all), n,
+    n_reference, mean, sd, reference_mean, reference_sd. With fewer than `LEAST` masks on a side the tests are left out:
+    None.
     """
     rows = []
     enough = min(len(masks), len(reference)) >= LEAST

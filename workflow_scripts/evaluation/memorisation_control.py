@@ -26,8 +26,6 @@ def decoded_training_cases(
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Case id, image (M, D, H, W) in [-1, 1] and levels (D, H, W) of at most `MOST_CASES` training cases.
 
-    Parameters
-    ----------
     model, latents : folders of the generator and of extract_latents
     settings : how they are decoded
 

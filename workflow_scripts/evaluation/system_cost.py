@@ -70,17 +70,14 @@ def convolution_parameters(module: nn.Module) -> int:
 def system_cost(system: dict, image_channels: int, mask_channels: int, size: Sequence[int], n_conditions: int) -> dict:
     """Cost of one volume, batch 1, at the run's own grid and widths.
 
-    Parameters
-    ----------
     system : a resolved file of config/systems/
     image_channels, mask_channels : M modalities, R regions
     size : [D, H, W]
     n_conditions : tumour conditions of the network
 
-    Returns
-    -------
-    dict: parameters (autoencoder with its decoder along depth, network, discriminators), FLOP (encode, call, calls, sampling, decode, volume):
-    "volume" is sampling and decoding, what a synthetic case costs; "calls" is how often the network is called.
+    Returns parameters (autoencoder with its decoder along depth, network, discriminators), FLOP (encode, call,
+    calls, sampling, decode, volume): "volume" is sampling and decoding, what a synthetic case costs; "calls" is how
+    often the network is called.
     """
     grid = {"size": list(size), "spacing_mm": [1.0, 1.0, 1.0]}
     with torch.device("meta"):
@@ -142,8 +139,6 @@ def _patch_discriminator(system: dict, image_channels: int, mask_channels: int) 
 def published_cost(system: dict, entry: dict, n_conditions: int = 9) -> tuple[float, float]:
     """Our count at a setting that the paper prints: multiply-accumulates (G), parameters (M), convolutions alone.
 
-    Parameters
-    ----------
     system : a file of config/systems/ as shipped
     entry : of its ``published`` list: part, size, batch, channels
     n_conditions : the paper conditions on nine

@@ -16,15 +16,12 @@ def gradient_ratio(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray
     smooth the depth away (less). It is compared with the same ratio of real cases on the same grid, never with 1: real
     slices may be thick.
 
-    Parameters
-    ----------
     image : (M, D, H, W) in [-1, 1], background exactly -1
     spacing_mm : of depth, height, width
 
-    Returns
-    -------
-    (M,) mean |difference of neighbours| / mm along the depth, divided by the mean of the same along height and width;
-    only neighbours that both are foreground (above -1 in any modality) count. NaN where there is none or all is flat.
+    Returns (M,) mean |difference of neighbours| / mm along the depth, divided by the mean of the same along height and
+    width; only neighbours that both are foreground (above -1 in any modality) count. NaN where there is none or all is
+    flat.
     """
     foreground = (np.asarray(image) > -1.0).any(axis=0)
     ratios = []

@@ -39,16 +39,12 @@ def poses_within(max_shift_mm: float, coarse_spacing_mm: Sequence[float]) -> lis
 def coarse_image(image: np.ndarray, blocks: Sequence[int], sigma: Sequence[float] = (0, 0, 0)) -> np.ndarray:
     """The image of a case as it is compared, of length 1.
 
-    Parameters
-    ----------
     image : (M, D, H, W) in [-1, 1], background exactly -1
     blocks : voxels along (D, H, W) that make a coarse one
     sigma : standard deviations along (D, H, W) of the Gaussian that smooths over the foreground, in coarse voxels
 
-    Returns
-    -------
-    float32 (M, d, h, w)
-        Each modality zero outside of the foreground and on average over it. One without contrast is zero throughout.
+    Returns float32 (M, d, h, w), each modality zero outside of the foreground and on average over it; one without
+    contrast is zero throughout.
     """
     blocks, foreground = tuple(blocks), np.zeros(image.shape[1:], dtype=bool)
     for channel in image:

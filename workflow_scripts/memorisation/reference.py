@@ -36,8 +36,6 @@ class Nearest:
 def nearest(similarities: np.ndarray, patients: Sequence[str], left_out: str | None = None) -> Nearest:
     """The nearest of n training cases. A patient counts with the nearest of its time points.
 
-    Parameters
-    ----------
     similarities : (n,), -1 to 1
     patients : of the training cases
     left_out : a patient who does not count: the case's own, where it is a training case itself
@@ -86,8 +84,6 @@ def limits_of(
 class Reference:
     """A training set to compare with.
 
-    Attributes
-    ----------
     case_ids, patient_ids : of the n training cases
     images : float32 (n, M, d, h, w), masks : float32 (n, 1, d, h, w)
         See `likeness.coarse_image` and `coarse_mask`.

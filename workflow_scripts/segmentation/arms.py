@@ -34,8 +34,6 @@ def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.Da
     Real cases are all of the train subset (none if it is synthetic only); synthetic ones the first ratio x n_real by
     number, so that a smaller ratio's cases are the first of a larger one's.
 
-    Parameters
-    ----------
     real : table of ``pool_real`` (case_id, split, digest)
     synthetic : tables of ``pool_synthetic`` (case_id, number, digest)
 

@@ -44,8 +44,6 @@ PACKAGE = __name__.split(".")[0]
 class Plan:
     """What ``plan_segmentation`` writes.
 
-    Attributes
-    ----------
     modalities, regions : channels of images, and of masks from the largest region
     grid_spacing_mm : of the cohort's grid along depth, height, width
     training_case_ids : the cases it is made from
@@ -88,8 +86,6 @@ class Training:
 class Trained:
     """The end of a training.
 
-    Attributes
-    ----------
     weights : on the CPU, by name
     progress : one row per epoch
     patches : how many it was trained on

@@ -25,8 +25,6 @@ def grow(
 ) -> np.ndarray:
     """Cell density (D, H, W) float32 in [0, 1] once the region above `EDGE_DENSITY` fills `volume_mm3`.
 
-    Parameters
-    ----------
     white, grey : (D, H, W) in [0, 1]
         Shares of tissue; voxels with less than half tissue take no cells.
     start : voxel of the first cells.

@@ -47,8 +47,6 @@ def draw_plan(rng: np.random.Generator, volume_ml: tuple[float, float]) -> Tumou
 def draw_parts(density: np.ndarray, ripple: np.ndarray, plan: TumourPlan, spacing_mm: float) -> np.ndarray:
     """Label the parts of a tumour, (D, H, W) uint8 with labels of BraTS 2023.
 
-    Parameters
-    ----------
     density : (D, H, W) in [0, 1]
         Cell density, 0 where no tissue is.
     ripple : (D, H, W)

@@ -78,16 +78,12 @@ def bootstrap_interval(
     instead of t quantiles. The tails are moved so that it would be right for normal data (Hesterberg 2015, The American
     Statistician 69:371, section 4.2).
 
-    Parameters
-    ----------
     values : (cases, seeds)
     patients : (cases,), who each case is of
     samples : bootstrap resamples
     confidence : 0 to 1
 
-    Returns
-    -------
-    (low, high), or None with fewer than two patients
+    Returns (low, high), or None with fewer than two patients
     """
     values = _checked(values)
     n_seeds = values.shape[1]

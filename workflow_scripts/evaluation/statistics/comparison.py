@@ -44,8 +44,6 @@ def reference_cells(own: pd.DataFrame) -> dict[str, str]:
 class Comparison:
     """Compares arms with real only.
 
-    Parameters
-    ----------
     arms : all that are compared, by which tests are counted
     bootstrap_samples, confidence, seed : of the intervals; arms and metrics of a region have the same resamples
     power : chance with which the smallest detectable difference would be found
@@ -81,15 +79,11 @@ def detectable(differences: np.ndarray, alpha: float, n_tests: int, power: float
 
     Holm asks of the smallest of m p-values to lie below `alpha` / m; that is the level taken here.
 
-    Parameters
-    ----------
     differences : (patients,)
     alpha, power : of the comparison; see ``detectable_difference``
 
-    Returns
-    -------
-    In the unit of `differences`; `NONE_DETECTABLE` where no Wilcoxon test of so many patients can fall below that
-    level; None with fewer than two patients
+    Returns a number in the unit of `differences`; `NONE_DETECTABLE` where no Wilcoxon test of so many patients can fall below
+    that level; None with fewer than two patients
     """
     if len(differences) > 1 and smallest_wilcoxon_p(len(differences)) * n_tests >= alpha:
         return NONE_DETECTABLE

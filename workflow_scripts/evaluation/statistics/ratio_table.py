@@ -20,8 +20,6 @@ def ratio_table(
     Every region uses the same resamples of patients and seeds for all arms and metrics (seeded by `seed` and the
     region). Entries that were not measured are the text "not measured", so that the table holds no NaN.
 
-    Parameters
-    ----------
     confidence : of the intervals; 1 - `confidence` is the level of the tests
     power : chance with which the smallest detectable difference would be found
     """

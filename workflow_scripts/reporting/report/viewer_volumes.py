@@ -40,8 +40,6 @@ def viewed_case(
 ) -> ViewedCase:
     """Cropped to what is no background and coded in 8 bit.
 
-    Parameters
-    ----------
     images : (D, H, W) in [-1, 1] a modality, background exactly -1
     levels : (D, H, W)
     affine : 4 x 4, voxel (w, h, d) to RAS mm; moved along with the crop

@@ -26,8 +26,6 @@ def compute_table(
 ) -> pd.DataFrame:
     """One row a number: `COMPUTE_COLUMNS`; `published` is the paper's own figure, where it prints one.
 
-    Parameters
-    ----------
     systems : resolved systems of the run, at its widths
     shipped : systems of config/systems/ as shipped, whose ``published`` settings are counted
     channels : (modalities, regions) of the run

@@ -54,8 +54,6 @@ def decoder_table(
 
     Where cases were decoded twice, "difference" is depth minus slice, paired over cases.
 
-    Parameters
-    ----------
     quality, costs : reconstruction.tsv and cost.tsv of every depth decoder
     synthetic, fids : both tables of compare_decoders of every system that decodes along depth
     """

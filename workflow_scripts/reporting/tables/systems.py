@@ -17,8 +17,6 @@ def comparison_table(
 ) -> pd.DataFrame:
     """One row a system and n_real: FID with its floor, Dice gains at `ratio`, seconds, memory, parameters, FLOP.
 
-    Parameters
-    ----------
     ratios : as of ``read_ratio_table``; the gains are those of its first segmenter
     fid : Fréchet distances of all systems, as of ``fid_rows``
     compute : rows of compute.csv

@@ -75,8 +75,6 @@ def tex(text: str) -> str:
 def latex_table(shown: pd.DataFrame, caption: str, label: str, text_columns: int, grouped: bool = False) -> list[str]:
     """Lines of a floating table; needs the packages booktabs and graphicx.
 
-    Parameters
-    ----------
     shown : all cells text
     text_columns : how many columns, from the left, are words; the others are numbers
     grouped : a rule wherever the first column changes, which then is printed once
