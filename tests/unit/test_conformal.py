@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from workflow_scripts.evaluation.statistics.shares import share_interval
+from workflow_scripts.evaluation.statistics.bootstrap import share_interval
 from workflow_scripts.memorisation.conformal import conformal_threshold
 
 

@@ -15,27 +15,6 @@ from safetensors.numpy import load_file
 from ..base.errors import UserError
 from ..memorisation.likeness import coarse_mask
 from ..memorisation.reference import Limits, Reference, limits_of, nearest
-from ..models.feature_network import load_feature_network
-from ..study.settings.evaluation import ImageFeatures
-from ..training.devices import default_device
-from .image_features import fitting_slice_size
-from .volume_features import volume_features
-
-
-class FeatureReader:
-    """Features of volumes on one grid: (M, D, H, W) in [-1, 1] -> float32 (F,)."""
-
-    def __init__(self, settings: ImageFeatures, grid: dict):
-        self.settings, self.spacing_mm, self.device = settings, grid["spacing_mm"], default_device()
-        self.network = load_feature_network().to(self.device)
-        self.size = fitting_slice_size(grid["size"])
-
-    def __call__(self, image: np.ndarray, mirrored: bool = False) -> np.ndarray:
-        of = self.settings
-        return volume_features(
-            self.network, image, self.spacing_mm, of.planes, of.min_foreground_fraction, self.size, of.batch_size,
-            self.device, mirrored,
-        )  # fmt: skip
 
 
 def audit_row(

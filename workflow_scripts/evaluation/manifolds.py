@@ -11,8 +11,7 @@ neighbour in the set.
 
 import numpy as np
 
-from .statistics.bootstrap import bootstrap_interval
-from .statistics.shares import share_interval
+from .statistics.bootstrap import bootstrap_interval, share_interval
 
 SHARES = ("precision", "recall", "coverage")  # means of yes and no; density is a mean of counts
 

@@ -102,6 +102,14 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def share_interval(count: int, total: int, confidence: float, method: str = "exact") -> tuple[float, float]:
+    """Interval of the share behind `count` of `total`: exact for the binomial (Clopper and Pearson 1934), or "wilson"."""
+    from scipy.stats import binomtest
+
+    found = binomtest(count, total).proportion_ci(confidence, method=method)
+    return float(found.low), float(found.high)
+
+
 def paired_differences(scores: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     """`scores` - `baseline`, paired over cases and seeds: both (cases, seeds), in the same order."""
     scores, baseline = _checked(scores), _checked(baseline)

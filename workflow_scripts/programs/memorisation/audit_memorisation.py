@@ -18,8 +18,9 @@ from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.evaluation.audit import FeatureReader, audit_row, judged, limits_from, read_features, summary_rows
+from workflow_scripts.evaluation.audit import audit_row, judged, limits_from, read_features, summary_rows
 from workflow_scripts.evaluation.memorisation_control import decoded_training_cases
+from workflow_scripts.evaluation.volume_features import FeatureReader
 from workflow_scripts.memorisation.copy_gate import is_copy_reason
 from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.study.settings.evaluation import AuditSettings

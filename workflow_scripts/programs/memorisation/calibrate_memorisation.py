@@ -15,7 +15,8 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import atomic, write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.evaluation.audit import FeatureReader, audit_row
+from workflow_scripts.evaluation.audit import audit_row
+from workflow_scripts.evaluation.volume_features import FeatureReader
 from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.study.settings.evaluation import ImageFeatures
 from workflow_scripts.training.devices import use_threads

@@ -20,12 +20,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", **files, help="predictions.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
 
+    import numpy as np
     import pandas as pd
 
+    from workflow_scripts.cohort.geometry import to_source_grid
     from workflow_scripts.cohort.nifti import write_nifti
+    from workflow_scripts.cohort.regions import channels_to_levels
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.cases import checked_image
-    from workflow_scripts.segmentation.predict import predicted_labels
     from workflow_scripts.segmentation.segmenter import load_plan, stage
     from workflow_scripts.study.settings.segmentation import Segmentation
     from workflow_scripts.training.devices import default_device, describe, use_threads
@@ -54,7 +56,9 @@ def main(argv: list[str] | None = None) -> None:
             for case_id in case_ids:
                 image, meta = checked_image(store, case_id, plan.modalities)
                 file = Path("predictions", f"{case_id}.nii.gz")
-                labels = predicted_labels(predictor, plan.regions, image, meta)
+                # probabilities are resampled, not labels; regions are those above 0.5, each within the one around it
+                found = to_source_grid(predictor.probabilities(image, meta["spacing_mm"]), meta)  # (R, X, Y, Z)
+                labels = np.asarray(meta["written"]["labels"], np.uint8)[channels_to_levels(found, plan.regions)]
                 write_nifti(out.parent / file, labels, meta["source"]["affine"])
                 rows.append((case_id, str(file)))
                 bar.update()

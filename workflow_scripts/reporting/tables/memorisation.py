@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ...base.errors import UserError
-from ...evaluation.statistics.shares import share_interval
+from ...evaluation.statistics.bootstrap import share_interval
 from .cells import number
 from .text import Table, read_together
 
