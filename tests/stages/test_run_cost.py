@@ -127,7 +127,7 @@ def test_the_report_shows_the_table_with_its_notes(run):
     assert section.title == "What the run cost"
     assert table.frame.stage.iloc[-1] == "all stages"
     assert any("no longer has" in note for note in notes.sentences)
-    assert made.program == "make_table cost" and made.command.endswith("tables/cost.csv")
+    assert made.program == "reporting.make_table cost" and made.command.endswith("tables/cost.csv")
     assert cost_section(Run(pd.DataFrame(), {"cost": []}, {}, False)) is None
 
 

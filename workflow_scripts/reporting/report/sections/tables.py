@@ -42,7 +42,7 @@ def ratios(run: Run) -> Section:
     blocks.append(Notes(ratio.caption(run.table, run.simulated)))
     if run.paths("augmentation_ratio"):
         made = run.settings(*TABLES["augmentation_ratio"].said)
-        blocks.append(MadeBy("make_table augmentation_ratio", made, run.paths("augmentation_ratio")))
+        blocks.append(MadeBy("reporting.make_table augmentation_ratio", made, run.paths("augmentation_ratio")))
     blocks += run.figures("dice_vs_ratio")
     return Section("ratios", "Segmentation by augmentation ratio", blocks)
 
