@@ -35,10 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.tumours import FRACTION, SHAPE_CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
 
-    settings = Masks.read(args.config, "evaluation.masks")
-    permutations = settings.permutations
-    if isinstance(permutations, bool) or not isinstance(permutations, int) or permutations < 19:
-        raise UserError(f"evaluation.masks: `permutations: {permutations}` must be a whole number of at least 19")
+    permutations = Masks.read(args.config, "evaluation.masks").permutations
     held_out, train = read_tsv(args.held_out), read_tsv(args.conditions)
     if shared := sorted(set(held_out.case_id) & set(train.case_id)):
         raise UserError(f"case {shared[0]} is both held out and trained on: run `snakemake -R measure_held_out`")
