@@ -54,6 +54,18 @@ def test_program_knows_its_options(project, command):
     assert "usage:" not in done.stderr
 
 
+@pytest.mark.parametrize("file", ["README.md", "config/README.md", "envs/README.md", "slurm/README.md"])
+def test_what_plans_a_study_names_its_data(file):
+    """Copied as it stands, it must not end with the sentence that data_root is to be given."""
+    text = (ROOT / file).read_text()
+    lines = [
+        line for block in re.findall(r"```(?:bash)?\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()
+    ]
+    lines += re.findall(r"`((?:make slurm-check|\.venv/bin/snakemake) [^`…]+)`", text)
+    planning = [line for line in lines if re.search(r"snakemake --|make slurm-check", line)]
+    assert planning and all("data_root=" in line for line in planning), planning
+
+
 SECTIONS = (ROOT / "docs/extending.md").read_text().split("\n## ")[1:]
 
 
