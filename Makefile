@@ -46,6 +46,7 @@ slurm-test-faults: $(INSTALLED)  ## the same, with every fault that a cluster ha
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --config data_root=demo
 
