@@ -16,7 +16,7 @@ from workflow import copy_project, planned
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.programs.reporting import make_report
-from workflow_scripts.reporting.report.headline import headline
+from workflow_scripts.reporting.report.answer import headline
 from workflow_scripts.study.arms import NO_CONTROL
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

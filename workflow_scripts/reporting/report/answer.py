@@ -1,4 +1,4 @@
-"""The answer in sentences, made from the rows of the ratio table. It claims no more than the intervals carry."""
+"""The answer in three sentences and in more, from the rows of the ratio table. It claims no more than the intervals carry."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from ...study.arm_labels import label_of
 from ...study.arms import OVERSAMPLED, Arm
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from ..tables.cells import number
+from ..tables.cells import count_of, number
 
 
 def _interval(row: pd.Series) -> str:
@@ -94,3 +94,62 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
                 f"({_interval(row)})."
             )
     return sentences
+
+
+_SHORT = {
+    "helped": "the interval lies above zero: synthetic cases helped",
+    "harmed": "the interval lies below zero: even the best mix was worse than real cases alone",
+    "unclear": "the interval holds zero: neither gain nor loss could be shown",
+    "unconfirmed": "the interval leaves out zero, but the corrected test shows no difference",
+    "too few": "there are too few test cases for a verdict: no gain, however large, could have been shown",
+    "unmeasured": "there is no interval, and so no verdict",
+}
+
+
+def headline(table: pd.DataFrame) -> list[str]:
+    """Three sentences about the largest region and the first segmenter, over all systems and every n_real.
+
+    `table` as of ``ratio_table``, numbers as numbers. The best mix of each n_real is that of the highest mean Dice; it
+    is chosen on the cases that judge it, and where there was a choice the last sentence says so.
+    """
+    region = table.region.iloc[0]
+    name = region_name(region)
+    segmenter = table.segmenter.iloc[0]
+    by = f" by {SEGMENTERS[segmenter]}" * (table.segmenter.nunique() > 1)
+    table = table[table.segmenter == segmenter]
+    rows = [(Arm.of_row(row), row) for _, row in table[table.region == region].iterrows()]
+    real = {arm.n_real: row for arm, row in rows if arm.is_real_only}
+    first = next(iter(real.values()))
+    reached = ", ".join(f"{number(row.dice_mean, 3)} with {n_real} patients" for n_real, row in real.items())
+    tested = f"{count_of(int(first.n_cases), 'test case')} and {count_of(int(first.n_seeds), 'training seed')}"
+    sentences = [
+        f"Trained on real patients alone, the segmentation{by} reached a mean Dice of the {name} of {reached} ({tested})."
+    ]
+
+    mixes = {n_real: [] for n_real in real}
+    for arm, row in rows:
+        if arm.kind == "mix":
+            mixes[arm.n_real].append((arm, row))
+    best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
+    if not best:
+        return [*sentences, "No mix of real and synthetic cases was trained.", "So nothing was compared."]
+    tried = max(len(found) for found in mixes.values())
+    changes = "; ".join(
+        f"{number(row.dice_difference, 3, True)} with {n_real} patients ({count_of(arm.ratio, 'synthetic case')} of "
+        f"{arm.system} for each of them; {_interval(row)})"
+        for n_real, (arm, row) in best.items()
+    )
+    lead = f"The best of {tried} mixes with synthetic cases" if tried > 1 else "The one mix with synthetic cases"
+    lead += " at each number of patients" * (len(best) > 1)
+    sentences.append(f"{lead} changed that by {changes}.")
+
+    verdicts = {n_real: verdict_of(row) for n_real, (_, row) in best.items()}
+    if len(set(verdicts.values())) == 1:
+        shown = _SHORT[next(iter(verdicts.values()))]
+    else:
+        shown = "; ".join(f"with {n_real} patients {_SHORT[verdict]}" for n_real, verdict in verdicts.items())
+    picked = ""
+    if tried > 1:
+        picked = ", but that mix was picked on these same test cases, which flatters it"
+        picked = picked if "helped" in verdicts.values() else picked.replace(", but", "; and")
+    return [*sentences, f"{shown[0].upper()}{shown[1:]}{picked}."]

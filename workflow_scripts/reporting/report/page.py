@@ -20,9 +20,8 @@ import jinja2
 
 from ..registry import TABLES
 from ..tables.cells import SIMULATED
-from .answer import answer
+from .answer import answer, headline
 from .blocks import RUN_FILE, Run, Section, text_uri
-from .headline import headline
 from .sections import cohort, images, provenance, tables, viewer
 
 TEMPLATES = Path(__file__).parent / "templates"
