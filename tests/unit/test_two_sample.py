@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.spatial.distance import cdist
 
 from workflow_scripts.base.seeds import numpy_rng
-from workflow_scripts.evaluation.statistics.two_sample import energy_distance, energy_test, kolmogorov_smirnov
+from workflow_scripts.evaluation.statistics.two_sample import energy_test, kolmogorov_smirnov
 
 
 def samples(seed, n=12, m=9, features=3, shift=0.0):
@@ -13,17 +14,21 @@ def samples(seed, n=12, m=9, features=3, shift=0.0):
     return rng.normal(size=(n, features)), rng.normal(size=(m, features)) + shift
 
 
+def energy(one, other):
+    return 2 * cdist(one, other).mean() - cdist(one, one).mean() - cdist(other, other).mean()
+
+
 def test_energy_distance_in_one_dimension_is_scipys_squared():
     one, other = samples(0, features=1, shift=0.7)
-    expected = stats.energy_distance(one[:, 0], other[:, 0]) ** 2
-    assert energy_distance(one, other) == pytest.approx(expected)
+    scale = np.concatenate([one, other]).std()
+    expected = stats.energy_distance(one[:, 0] / scale, other[:, 0] / scale) ** 2
+    assert energy_test(one, other, 19, numpy_rng("p"))[0] == pytest.approx(expected)
 
 
 def test_energy_distance_of_two_points_and_of_a_sample_to_itself_by_hand():
-    one = np.array([[0.0, 0.0]])
-    other = np.array([[3.0, 4.0], [0.0, 0.0]])
-    assert energy_distance(one, other) == pytest.approx(2 * 2.5 - 0 - 2.5)
-    assert energy_distance(other, other) == pytest.approx(0.0)
+    one, other = np.array([[0.0]]), np.array([[3.0], [0.0]])  # pooled standard deviation sqrt(2)
+    assert energy_test(one, other, 19, numpy_rng("p"))[0] == pytest.approx((2 * 1.5 - 0 - 1.5) / np.sqrt(2))
+    assert energy_test(other, other, 19, numpy_rng("p"))[0] == pytest.approx(0.0)
 
 
 def test_the_permutation_test_is_scipys():
@@ -33,7 +38,7 @@ def test_the_permutation_test_is_scipys():
     numbers = np.concatenate([one, other]) / scale
     found = stats.permutation_test(
         (np.arange(5), np.arange(5, 9)),
-        lambda x, y: energy_distance(numbers[x.astype(int)], numbers[y.astype(int)]),
+        lambda x, y: energy(numbers[x.astype(int)], numbers[y.astype(int)]),
         vectorized=False, alternative="greater", n_resamples=np.inf,
     )  # fmt: skip
     distance, p = energy_test(one, other, 4000, numpy_rng("permutations"))

@@ -4,8 +4,6 @@ Networks are built on torch's meta device, where an operation has shapes and no 
 TFLOP are counted in seconds. One multiply-accumulate is two FLOP.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,9 +31,6 @@ class Count:
 
     flops: int
     convolution_macs: int
-
-    def __mul__(self, times: int) -> Count:
-        return Count(self.flops * times, self.convolution_macs * times)
 
 
 NOTHING = Count(0, 0)
@@ -91,17 +86,17 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
         made_by = kind_of(system["kind"]).cost(system, shape, n_conditions)
         call = count(made_by.network, *made_by.inputs) if made_by.network else NOTHING
         discriminators = [_patch_discriminator(system, image_channels, mask_channels), *made_by.besides]
-    calls = made_by.calls
+    sampling = call.flops * made_by.calls
     return {
         "autoencoder_parameters": parameters(autoencoder, mixers),
         "network_parameters": parameters(made_by.network),
         "discriminator_parameters": parameters(*discriminators),
         "encode_flop": encode.flops,
         "call_flop": call.flops,
-        "calls": calls,
-        "sampling_flop": (call * calls).flops,
+        "calls": made_by.calls,
+        "sampling_flop": sampling,
         "decode_flop": decode.flops,
-        "volume_flop": (call * calls).flops + decode.flops,
+        "volume_flop": sampling + decode.flops,
     }
 
 

@@ -5,7 +5,6 @@ patient, several time points, are no independent evidence and stay together. See
 """
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -23,32 +22,18 @@ def expanded_tail(n_cases: int, confidence: float) -> float:
     return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Mean of an arm over cases and seeds, and its spread. A spread of one value was not measured: None.
+def summarise(scores: np.ndarray) -> dict[str, float | None]:
+    """Mean of `scores` (cases, seeds), every entry finite, and its spread; a spread of one value was not measured: None.
 
     sd_cases: standard deviation over cases of the seeds' average; how much patients differ.
     sd_seeds: standard deviation over seeds of the cases' average; how much trainings differ.
     """
-
-    mean: float
-    sd_cases: float | None
-    sd_seeds: float | None
-    n_cases: int
-    n_seeds: int
-
-
-def summarise(scores: np.ndarray) -> Summary:
-    """Summary of `scores`, shape (cases, seeds), every entry finite."""
     scores = _checked(scores)
-    n_cases, n_seeds = scores.shape
-    return Summary(
-        mean=float(scores.mean()),
-        sd_cases=float(scores.mean(axis=1).std(ddof=1)) if n_cases > 1 else None,
-        sd_seeds=float(scores.mean(axis=0).std(ddof=1)) if n_seeds > 1 else None,
-        n_cases=n_cases,
-        n_seeds=n_seeds,
-    )
+    spreads = {
+        f"sd_{name}": float(scores.mean(axis=1 - axis).std(ddof=1)) if scores.shape[axis] > 1 else None
+        for axis, name in enumerate(("cases", "seeds"))
+    }
+    return {"mean": float(scores.mean()), **spreads}
 
 
 def best_coverage(n_patients: int) -> float:

@@ -55,9 +55,7 @@ def ratio_table(
 
 def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:
     """Mean of `values` (cases, seeds) and its spread over cases and over seeds, under the names of the table."""
-    summary = summarise(values)
-    spread = {"mean": summary.mean, "sd_cases": summary.sd_cases, "sd_seeds": summary.sd_seeds}
-    return {f"{name}_{kind}{unit}": value for kind, value in spread.items()}
+    return {f"{name}_{kind}{unit}": value for kind, value in summarise(values).items()}
 
 
 def _region_scores(own: pd.DataFrame) -> dict:

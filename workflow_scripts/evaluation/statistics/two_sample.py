@@ -16,20 +16,11 @@ def kolmogorov_smirnov(one: np.ndarray, other: np.ndarray) -> tuple[float, float
     return float(found.statistic), float(found.pvalue)
 
 
-def energy_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Squared energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| of samples (n, F) and (m, F); 0 if and only if they agree.
-
-    Székely & Rizzo 2013, Journal of Statistical Planning and Inference 143:1249. In one dimension it is the square of
-    ``scipy.stats.energy_distance``.
-    """
-    pooled = np.concatenate([one, other])
-    first = (np.arange(len(pooled)) < len(one))[None].astype(np.float64)
-    return float(_energy(first, cdist(pooled, pooled))[0])
-
-
 def energy_test(one: np.ndarray, other: np.ndarray, permutations: int, rng: np.random.Generator) -> tuple[float, float]:
     """Squared energy distance of two samples (n, F), (m, F), features in pooled standard deviations, and its p-value.
 
+    The distance is 2 E|X-Y| - E|X-X'| - E|Y-Y'|, 0 if and only if they agree (Székely & Rizzo 2013, Journal of
+    Statistical Planning and Inference 143:1249); in one dimension the square of ``scipy.stats.energy_distance``.
     Permutation test: p = (1 + permuted distances that reach the observed one) / (1 + permutations), valid at any
     sample size (Phipson & Smyth 2010). A feature that never varies says nothing and counts nothing.
     """

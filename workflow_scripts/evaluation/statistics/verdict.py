@@ -5,11 +5,9 @@ import pandas as pd
 from .bootstrap import best_coverage
 from .significance import smallest_wilcoxon_p
 
-VERDICTS = ("helped", "harmed", "unclear", "unconfirmed", "too few", "unmeasured")
-
 
 def verdict_of(row: pd.Series) -> str:
-    """What interval and corrected test of a difference say; one of `VERDICTS`."""
+    """What interval and corrected test of a difference say: "helped", "harmed", "unclear", "unconfirmed", "too few" or "unmeasured"."""
     if isinstance(row.dice_difference_low, str):
         return "unmeasured"
     n, alpha = int(row.n_patients), 1 - float(row.confidence)
