@@ -190,16 +190,22 @@ def _box_in_view(case: Case, content: tuple, affine: np.ndarray, size: Sequence[
 
 
 # --- masks ------------------------------------------------------------------------------------------------------------
-def _resample_levels(case: Case, affine: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Nested masks on the grid: a voxel is in a region if half of it is. No label can appear that was not there."""
-    box, source_affine = _box_in_view(case, bounding_box(case.levels), affine, size)
-    source = case.levels[box]
-    levels = np.zeros(size, dtype=np.uint8)
-    inside = np.ones(size, dtype=bool)
-    for level in range(1, len(case.regions) + 1):
-        share = resample(source >= level, source_affine, affine, size)
+def resample_levels(
+    levels: np.ndarray, regions: int, affine: np.ndarray, target: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
+    """Nested levels on another grid (affine `target`, size (D, H, W)): a voxel is in one of the `regions` if half of it
+    is. No level can appear that was not there."""
+    found, inside = np.zeros(size, dtype=np.uint8), np.ones(size, dtype=bool)
+    for level in range(1, regions + 1):
+        share = resample(levels >= level, affine, target, size)
         inside &= share if share.dtype == bool else share >= HALF
-        levels += inside
+        found += inside
+    return found
+
+
+def _resample_levels(case: Case, affine: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    box, source_affine = _box_in_view(case, bounding_box(case.levels), affine, size)
+    levels = resample_levels(case.levels[box], len(case.regions), source_affine, affine, size)
     if not levels.any():
         volume_ml = np.count_nonzero(case.levels) * case.voxel_ml
         what = f"the tumour of {volume_ml:.3g} ml vanishes on the grid: it fills no voxel by half"

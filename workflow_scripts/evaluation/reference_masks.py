@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..base.errors import BadCase, UserError
-from ..cohort.geometry import resample, spacing_of
+from ..cohort.geometry import spacing_of
 from ..cohort.layouts import CaseFiles, find_cases
 from ..cohort.planes import bounding_box
-from ..cohort.preprocess import HALF
+from ..cohort.preprocess import resample_levels
 from ..cohort.tumours import condition_names, measure
 from ..study.dataset import MASK, Dataset, Foreground
 from .masks import read_levels
@@ -63,12 +63,7 @@ def measure_mask(
     affine[:3, 3] += affine[:3, :3] @ np.array([edge.start - 1 for edge in box[::-1]])
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     target, size = _grid_around(part.shape, affine, spacing)
-    coarse = np.zeros(size, dtype=np.uint8)
-    inside = np.ones(size, dtype=bool)
-    for level in range(1, len(dataset.regions) + 1):
-        share = resample(part >= level, affine, target, size)
-        inside &= share if share.dtype == bool else share >= HALF
-        coarse += inside
+    coarse = resample_levels(part, len(dataset.regions), affine, target, size)
     if not coarse.any():
         what = f"the tumour vanishes on voxels of {'x'.join(f'{edge:g}' for edge in spacing)} mm"
         raise BadCase(case.case_id, case.paths[MASK], what, "Leave it out", "size")
