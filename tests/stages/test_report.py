@@ -4,12 +4,12 @@ import base64
 import json
 import re
 import shlex
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from html_page import Page
 from report_files import images_table, small_run, write_images, write_report
 from report_parts import add_the_rest, demo_config
 from workflow import copy_project, planned
@@ -18,37 +18,6 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.programs.reporting import make_report
 from workflow_scripts.reporting.report.answer import headline
 from workflow_scripts.study.arms import NO_CONTROL
-
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that tags close in order, and gathers text, attributes and table rows."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.attributes, self.words, self.tags = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture
