@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from brats import LOOKS, WRITTEN
+from brats import LOOKS, REGIONS, WRITTEN
 from study_files import study, write_table
 from subsets import subset_options
 
@@ -123,7 +123,7 @@ def add_synthetic(cohort: Path) -> Path:
 
 def viewer_file(cohort: Path, out: Path, *options: str, **config) -> Path:
     """Pack the cohort's volumes for the viewer, through the program."""
-    config = {"cases": 2, "modalities": ["t1c", "t2f"]} | config
+    config = {"cases": 2, "modalities": ["t1c", "t2f"], "regions": REGIONS} | config
     pack_viewer.main(
         [
             *("--config", json.dumps(config), *subset_options(cohort, "train")),

@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
+from brats import WRITTEN
 from image_runs import compare, comparison, evaluate, extract, fid, write_synthetic
 from safetensors.numpy import load_file
 from scipy import linalg, ndimage

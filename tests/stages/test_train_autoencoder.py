@@ -187,7 +187,7 @@ def test_a_finished_training_is_not_repeated_for_a_lost_output(cohort, tmp_path,
 
 
 def test_one_mask_and_the_losses_of_the_paper(cohort, tmp_path):
-    loss = {"l1": 1.0, "ssim": 1.0, "kl": 1e-6, "perceptual": 1.0}
+    loss = {"l1": 1.0, "ssim": 1.0, "kl": 1e-6, "perceptual": 1.0, "dice": 0.0, "bce": 0.0}
     folder = run(cohort, tmp_path, {"regions": ["whole_tumor"], "loss": loss}, {"steps": 30, "log_every_steps": 3})
     losses = curve(folder)
     assert losses["autoencoder_perceptual"][-1] < losses["autoencoder_perceptual"][0]
@@ -286,7 +286,7 @@ def test_latents_of_another_subset_or_of_no_autoencoder_are_refused(trained, coh
         encode(folder, trained, tmp_path / "latents")
     with pytest.raises(UserError, match="holds no trained model"):
         encode(cohort, tmp_path, tmp_path / "latents")
-    with pytest.raises(UserError, match="slices_per_batch: 0"):
+    with pytest.raises(UserError, match="slices_per_batch is 0"):
         encode(cohort, trained, tmp_path / "latents", '{"slices_per_batch": 0}')
     assert not (tmp_path / "latents").exists()
 

@@ -205,8 +205,8 @@ def test_a_generators_folder_with_it_decodes_along_depth_and_can_be_told_not_to(
 def test_synthesis_that_wants_a_missing_decoder_says_so(model, tmp_path):
     with pytest.raises(UserError, match="holds no depth decoder"):
         make(model, tmp_path / "out", depth_decoder=True)
-    with pytest.raises(UserError, match="depth_decoder is 'yes'"):
-        make(model, tmp_path / "out", depth_decoder="yes")
+    with pytest.raises(UserError, match="depth_decoder is 'maybe'"):
+        make(model, tmp_path / "out", depth_decoder="maybe")
 
 
 def test_a_decoder_of_another_autoencoder_is_refused(cohort, model, tmp_path):
