@@ -1,4 +1,5 @@
 # Names, paths and helpers that the rules share: the only place with functions. No torch, and no look at the data.
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -89,17 +90,24 @@ def run(program, config=None, modules=(), **settings):
     A program sees the keys of the configuration that it is given here and no other. `modules`: what it loads by name.
     """
 
+    def given(wildcards):
+        return settings_of(wildcards, config), {name: settings_of(wildcards, value) for name, value in settings.items()}
+
+    def asked(wildcards):
+        """A changed setting reruns the rule: Snakemake does not compare params that depend on input or output."""
+        return json.dumps(given(wildcards), sort_keys=True)
+
     def options_of(wildcards, input, output):
         files = [(name, found) for named in (input, output) for name, found in named.items() if name != "after"]
-        given = {name: settings_of(wildcards, value) for name, value in settings.items()}
-        return options(settings_of(wildcards, config), files, given, Path(RUN, ".state", "lists"), not workflow.dryrun)
+        block, others = given(wildcards)
+        return options(block, files, others, Path(RUN, ".state", "lists"), not workflow.dryrun)
 
     def code(wildcards):
         """A changed line reruns the rule, a changed comment does not."""
         found = [f"programs.{program}", *(settings_of(wildcards, module) for module in modules)]
         return " ".join(code_digest(f"workflow_scripts.{module}") for module in found)
 
-    return {"program": program, "options": options_of, "code": code}
+    return {"program": program, "options": options_of, "settings": asked, "code": code}
 
 
 def needs(mem_mb, runtime, **others):
