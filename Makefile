@@ -38,7 +38,7 @@ test-slow: $(INSTALLED)  ## the long end-to-end checks: all systems to their tab
 
 # Installs and starts a real Slurm on this host (root, Debian): for a container or a CI machine, not for a login node.
 slurm-test: $(INSTALLED)  ## a study through `--profile slurm` on a Slurm of its own
-	SLICEAUG_SLURM_TESTS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "slurm and not slow"
+	SLICEAUG_SLURM_TESTS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "slurm and not slow" $(ARGS)
 
 slurm-test-faults: $(INSTALLED)  ## the same, with every fault that a cluster has, one after the other
 	SLICEAUG_SLURM_TESTS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "slurm and slow"
