@@ -4,6 +4,7 @@
 use rule gpu_stage as synthesize with:
     input:
         model=FILES.model,
+        train=FILES.hosts,
         refuse_copies=FILES.copies,
     output:
         table=f"{N}/synthetic/{{system}}/blocks/{{block}}.tsv",

@@ -24,7 +24,7 @@ def read(tmp_path):
     def function(text, **options):
         path = tmp_path / "tumours.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_requests(path, TABLE, **options)
+        return [row.conditions for row in read_requests(path, TABLE, **options)]
 
     return function
 
@@ -94,6 +94,25 @@ def test_all_faults_are_listed_at_once_up_to_a_handful(read):
         read("volume_ml\n" + "big\n" * 12)
     assert str(caught.value).count("is not a number") == 8
     assert "and 4 more" in str(caught.value)
+
+
+def test_a_row_may_name_its_host(tmp_path):
+    (tmp_path / "tumours.csv").write_text("host,volume_ml\n head-2 ,30\n,40\n")
+    rows = read_requests(tmp_path / "tumours.csv", TABLE, hosts=["head-1", "head-2"])
+    assert [(row.host, row.conditions) for row in rows] == [("head-2", {"volume_ml": 30}), (None, {"volume_ml": 40})]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (["head-1", "head-2"], r"row 3, column host: 'haed-2' is no case of the train subset; did you mean head-2\?"),
+        ([f"A{n}" for n in range(5)], r"row 2, column host: 'head-1' is no case.*; it has A0, A1, A2, \.\.\."),
+        (None, "column host: this model makes whole patients"),
+    ],
+)
+def test_a_host_that_cannot_be_is_named(read, hosts, message):
+    with pytest.raises(UserError, match=message):
+        read("host,volume_ml\nhead-1,30\nhaed-2,30\n", hosts=hosts)
 
 
 def test_a_missing_file_is_named(tmp_path):

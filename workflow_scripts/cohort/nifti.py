@@ -4,7 +4,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,8 +181,9 @@ def write_case(
     affine: np.ndarray,
     modalities: Sequence[str],
     written: Written,
+    about: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a case as its data set names files and labels, int16, and ``<case>.json``, which says how.
+    """Write a case as its data set names files and labels, int16, and ``<case>.json``, which says how, and `about` it.
 
     The headers say that it is synthetic: the cohort refuses such a case, so that none comes back as a real patient.
 
@@ -197,8 +198,8 @@ def write_case(
         write_volume(folder / written.file_of(case_id, name), volume, affine, SYNTHETIC)
     labels = np.asarray(written.labels, dtype=np.int16)[np.asarray(levels)]
     write_volume(folder / written.file_of(case_id, MASK), labels, affine, SYNTHETIC)
-    about = {"case_id": case_id, "synthetic": True, "modalities": list(modalities), "written": written.model_dump()}
-    write_json(folder / f"{case_id}.json", about)
+    facts = {"case_id": case_id, "synthetic": True, "modalities": list(modalities), "written": written.model_dump()}
+    write_json(folder / f"{case_id}.json", facts | dict(about or {}))
 
 
 def synthetic_file(folder: str | os.PathLike, case_id: str, part: str) -> Path:

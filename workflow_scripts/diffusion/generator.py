@@ -18,16 +18,8 @@ from torch import nn
 from ..cohort.regions import channels_to_levels
 from ..study.settings.synthesis import SynthesisSettings
 from .conditions import ConditionTable
+from .hosts import Host, Hosts
 from .training_set import TrainingFiles
-
-
-@dataclass(frozen=True)
-class Host:
-    """A patient in whom a tumour is wanted. image: float32 (M, D, H, W) in [-1, 1]; levels: uint8 (D, H, W)."""
-
-    case_id: str
-    image: np.ndarray
-    levels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,12 +46,13 @@ class Sample:
     """A case as it is made, before any gate.
 
     image: float32 (M, D, H, W), about [-1, 1]; masks: float32 (R, D, H, W), probabilities, not yet nested; levels:
-    uint8 (D, H, W), nested.
+    uint8 (D, H, W), nested; donor: the training case whose tumour it is, where one was put into a host.
     """
 
     image: np.ndarray
     masks: np.ndarray
     levels: np.ndarray
+    donor: str | None = None
 
     @classmethod
     def of(cls, image: np.ndarray, masks: np.ndarray, regions: Sequence[str]) -> Sample:
@@ -88,11 +81,15 @@ class Generator(ABC):
     conditions : ConditionTable
         Of the training tumours.
     device : torch.device
+    hosts : Hosts or None
+        The train subset, of a kind that puts tumours into its patients; None where it makes whole patients, and where
+        nothing is sampled.
     """
 
     contract: dict
     conditions: ConditionTable
     device: torch.device
+    hosts: Hosts | None
 
     @classmethod
     @abstractmethod
@@ -111,13 +108,25 @@ class Generator(ABC):
     @classmethod
     @abstractmethod
     def load(
-        cls, folder: str | os.PathLike, weights: dict, contract: dict, settings: SynthesisSettings, device: torch.device
+        cls,
+        folder: str | os.PathLike,
+        weights: dict,
+        contract: dict,
+        settings: SynthesisSettings,
+        device: torch.device,
+        hosts: Hosts | None = None,
     ) -> Generator:
         """The generator in `folder`, whose weights and contract have been read. Raises UserError for damaged files."""
 
     @abstractmethod
     def sample(self, requests: Sequence[Request]) -> Iterator[Sample]:
-        """The cases asked for, in their order. Raises UserError for a host where it makes whole patients alone."""
+        """The cases asked for, in their order. Raises UserError for a host where it makes whole patients alone, and for
+        none where it puts tumours into patients."""
+
+    @property
+    def along_depth(self) -> bool:
+        """Whether a depth decoder decodes."""
+        return False
 
     @abstractmethod
     def describe(self) -> str:

@@ -31,6 +31,7 @@ from ..training.task import Task
 from ..training.train_model import train_model
 from .conditions import ConditionTable
 from .generator import Generator, Request, Sample
+from .hosts import Hosts
 from .training_set import TrainingFiles, TrainingSet, read_training_set
 
 
@@ -55,6 +56,7 @@ class NetworkGenerator(Generator):
     autoencoder: Autoencoder
     decoder: Autoencoder | DepthDecoder
     network: nn.Module
+    hosts: Hosts | None = None
 
     kind: ClassVar[str]
     network_block: ClassVar[str]
@@ -130,7 +132,13 @@ class NetworkGenerator(Generator):
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike, weights: dict, contract: dict, settings: SynthesisSettings, device: torch.device
+        cls,
+        folder: str | os.PathLike,
+        weights: dict,
+        contract: dict,
+        settings: SynthesisSettings,
+        device: torch.device,
+        hosts: Hosts | None = None,
     ) -> NetworkGenerator:
         names = tuple(contract["features"]["names"])
         parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "network": {}, "features": {}}
@@ -155,7 +163,7 @@ class NetworkGenerator(Generator):
             decoder = load_depth_decoder(kept, autoencoder, parts["autoencoder"])
             decoder.eval().requires_grad_(False).to(device)
         table = ConditionTable(names, parts["features"]["table"].double().numpy())
-        return cls(contract, table, device, settings, autoencoder, decoder, network)
+        return cls(contract, table, device, settings, autoencoder, decoder, network, hosts)
 
     @property
     def along_depth(self) -> bool:

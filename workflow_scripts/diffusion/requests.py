@@ -1,4 +1,7 @@
-"""Requested tumours: a CSV with a row a case and any of the condition columns, in ml, mm, mm2 and fractions."""
+"""Requested tumours: a CSV with a row a case and any of the condition columns, in ml, mm, mm2 and fractions.
+
+Where the generator puts tumours into patients, the column `host` may name the one that is wanted.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import csv
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
@@ -19,33 +23,53 @@ from .conditions import ConditionTable
 _SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")
 _BOX = ("box_width_mm", "box_height_mm", "box_depth_mm")
 _SHOWN = 8  # faults in one message
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A row: the conditions that it gives, by name; case id of the host. What it does not give is drawn."""
+
+    conditions: dict[str, float]
+    host: str | None = None
 
 
 def read_requests(
-    path: str | os.PathLike, table: ConditionTable, allow_extrapolation: bool = False
-) -> list[dict[str, float]]:
-    """Read requested tumours: for each row the conditions it gives, by name; empty cells are left to be drawn.
+    path: str | os.PathLike,
+    table: ConditionTable,
+    allow_extrapolation: bool = False,
+    hosts: Sequence[str] | None = None,
+) -> list[Wanted]:
+    """Read requested tumours. `hosts`: the cases that a host may be; None: the generator makes whole patients.
 
     Raises UserError that lists the faults, each with row (the header is row 1), column and what is allowed: unknown or
     repeated columns, cells that are no number, values outside of the training range (unless `allow_extrapolation`),
-    values that no tumour can have, and values that contradict each other.
+    values that no tumour can have, values that contradict each other, and a host that is not among `hosts`.
     """
     header, rows = _read(Path(path))
-    _check_header(path, header, table.names)
+    if hosts is None and HOST in header:
+        raise UserError(f"{path}: column {HOST}: this model makes whole patients, in no host; leave the column out")
+    _check_header(path, header, [*table.names, *([HOST] if hosts is not None else [])])
     requests, faults = [], []
     for number, cells in rows:
         if len(cells) != len(header):
             faults.append(f"row {number}: {len(cells)} cells under {len(header)} columns")
             continue
-        request = {}
+        request: dict[str, float] = {}
+        host = None
         for name, cell in zip(header, cells, strict=True):
-            if cell.strip():
+            if name == HOST and hosts is not None:
+                host = cell.strip() or None
+                faults += (
+                    [f"row {number}, column {HOST}: {_no_host(host, hosts)}"] if host and host not in hosts else []
+                )
+            elif cell.strip():
                 value, fault = _value(name, cell.strip(), table, allow_extrapolation)
                 faults += [f"row {number}, column {name}: {fault}"] if fault else []
                 request[name] = value
         if not faults:
             faults += [f"row {number}: {fault}" for fault in _contradictions(request, table.names)]
-        requests.append(request)
+        requests.append(Wanted(request, host))
     if faults:
         more = f"\n  and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise UserError(f"{path}: the requests cannot be met:\n  " + "\n  ".join(faults[:_SHOWN]) + more)
@@ -75,6 +99,12 @@ def _check_header(path: os.PathLike | str, header: Sequence[str], names: Sequenc
             raise UserError(f"{path}: unknown column {name!r}; {hint}This model knows: {', '.join(names)}")
         if header.count(name) > 1:
             raise UserError(f"{path}: column {name} is there {header.count(name)} times; keep one of them")
+
+
+def _no_host(host: str, hosts: Sequence[str]) -> str:
+    near = get_close_matches(host, hosts, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(hosts[:3])}{', ...' * (len(hosts) > 3)}"
+    return f"{host!r} is no case of the train subset; {hint}"
 
 
 def _value(name: str, cell: str, table: ConditionTable, allow_extrapolation: bool) -> tuple[float, str | None]:

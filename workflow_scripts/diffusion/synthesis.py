@@ -14,6 +14,7 @@ from ..study.settings.synthesis import Gate, SynthesisSettings
 from .conditions import draw_conditions
 from .gate import foreground_mask, judge
 from .generator import Generator, Request, Sample
+from .requests import Wanted
 
 DARKEST_FOREGROUND = -1.0 + 2e-4
 """Smallest intensity inside the foreground: one step of the int16 code above the background, which is exactly -1."""
@@ -23,8 +24,9 @@ DARKEST_FOREGROUND = -1.0 + 2e-4
 class Case:
     """A synthetic case that passed the gate.
 
-    image: float32 (M, D, H, W) in [-1, 1], background exactly -1; levels: uint8 (D, H, W); requested and measured:
-    condition name -> value.
+    image: float32 (M, D, H, W) in [-1, 1], background exactly -1; levels: uint8 (D, H, W); affine: voxel (w, h, d) to RAS
+    mm, that of the host where there is one; requested and measured: condition name -> value; host, donor: ids of the
+    training cases whose brain and whose tumour it has.
     """
 
     number: int
@@ -33,6 +35,9 @@ class Case:
     measured: dict[str, float]
     image: np.ndarray
     levels: np.ndarray
+    affine: np.ndarray
+    host: str | None = None
+    donor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Refusal:
     reasons: tuple[str, ...]
     measured: dict[str, float] | None
     last: bool
+    host: str | None = None
+    donor: str | None = None
 
 
 def grid_affine(grid: Mapping) -> np.ndarray:
@@ -59,41 +66,31 @@ def synthesise(
     generator: Generator,
     numbers: Iterable[int],
     settings: SynthesisSettings,
-    requests: Mapping[int, Mapping[str, float]] | None = None,
+    requests: Mapping[int, Wanted] | None = None,
     extrapolate: bool = False,
     inspect: Callable[[np.ndarray], Sequence[str]] | None = None,
 ) -> Iterator[Case | Refusal]:
     """Make the cases of these numbers; refused draws come out as well, the last one of a case marked so.
 
-    Features, noise and the sampler's noise of case i depend on (seed, i, attempt) alone.
+    Features, host, noise and the sampler's noise of case i depend on (seed, i, attempt) alone.
 
     Parameters
     ----------
-    requests : number -> requested conditions, all or some; the others are drawn
+    requests : number -> requested conditions, all or some, and host; the others are drawn
     extrapolate : the gate does not look at the training range of the conditions
     inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
     """
-    requests = requests or {}
+    wanted = (requests or {}).get
     gate = settings.gate.model_copy(update={"feature_tolerance": math.inf} if extrapolate else {})
     todo = deque((number, 0) for number in numbers)
     while todo:
         batch = [todo.popleft() for _ in range(min(settings.cases_per_batch, len(todo)))]
-        drawn = [
-            draw_conditions(
-                generator.conditions,
-                numpy_rng(settings.seed, "features", number, attempt),
-                settings.smoothing,
-                requests.get(number),
-            )
-            for number, attempt in batch
-        ]
         asked = [
-            Request(conditions, torch_rng(settings.seed, "noise", number, attempt))
-            for conditions, (number, attempt) in zip(drawn, batch, strict=True)
+            _request(generator, number, attempt, settings, wanted(number, Wanted({}))) for number, attempt in batch
         ]
         again = []
-        for (number, attempt), conditions, sample in zip(batch, drawn, generator.sample(asked), strict=True):
-            made = _judged(generator, number, attempt, conditions, sample, settings, gate, inspect)
+        for (number, attempt), request, sample in zip(batch, asked, generator.sample(asked), strict=True):
+            made = _judged(generator, number, attempt, request, sample, settings, gate, inspect)
             if isinstance(made, Refusal) and not made.last:
                 again.append((number, attempt + 1))
             yield made
@@ -106,11 +103,21 @@ def cut_to_foreground(image: np.ndarray, levels: np.ndarray, foreground: np.ndar
     return image, np.where(foreground, levels, 0).astype(np.uint8)
 
 
+def _request(generator: Generator, number: int, attempt: int, settings: SynthesisSettings, wanted: Wanted) -> Request:
+    """The tumour, and the host if the generator puts it into one, of a draw."""
+    features = numpy_rng(settings.seed, "features", number, attempt)
+    conditions = draw_conditions(generator.conditions, features, settings.smoothing, wanted.conditions)
+    host = None
+    if generator.hosts is not None:
+        host = generator.hosts[wanted.host] if wanted.host else generator.hosts.drawn(number, attempt)
+    return Request(conditions, torch_rng(settings.seed, "noise", number, attempt), host)
+
+
 def _judged(
     generator: Generator,
     number: int,
     attempt: int,
-    conditions: np.ndarray,
+    request: Request,
     sample: Sample,
     settings: SynthesisSettings,
     gate: Gate,
@@ -118,13 +125,17 @@ def _judged(
 ) -> Case | Refusal:
     image, levels = sample.image, sample.levels
     contract = generator.contract
-    foreground = foreground_mask(image, contract["written"]["background"])
+    host = request.host
+    foreground = host.foreground if host else foreground_mask(image, contract["written"]["background"])
     spacing_mm = contract["grid"]["spacing_mm"]
     seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
     verdict = judge(levels, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
     reasons: tuple[str, ...] = verdict.reasons or tuple(inspect(image) if inspect else ())
     if reasons or verdict.measured is None:
-        return Refusal(number, attempt, reasons, verdict.measured, attempt >= settings.max_redraws)
-    requested = dict(zip(generator.conditions.names, conditions.tolist(), strict=True))
-    return Case(number, attempt + 1, requested, verdict.measured, image, levels)
+        last = attempt >= settings.max_redraws
+        return Refusal(number, attempt, reasons, verdict.measured, last, host.case_id if host else None, sample.donor)
+    requested = dict(zip(generator.conditions.names, request.conditions.tolist(), strict=True))
+    affine = host.affine if host else grid_affine(contract["grid"])
+    origins = host.case_id if host else None, sample.donor
+    return Case(number, attempt + 1, requested, verdict.measured, image, levels, affine, *origins)

@@ -29,10 +29,15 @@ class Draw:
     validity: dict[str, float]
 
 
-def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator) -> Draw:
-    """Draw one volume for tumour conditions (F,), in the units of the generator's table, with one rng."""
-    (sample,) = generator.sample([Request(np.asarray(conditions), rng)])
-    foreground = foreground_mask(sample.image, generator.contract["written"]["background"])
+def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator, number: int = 0) -> Draw:
+    """Draw one volume for tumour conditions (F,), in the units of the generator's table, with one rng.
+
+    In the patient that comes as host `number`, where the generator puts tumours into patients.
+    """
+    host = generator.hosts.drawn(number) if generator.hosts else None
+    (sample,) = generator.sample([Request(np.asarray(conditions), rng, host)])
+    background = generator.contract["written"]["background"]
+    foreground = host.foreground if host else foreground_mask(sample.image, background)
     found = validity(sample.levels, foreground) | {"unnested_fraction": unnested_fraction(sample.masks)}
     image, levels = cut_to_foreground(sample.image, sample.levels, foreground)
     measured = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .arms import REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+from .generators import KINDS
 
 MODEL = ("model.safetensors", "model.json")
 
@@ -60,9 +61,19 @@ class Files:
         """As `model`; none for a system in voxel space."""
         return self.model(wildcards) if self.latents(wildcards) else []
 
+    def hosts(self, wildcards: Any) -> list[str]:
+        """The train subset, for a {system} that puts tumours into its patients."""
+        return [f"{self._n(wildcards)}/train/manifest.json"] if self._in_hosts(wildcards) else []
+
+    def _in_hosts(self, wildcards: Any) -> bool:
+        return KINDS[self.config["system"][wildcards.system]["kind"]].hosts
+
     def copies(self, wildcards: Any) -> list[str]:
-        """The training set that the release gate compares with, where copies of training cases are refused."""
-        refused = self.config["memorisation"]["action"] == "refuse"
+        """The training set that the release gate compares with, where copies of training cases are refused.
+
+        A case in a training patient is like that patient on purpose: it is not compared.
+        """
+        refused = self.config["memorisation"]["action"] == "refuse" and not self._in_hosts(wildcards)
         return [f"{self._n(wildcards)}/memorisation/reference.{kind}" for kind in ("json", "safetensors") if refused]
 
     def _blocks(self, folder: str, n_real: Any, ratio: float) -> list[str]:

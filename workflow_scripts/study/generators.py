@@ -12,6 +12,9 @@ from ..base.errors import UserError
 from .settings.base import Block, Name, Seed, key
 from .settings.generator import Denoiser, Diffusion, Gan, Sampler, check_sampling
 
+AUGMENTATION_ONLY = "for augmentation, not for release"
+"""What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -23,6 +26,8 @@ class Kind:
     trained_by : name of that of them which holds `training`; None: nothing is learned
     sampled : the blocks that decide how cases are drawn, by name
     latents : whether it may work on the latents of an autoencoder; else on voxels alone
+    hosts : whether it puts tumours into patients of the train subset, whose brains its cases then share on purpose
+    donors : whether those tumours are patients' too
     check : raises Fault where the blocks, given by name, do not go together
     """
 
@@ -30,12 +35,19 @@ class Kind:
     trained_by: str | None = None
     sampled: Mapping[str, type[Block]] = field(default_factory=dict)
     latents: bool = True
+    hosts: bool = False
+    donors: bool = False
     check: Callable[[Mapping[str, Any]], None] = lambda blocks: None
 
     @property
     def blocks(self) -> dict[str, type[Block]]:
         """All of them."""
         return {**self.trained, **self.sampled}
+
+    @property
+    def origins(self) -> list[str]:
+        """Columns that say which training cases one of its cases is made of."""
+        return ["host"] * self.hosts + ["donor"] * self.donors
 
 
 KINDS = {

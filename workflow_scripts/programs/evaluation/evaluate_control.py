@@ -28,16 +28,16 @@ def main(argv: list[str] | None = None) -> None:
 
     use_threads(args.threads)
     settings = ControlSettings.read(args.config, "evaluation.control")
-    n_real = Subset.open(args.train, "train").n_patients
-    generator = load_generator(args.model, settings, default_device())
+    train = Subset.open(args.train, "train")
+    generator = load_generator(args.model, settings, default_device(), train)
     contract, names = generator.contract, list(generator.conditions.names)
     requests = _requests(args.held_out, names, contract, settings.requests, settings.seed)
     rows = []
     with track(len(requests), f"control of {contract['name']}", "draw") as bar:
         for number, request in enumerate(requests.to_dict("records")):
             conditions = requests.loc[number, names].to_numpy(dtype=float)
-            made = draw(generator, conditions, torch_rng(settings.seed, "control", number))
-            front = {"n_real": n_real, "system": contract["name"], "case_id": request["case_id"]}
+            made = draw(generator, conditions, torch_rng(settings.seed, "control", number), number)
+            front = {"n_real": train.n_patients, "system": contract["name"], "case_id": request["case_id"]}
             front |= {"split": request["split"], "number": number}
             rows.append(front | row_of(generator.conditions, conditions, made) | made.validity)
             bar.update(1)

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = CostSettings.read(args.config, "evaluation.cost")
     device = default_device()
     train = Subset.open(args.train, "train")
-    generator = load_generator(args.model, settings, device)
+    generator = load_generator(args.model, settings, device, train)
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     for number in range(settings.volumes + 1):
         rows = generator.conditions.rows
         started = time.perf_counter()
-        request = Request(rows[number % len(rows)], torch_rng(settings.seed, "cost", number))
+        host = generator.hosts.drawn(number) if generator.hosts else None
+        request = Request(rows[number % len(rows)], torch_rng(settings.seed, "cost", number), host)
         list(generator.sample([request]))  # ends on the CPU: waits for the GPU
         seconds.append(time.perf_counter() - started)
     if on_gpu:

@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     steps = settings.sweep_steps
     if steps < 2:
         raise UserError(f"evaluation.control.sweep_steps is {steps}: a sweep needs two volumes a row at least")
-    n_real = Subset.open(args.train, "train").n_patients
-    generator = load_generator(args.model, settings, default_device())
+    train = Subset.open(args.train, "train")
+    generator = load_generator(args.model, settings, default_device(), train)
     contract, conditions, grid = generator.contract, generator.conditions, generator.contract["grid"]
     rows, slices = [], {}
     with track(len(SWEPT) * steps, f"sweep of {contract['name']}", "draw") as bar:
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
                 place = largest_slices(made.levels)[plane]
                 slices[f"{feature}/{step}/image"] = np.take(made.image, place, axis=PLANES[plane] + 1)
                 slices[f"{feature}/{step}/levels"] = np.take(made.levels, place, axis=PLANES[plane])
-                front = {"n_real": n_real, "system": contract["name"], "swept": feature, "step": step}
+                front = {"n_real": train.n_patients, "system": contract["name"], "swept": feature, "step": step}
                 rows.append(front | row_of(conditions, request, made))
                 bar.update(1)
     extents = {feature: extent_mm(plane, grid["size"], grid["spacing_mm"]) for feature, plane in SWEPT.items()}

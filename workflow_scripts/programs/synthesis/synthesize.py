@@ -6,7 +6,8 @@
 tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, sphericity, centroid_x_mm (right +),
 centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, and
 <region>_fraction of an inner region; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
-earlier call ended. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
+earlier call ended. A generator that puts tumours into training patients takes them from the manifest of its train subset,
+--train; the column host of tumours.csv may name one of them. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
 depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies
 FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
 """
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="accept requests outside of the training range; the gate then ignores that range",
     )
+    parser.add_argument("--train", type=Path, help="manifest.json of the train subset, for tumours in its patients")
     parser.add_argument(
         "--refuse-copies", action=Folder, help="folder of the training set, made by memorisation_reference"
     )
@@ -45,28 +47,34 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from workflow_scripts.cohort.nifti import write_case
+    from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.diffusion.kinds import load_generator
     from workflow_scripts.diffusion.requests import read_requests
-    from workflow_scripts.diffusion.synthesis import Case, grid_affine, synthesise
+    from workflow_scripts.diffusion.synthesis import Case, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
     from workflow_scripts.study.dataset import parse_written
+    from workflow_scripts.study.generators import KINDS
     from workflow_scripts.study.settings.synthesis import SynthesisSettings
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
 
     use_threads(args.threads)
     settings = SynthesisSettings.read(args.config, "synthesis")
     device = default_device()
-    generator = load_generator(args.model, settings, device)
-    along_depth = generator.along_depth
+    train = Subset.open(args.train, "train") if args.train else None
+    generator = load_generator(args.model, settings, device, train)
     contract, names = generator.contract, generator.conditions.names
+    kind = KINDS[contract["generator"]["kind"]]
+    if kind.hosts and generator.hosts is None:
+        raise UserError(f"{contract['name']} puts tumours into training patients: give --train, their manifest.json")
     written = parse_written(contract["written"], args.model)
     gate = None
     if args.refuse_copies is not None:
         gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
     requests = {}
     if args.requests is not None:
-        rows = read_requests(args.requests, generator.conditions, args.allow_extrapolation)
+        hosts = generator.hosts.case_ids if generator.hosts else None
+        rows = read_requests(args.requests, generator.conditions, args.allow_extrapolation, hosts)
         requests = dict(enumerate(rows, args.first))
         numbers = list(requests)
     elif args.block is not None:
@@ -85,10 +93,10 @@ def main(argv: list[str] | None = None) -> None:
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
         generator.describe(),
-        ", decoded along depth" if along_depth else "",
+        ", decoded along depth" if generator.along_depth else "",
         describe(device, resolve_precision(settings.precision, device)),
     )
-    affine, cases, refusals = grid_affine(contract["grid"]), [], []
+    cases, refusals = [], []
     with track(len(numbers), "synthesizing", "case") as bar:
         for made in synthesise(generator, numbers, settings, requests, args.allow_extrapolation, gate):
             if not isinstance(made, Case):
@@ -96,15 +104,17 @@ def main(argv: list[str] | None = None) -> None:
                 bar.update(int(made.last), refused=len(refusals))
                 continue
             case_id = f"{settings.case_prefix}-{made.number:05d}-000"
-            write_case(args.out / case_id, case_id, made.image, made.levels, affine, contract["modalities"], written)
-            cases.append(_case_row(case_id, made, names) | {"along_depth": along_depth})
+            origins = _origins(kind, made)
+            arrays = made.image, made.levels, made.affine
+            write_case(args.out / case_id, case_id, *arrays, contract["modalities"], written, origins)
+            cases.append(_case_row(case_id, made, names, origins) | {"along_depth": generator.along_depth})
             bar.update(1, refused=len(refusals))
     # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
     failed = rejected.with_suffix(".failed.tsv")
     failed.unlink(missing_ok=True)
-    write_tsv(failed if len(cases) < len(numbers) else rejected, _refusal_table(refusals, names))
+    write_tsv(failed if len(cases) < len(numbers) else rejected, _refusal_table(refusals, names, kind))
     _check_enough(len(cases), refusals, settings.max_redraws, failed)
-    write_tsv(table, _case_table(cases, names))
+    write_tsv(table, _case_table(cases, names, kind))
     log.info(
         "%d synthetic cases are in %s, listed in %s; the quality gate refused %d draws (%s)",
         *(len(cases), args.out, table, len(refusals), rejected),
@@ -118,30 +128,38 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _case_row(case_id: str, case, names) -> dict:
-    row = {"case_id": case_id, "number": case.number, "attempts": case.attempts}
+def _origins(kind, made) -> dict:
+    """What is said of a case that is made of training cases: which, and what it is for."""
+    from workflow_scripts.study.generators import AUGMENTATION_ONLY
+
+    return {name: getattr(made, name) for name in kind.origins} | ({"use": AUGMENTATION_ONLY} if kind.hosts else {})
+
+
+def _case_row(case_id: str, case, names, origins: dict) -> dict:
+    row = {"case_id": case_id, "number": case.number, "attempts": case.attempts, **origins}
     row |= {f"requested_{name}": case.requested[name] for name in names}
     return row | {f"measured_{name}": case.measured[name] for name in names}
 
 
-def _case_table(rows: list[dict], names):
+def _case_table(rows: list[dict], names, kind):
     import pandas as pd
 
-    conditions = [f"{kind}_{name}" for kind in ("requested", "measured") for name in names]
-    return pd.DataFrame(rows, columns=["case_id", "number", "attempts", *conditions, "along_depth"]).sort_values(
-        "number"
-    )
+    conditions = [f"{which}_{name}" for which in ("requested", "measured") for name in names]
+    origins = [*kind.origins, "use"] if kind.hosts else []
+    columns = ["case_id", "number", "attempts", *origins, *conditions, "along_depth"]
+    return pd.DataFrame(rows, columns=columns).sort_values("number")
 
 
-def _refusal_table(refusals: list, names):
+def _refusal_table(refusals: list, names, kind):
     import pandas as pd
 
     rows = [
         {"number": refusal.number, "attempt": refusal.attempt, "reason": "; ".join(refusal.reasons)}
+        | {name: getattr(refusal, name) for name in kind.origins}
         | {f"measured_{name}": value for name, value in (refusal.measured or {}).items()}
         for refusal in refusals
     ]
-    columns = ["number", "attempt", "reason", *(f"measured_{name}" for name in names)]
+    columns = ["number", "attempt", "reason", *kind.origins, *(f"measured_{name}" for name in names)]
     return pd.DataFrame(rows, columns=columns).sort_values(["number", "attempt"])
 
 
