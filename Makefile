@@ -1,31 +1,44 @@
-# The doors of the project. `make demo` and `make test` install what they need.
+# The doors of the project. `make` prints them; `make demo` and `make test` install what they need.
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Snakemake behind a line a stage; all that it writes goes to a file.
+SNAKEMAKE := $(BIN)/python -m workflow_scripts.programs.operations.watch --cores $(CORES)
+NEEDS_INSTALL = @test -e $(INSTALLED) || { echo "SliceAug is not installed here: \`make install\` first (some minutes, into $(VENV)/)."; exit 1; }
 
-.PHONY: demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
+.DEFAULT_GOAL := help
+.PHONY: help run demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
+
+help:  ## this list
+	@echo "SliceAug: how much does synthetic data help a tumour segmentation? README.md says more."; echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
+	@test -e $(INSTALLED) || { echo; echo "Not installed yet: \`make install\` does that ($(PYTHON) 3.11 to 3.13, into $(VENV)/); demo and test do it by themselves."; }
 
 demo: $(INSTALLED)  ## the whole study on a small simulated cohort; ends with the table
-	$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
+	@$(SNAKEMAKE) --configfile config/demo.yaml --rerun-incomplete
 	@echo; cat results/demo/tables/augmentation_ratio.md
 	@echo; echo "figures: results/demo/figures/    report: results/demo/report.html"
 
 # Without a card its many small trainings run side by side.
 ON_CPU := $(if $(shell command -v nvidia-smi),,--workflow-profile profiles/cpu)
 demo-all: $(INSTALLED)  ## all six systems on the same cohort; ends with the tables that compare them
-	$(SNAKEMAKE) $(ON_CPU) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
+	@$(SNAKEMAKE) $(ON_CPU) --configfile config/demo.yaml config/demo_all.yaml --rerun-incomplete
 	@echo; cat results/demo_all/tables/systems.md; echo; cat results/demo_all/tables/compute.md
+
+run: $(INSTALLED)  ## a study, a line a stage: make run ARGS="--config data_root=/data/BraTS2023"
+	@$(SNAKEMAKE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # Works beside a running Snakemake. CONFIG names the files that Snakemake was given, the last run's where left out.
 status:  ## how far a study is: jobs of each stage, time left, and why what failed did
+	$(NEEDS_INSTALL)
 	@$(BIN)/python -m workflow_scripts.programs.operations.status $(if $(CONFIG),--configfile $(CONFIG))
 
 # CONFIG as above; ARGS are further options of the program: make slurm-check ARGS="--config data_root=/data/BraTS2023"
 PROFILE ?= slurm
 slurm-check:  ## before a long run: whether the study can run on this Slurm, in seconds
+	$(NEEDS_INSTALL)
 	@$(BIN)/python -m workflow_scripts.programs.operations.slurm_check --profile $(PROFILE) $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 # Several tests share the cores: their threads wait without spinning, and the studies that some of them run take one core
@@ -43,14 +56,14 @@ slurm-test: $(INSTALLED)  ## a study through `--profile slurm` on a Slurm of its
 slurm-test-faults: $(INSTALLED)  ## the same, with every fault that a cluster has, one after the other
 	SLICEAUG_SLURM_TESTS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "slurm and slow"
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## what a style check or a type check says
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --config data_root=demo
 
-format: $(INSTALLED)
+format: $(INSTALLED)  ## the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
@@ -58,13 +71,14 @@ format: $(INSTALLED)
 settings: $(INSTALLED)  ## after a change of workflow_scripts/study/settings: config/schema.json and the tables of config/README.md
 	$(BIN)/python -m workflow_scripts.programs.operations.document_settings
 
-install: $(INSTALLED)
+install: $(INSTALLED)  ## the locked packages, into .venv
 
 # torch first, with its dependencies: the machine chooses its CPU or CUDA build. Then the lock as it is: without
 # dependencies, since nnU-Net asks for a torchvision that has to match that build and that nothing here uses.
 $(INSTALLED): envs/requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"SliceAug needs Python 3.11 to 3.13, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the packages of $< into $(VENV)/: some minutes, and a few gigabytes where there is a GPU."
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.lock)" --constraint envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/requirements.lock
 	@touch $@

@@ -83,3 +83,19 @@ def test_what_one_adds_by_the_docs_is_what_a_test_adds(section):
 def test_the_picture_is_there():
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / path).is_file()
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True)
+
+
+def test_make_alone_lists_every_target_and_before_installation_says_what_to_do(tmp_path):
+    text = (ROOT / "Makefile").read_text()
+    (tmp_path / "Makefile").write_text(text)
+    targets = re.search(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[1].split()
+    listed = make(tmp_path).stdout
+    assert "make install` does that" in listed
+    assert [name for name in targets if not re.search(rf"^  make {name} +\w", listed, flags=re.MULTILINE)] == ["clean-demo"]
+    for name in re.findall(r"^([a-z-]+):(?: +##.*)?\n\t\$\(NEEDS_INSTALL\)", text, flags=re.MULTILINE):
+        done = make(tmp_path, name)
+        assert done.returncode and "`make install` first" in done.stdout, name

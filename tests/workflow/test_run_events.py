@@ -39,7 +39,7 @@ class Events:
         self.file.handle(logging.makeLogRecord({"msg": message, "event": event, **values}))
 
     def start(self, number: int, log: str, indent: bool = False) -> None:
-        self.say("job_info", jobid=number, log=[log] if log else [], indent=indent)
+        self.say("job_info", jobid=number, log=[log] if log else [], indent=indent, rule_name="a")
 
     def fail(self, number: int, *logs: str, message: str | None = None, indent: bool = False) -> None:
         self.say("job_error", jobid=number, log=list(logs), rule_msg=message, indent=indent)

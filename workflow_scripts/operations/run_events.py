@@ -73,10 +73,17 @@ class EventFile(logging.Handler):
 
         persistence.started = mark_and_note
 
+    def _run_info(self, record) -> None:
+        """How many jobs of each rule are to run; a rule's stage is its file in rules/. Named targets have no log."""
+        rules = [(rule, record.stats.get(rule.name, 0)) for rule in self.workflow.rules if rule.log]
+        planned = {rule.name: [Path(rule.snakefile).stem, count] for rule, count in rules if count}
+        if planned:
+            self._write(planned=planned)
+
     def _job_info(self, record) -> None:
         if record.log:  # named targets have none
             self.logs[record.jobid] = record.log[0]
-            self._write(state=STARTED, log=record.log[0], grouped=record.indent)
+            self._write(state=STARTED, log=record.log[0], grouped=record.indent, rule=record.rule_name)
 
     def _job_finished(self, record) -> None:
         if record.job_id in self.logs:
@@ -128,6 +135,8 @@ class Noted:
 
     state: str
     since: float
+    rule: str = ""
+    seconds: float = 0.0  # from start to end, of a job that has ended
     grouped: bool = False  # shares its submission with others, which are started and fail all together
     failures: int = 0
     message: str = ""
@@ -147,6 +156,7 @@ class Run:
     config: list[str] = field(default_factory=list)
     retries: int = 0
     ended: bool = False
+    planned: dict[str, tuple[str, int]] = field(default_factory=dict)  # rule -> its stage, and how many jobs
     jobs: dict[str, Noted] = field(default_factory=dict)
 
 
@@ -164,11 +174,16 @@ def read_run(path: Path) -> Run:
                 run = Run(path, event.pop("time"), **event | {"process": tuple(event["process"])})
             elif event.get("ended"):
                 run.ended = True
+            elif "planned" in event:
+                run.planned = {rule: (stage, count) for rule, (stage, count) in event["planned"].items()}
             elif "slurm_id" in event:
                 run.jobs.setdefault(event["log"], Noted(STARTED, event["time"])).slurm_id = event["slurm_id"]
             else:
                 at, log = event.pop("time"), event.pop("log")
                 before = run.jobs.get(log, Noted("", 0.0))
-                run.jobs[log] = Noted(**{"grouped": before.grouped, "failures": before.failures} | event, since=at)
+                kept = {"grouped": before.grouped, "failures": before.failures, "rule": before.rule}
+                run.jobs[log] = Noted(**kept | event, since=at)
                 run.jobs[log].failures += event["state"] == FAILED
+                if before.state == STARTED and event["state"] != STARTED:
+                    run.jobs[log].seconds = at - before.since
     return run

@@ -59,7 +59,8 @@ def error_of(lines: list[str], slurm_lines: list[str]) -> list[str]:
     return ["it left no error message; the last line of its log:", lines[-1]]
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A duration in words: 40 s, 12 min, 3 h 05 min, 4 days."""
     minutes = int(seconds // 60)
     if minutes < 1:
         return f"{int(seconds)} s"
@@ -102,13 +103,13 @@ def _name(job: Job) -> str:
 def running_lines(job: Job, workdir: Path, now: float) -> list[str]:
     """How long a job has run, how far it is by its own log, and how long that log has been silent."""
     path, noted = workdir / job.log, job.noted
-    span = _span(max(0.0, now - noted.since))
-    parts = [_name(job), f"submitted {span} ago" if noted.slurm_id else f"for {span}"]
+    lasted = span(max(0.0, now - noted.since))
+    parts = [_name(job), f"submitted {lasted} ago" if noted.slurm_id else f"for {lasted}"]
     parts += [f"attempt {noted.failures + 1}"] if noted.failures else []
     lines = tail(path)
     parts += [progress_of(lines)] if lines else []
     silent = silent_seconds(path)
-    quiet = f" (its log has been silent for {_span(silent)})" if SILENT_SECONDS < silent < float("inf") else ""
+    quiet = f" (its log has been silent for {span(silent)})" if SILENT_SECONDS < silent < float("inf") else ""
     return [", ".join(parts) + quiet]
 
 
