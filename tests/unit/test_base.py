@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workflow_scripts.base import job_record, progress
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
@@ -96,3 +97,18 @@ def test_what_only_a_programmer_can_mend_keeps_its_traceback():
 def test_a_bad_case_keeps_its_parts():
     error = BadCase("C1", "a.nii.gz", "is torn")
     assert (error.case_id, error.file, error.reason) == ("C1", "a.nii.gz", "is torn")
+
+
+def test_progress_tells_the_jobs_record_how_long_the_work_took(tmp_path, monkeypatch):
+    """The first unit of three is slow, as a first training step is: it is not in the steady rate."""
+    clock = iter([0.0, 0.0, 10.0, 10.0, 11.0, 11.0, 12.0, 12.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setenv(job_record.PLACE, "")
+    job_record.begin(str(tmp_path / "job.log"))
+    with progress.track(3, "encoding", "case") as bar:
+        for _ in range(3):
+            bar.update()
+    monkeypatch.undo()
+    record = read_json(tmp_path / "job.json")
+    assert record["work"] == [{"unit": "case", "units": 3, "seconds": 3.0}]
+    assert record["device"] == "CPU"

@@ -95,7 +95,9 @@ def test_make_alone_lists_every_target_and_before_installation_says_what_to_do(t
     targets = re.search(r"^\.PHONY: (.*)$", text, flags=re.MULTILINE)[1].split()
     listed = make(tmp_path).stdout
     assert "make install` does that" in listed
-    assert [name for name in targets if not re.search(rf"^  make {name} +\w", listed, flags=re.MULTILINE)] == ["clean-demo"]
+    assert [name for name in targets if not re.search(rf"^  make {name} +\w", listed, flags=re.MULTILINE)] == [
+        "clean-demo"
+    ]
     for name in re.findall(r"^([a-z-]+):(?: +##.*)?\n\t\$\(NEEDS_INSTALL\)", text, flags=re.MULTILINE):
         done = make(tmp_path, name)
         assert done.returncode and "`make install` first" in done.stdout, name

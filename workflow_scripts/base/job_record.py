@@ -21,8 +21,13 @@ def begin(log: str) -> Path:
     return path
 
 
+def note_work(unit: str, units: int, seconds: float) -> None:
+    """Add to the record that the job made `units` of its long work, in `seconds` by their steady rate."""
+    note(work={"unit": unit, "units": units, "seconds": seconds})
+
+
 def note(**facts: Any) -> None:
-    """Add to the record: device (its name), gpus (how many), resumed. Without a record, or in another task of srun than the
+    """Add to the record: device (its name), gpus (how many), resumed, work (added to that noted before). Without a record, or in another task of srun than the
     first, nothing; a disk that refuses costs the record, and not the job."""
     place = os.environ.get(PLACE)
     if place is None or (int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and os.environ.get("SLURM_PROCID") != "0"):
@@ -30,5 +35,7 @@ def note(**facts: Any) -> None:
     known: dict = {}
     with suppress(UserError, OSError):
         known = read_json(place)
+    if "work" in facts:
+        facts["work"] = [*known.get("work", []), facts["work"]]
     with suppress(OSError):
         write_json(place, known | facts)
