@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_scripts.cohort.tumours import condition_names
+from workflow_scripts.study.conditions import condition_names
 from workflow_scripts.study.dataset import read_dataset
 
 DATASET = read_dataset("brats")

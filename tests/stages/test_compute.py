@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from brats import CONDITIONS
 from study_files import study, write_table
 
 from workflow_scripts.base.errors import UserError
@@ -11,6 +12,7 @@ from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.evaluation.system_cost import NOTHING, count, published_cost, system_cost
 from workflow_scripts.models.blocks import Conv3d
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
+from workflow_scripts.study.conditions import SHAPE_CONDITIONS
 from workflow_scripts.study.settings.systems import load_systems, shipped_systems
 
 SHIPPED = {name: system.plain() for name, system in shipped_systems().items()}
@@ -56,7 +58,7 @@ def test_what_is_computed_counts_as_much_as_what_is_only_counted(batch):
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_a_volume_costs_its_sampling_and_its_decoding(name):
-    cost = system_cost(SHIPPED[name], 4, 3, [144, 192, 192], 11)
+    cost = system_cost(SHIPPED[name], 4, 3, [144, 192, 192], CONDITIONS)
     assert cost["volume_flop"] == cost["calls"] * cost["call_flop"] + cost["decode_flop"]
     assert (cost["decode_flop"] == cost["autoencoder_parameters"] == 0) == (SHIPPED[name]["autoencoder"] is None)
     assert cost["calls"] == (1 if name == "lsgan_3d" else SHIPPED[name]["sampler"]["steps"])
@@ -64,7 +66,9 @@ def test_a_volume_costs_its_sampling_and_its_decoding(name):
 
 def test_decoding_along_depth_costs_a_little_more_and_the_paper_is_without():
     system = SHIPPED["slice_ldm"]
-    one, two = (system_cost(each, 4, 3, [48, 64, 64], 11) for each in (system | {"depth_decoder": None}, system))
+    one, two = (
+        system_cost(each, 4, 3, [48, 64, 64], CONDITIONS) for each in (system | {"depth_decoder": None}, system)
+    )
     assert 1.0 < two["decode_flop"] / one["decode_flop"] < 1.5
     assert 0 < two["autoencoder_parameters"] - one["autoencoder_parameters"] < 0.2 * one["autoencoder_parameters"]
     assert two["encode_flop"] == one["encode_flop"] and two["sampling_flop"] == one["sampling_flop"]
@@ -73,7 +77,7 @@ def test_decoding_along_depth_costs_a_little_more_and_the_paper_is_without():
 def test_guidance_calls_the_network_twice_a_step():
     system = SHIPPED["ldm_3d_reduced"]
     guided = system | {"sampler": system["sampler"] | {"guidance": 3.0}}
-    one, two = (system_cost(each, 1, 1, [64, 64, 64], 9) for each in (system, guided))
+    one, two = (system_cost(each, 1, 1, [64, 64, 64], SHAPE_CONDITIONS) for each in (system, guided))
     assert two["calls"] == 2 * one["calls"] and two["sampling_flop"] == 2 * one["sampling_flop"]
 
 
@@ -120,7 +124,7 @@ def test_the_tables_hold_every_system_with_its_measured_and_counted_cost(tmp_pat
     compute, systems = (read_mixed_csv(tmp_path / "tables" / f"{name}.csv") for name in ("compute", "systems"))
     own = compute[compute.setting == "this run"]
     assert list(dict.fromkeys(own.system)) == list(NAMES), "in the order of the config"
-    expected = system_cost(config["system"]["slice_ldm"], 2, 1, config["size"], 9)
+    expected = system_cost(config["system"]["slice_ldm"], 2, 1, config["size"], SHAPE_CONDITIONS)
     found = own[(own.system == "slice_ldm") & (own.quantity == "operations")].set_index("part").value
     assert found["call"] == pytest.approx(expected["call_flop"] / 1e9, rel=1e-5)
     times = own[own.quantity == "time"].set_index("system").value

@@ -54,12 +54,12 @@ class Regression(NetworkGenerator):
     kind, network_block, player, normalised = "regression", "regression", "network", True
 
     @classmethod
-    def build(cls, spec, shape, n_conditions):
-        return Linear(shape, n_conditions)
+    def build(cls, blocks, shape, names):
+        return Linear(shape, len(names))
 
     @classmethod
     def task(cls, blocks, data, conditions, settings, seed):
-        network = cls.build(blocks["regression"], data.scale["shape"], conditions.shape[1])
+        network = cls.build(blocks, data.scale["shape"], data.conditions.names)
         return RegressionTask(network, data, conditions, settings, seed)
 
     def draw(self, conditions, rngs, bounds):

@@ -18,12 +18,15 @@ from tiny_generator import CONFIG, TRAINING
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json, write_tsv
+from workflow_scripts.diffusion.conditioning import Conditioning
+from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.denoising import DenoisingTask
 from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, add_noise, target
 from workflow_scripts.diffusion.schedules import build_schedule
-from workflow_scripts.study.settings.generator import Diffusion
+from workflow_scripts.diffusion.training_set import TrainingSet
+from workflow_scripts.study.settings.generator import Conditions, Diffusion
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.study.settings.training import TrainSettings
 from workflow_scripts.training.model_files import load_model
@@ -138,12 +141,21 @@ def test_killed_with_9_and_run_again_ends_in_the_same_bytes(inputs, tmp_path):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
 
 
+class Numbers(ConditionTable):
+    """Conditions that are told as they are."""
+
+    def normalise(self, conditions):
+        return conditions
+
+
 def task(count=5, batch_size=4, **diffusion):
     latents = torch.randn(count, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     settings = TrainSettings.read({"steps": 1, "batch_size": batch_size})
-    conditions = torch.arange(count).float()[:, None]
+    table = ConditionTable(("number",), np.arange(count, dtype=np.float64)[:, None])
+    data = TrainingSet([], latents, {}, table, [], {}, [])
+    told = Conditioning(Conditions(), Numbers(table.names, table.rows), {}, ())
     return DenoisingTask(
-        torch.nn.Linear(1, 1), latents, conditions, Diffusion(**{"timesteps": 100} | diffusion), settings, seed=7
+        torch.nn.Linear(1, 1), data, told, Diffusion(**{"timesteps": 100} | diffusion), settings, seed=7
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, target, to_epsilon
 from workflow_scripts.diffusion.samplers import (
     SAMPLERS,
+    DepthCorrelated,
     X0Predictor,
     ddim,
     ddpm,
@@ -265,3 +266,13 @@ def test_bounds_hold_an_ill_conditioned_estimate():
 
 def test_every_sampler_is_known_to_the_settings():
     assert set(GO_WITH_FLOW) == set(SAMPLERS)
+
+
+def test_noise_along_depth_has_the_asked_correlation_and_unit_variance_everywhere():
+    rngs = [torch.Generator().manual_seed(number) for number in range(400)]
+    drawn = draw_noise((400, 2, 6, 5, 5), DepthCorrelated(rngs, 0.8))
+    slices = drawn.transpose(1, 2).transpose(0, 1).flatten(1)  # (6, n)
+    expected = 0.8 ** (torch.arange(6)[:, None] - torch.arange(6)).abs()
+    torch.testing.assert_close(torch.cov(slices), expected, atol=0.03, rtol=0)
+    alone = draw_noise((1, 2, 6, 5, 5), DepthCorrelated([torch.Generator().manual_seed(7)], 0.8))
+    assert torch.equal(alone[0], drawn[7]), "a sample's noise does not depend on the others in its batch"

@@ -7,7 +7,8 @@ import pytest
 from brats import CONDITIONS, REGIONS
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.cohort.tumours import condition_names, measure
+from workflow_scripts.cohort.tumours import measure
+from workflow_scripts.study.conditions import condition_names
 
 
 def ball(radius_mm, spacing_mm, size, centre_mm=(0.0, 0.0, 0.0)):

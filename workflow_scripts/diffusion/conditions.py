@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..base.errors import UserError
-from ..cohort.tumours import fractions_in
+from ..study.conditions import fractions_in
 
 RIDGE = 0.1
 """Added to the correlations of requested conditions before they are inverted: a train subset may hold fewer patients
@@ -62,6 +62,10 @@ class ConditionTable:
     def normalise(self, conditions: np.ndarray) -> np.ndarray:
         """(..., F) -> (..., F): mean 0 and standard deviation 1 over the training cases."""
         return (conditions - self.mean) / self.std
+
+    def restore(self, normalised: np.ndarray) -> np.ndarray:
+        """What `normalise` was given."""
+        return normalised * self.std + self.mean
 
     @property
     def slack(self) -> np.ndarray:

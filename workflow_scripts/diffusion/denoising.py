@@ -12,16 +12,20 @@ from ..base.errors import UserError
 from ..base.seeds import torch_rng
 from ..models.build_denoiser import build_denoiser
 from ..study.settings.generator import SAMPLERS as GO_WITH_FLOW
-from ..study.settings.generator import Diffusion, Sampler
+from ..study.settings.generator import Conditions, Diffusion, Sampler
 from ..study.settings.training import TrainSettings
 from ..training.orders import Order
 from ..training.task import Player
+from .conditioning import Conditioning, n_maps, n_numbers
 from .generator import Cost
 from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, loss_weight, target
-from .samplers import SAMPLERS, X0Predictor, draw_noise, network_calls
+from .samplers import SAMPLERS, DepthCorrelated, X0Predictor, draw_noise, network_calls
 from .schedules import build_schedule
-from .training_set import TrainingLatents, TrainingSet
+from .training_set import TrainingSet
+
+UNCHANGED = 0.5
+"""Share of the samples, of cases that have changed copies, that are the case itself or its mirror image."""
 
 
 class DenoisingTask:
@@ -31,10 +35,10 @@ class DenoisingTask:
     ----------
     denoiser : nn.Module
         With the ``forward`` of `models.unet.UNet`.
-    latents : TrainingLatents
-        What is diffused, normalised per channel.
-    conditions : (n, F) float32
-        Normalised tumour conditions of the same cases.
+    data : TrainingSet
+        What is diffused, normalised, and the tumour conditions of the same cases.
+    conditioning : Conditioning
+        What the denoiser is told of them.
     diffusion : Diffusion
         The config's block of that name.
     settings : TrainSettings
@@ -46,14 +50,16 @@ class DenoisingTask:
     def __init__(
         self,
         denoiser: nn.Module,
-        latents: TrainingLatents,
-        conditions: Tensor,
+        data: TrainingSet,
+        conditioning: Conditioning,
         diffusion: Diffusion,
         settings: TrainSettings,
         seed: int,
     ):
         self.players = {"denoiser": Player(denoiser, settings.learning_rate, settings.weight_decay)}
-        self._latents, self._conditions = latents, conditions
+        self._latents, self._variants, self._conditioning = data.latents, data.variants, conditioning
+        self._conditions = torch.from_numpy(data.conditions.rows).float()  # (n, F)
+        self._depth_correlation = diffusion.depth_correlation
         self._parameterization = diffusion.parameterization
         self._l1 = diffusion.loss == "l1"
         self._dropout = diffusion.condition_dropout
@@ -63,19 +69,37 @@ class DenoisingTask:
         self._batch_size, self._seed = settings.batch_size, seed
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), conditions (B, F), keep (B,) booleans.
+        """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), conditions (B, S + L), keep (B,) booleans,
+        and the spatial condition, maps (B, R, D, h, w), if there is one.
 
-        Cases come in shuffled rounds: each is seen equally often. Time steps are stratified over the batch (Kingma et
+        Cases come in shuffled rounds: each is seen equally often, half of the times as it is or mirrored, where it has
+        changed copies, else as one of those. Time steps are stratified over the batch (Kingma et
         al. 2021, arXiv 2107.00630, appendix I.1), which steadies the loss of small batches.
         """
         chosen = torch.from_numpy(Order(self._seed, "round of cases", len(self._latents)).batch(step, self._batch_size))
         rng = torch_rng(self._seed, "diffusion batch", step)
-        latents = self._latents[chosen]
-        noise = torch.randn(latents.shape, generator=rng)
+        latents, conditions, labels = self._cases(chosen, step)
+        noise = draw_noise(latents.shape, DepthCorrelated(rng, self._depth_correlation))
         u = torch.rand(1, generator=rng) + torch.arange(self._batch_size) / self._batch_size
         time = ((u % 1.0) * len(self._weight)).long().clamp(max=len(self._weight) - 1)
         keep = torch.rand(self._batch_size, generator=rng) >= self._dropout
-        return {"latents": latents, "noise": noise, "time": time, "conditions": self._conditions[chosen], "keep": keep}
+        told = torch_rng(self._seed, "condition noise", step)
+        conditions = self._conditioning.perturbed(conditions, told)
+        batch = {"latents": latents, "noise": noise, "time": time, "keep": keep}
+        batch["conditions"] = self._conditioning.numbers(conditions, told, labels)
+        maps = self._conditioning.maps(conditions)
+        return batch if maps is None else batch | {"maps": maps}
+
+    def _cases(self, chosen: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Latents, conditions (B, F) and labels (B, L) of the cases of these numbers, or of copies of them."""
+        if self._variants is None:
+            return self._latents[chosen], self._conditions[chosen], None
+        count = self._variants.latents.shape[1]
+        rng = torch_rng(self._seed, "variants", step)
+        unchanged = torch.rand(len(chosen), generator=rng) < UNCHANGED
+        few, any_one = (torch.randint(top, chosen.shape, generator=rng) for top in (min(2, count), count))
+        place = chosen, torch.where(unchanged, few, any_one)
+        return self._variants.latents[place], self._variants.conditions[place], self._variants.labels[place]
 
     def loss(
         self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
@@ -85,7 +109,8 @@ class DenoisingTask:
         place = (-1, *[1] * (x0.ndim - 1))
         level = [value.view(place) for value in self._schedule.of(time)]  # alpha, sigma: (B, 1, 1, 1, 1)
         noisy = add_noise(x0, noise, *level)
-        prediction = modules[player](noisy, time.float(), batch["conditions"], batch["keep"])
+        maps = [batch["maps"]] if "maps" in batch else []
+        prediction = modules[player](noisy, time.float(), batch["conditions"], batch["keep"], *maps)
         error = prediction.float() - target(self._parameterization, x0, noise, *level)
         distance = (error.abs() if self._l1 else error.square()).flatten(1).mean(dim=1)  # (B,)
         weight = self._weight.to(time.device)[time].float()
@@ -101,17 +126,25 @@ class Denoising(NetworkGenerator):
     normalised: ClassVar[bool] = True
 
     @classmethod
-    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
-        return build_denoiser(spec, shape[0], n_conditions)
+    def build(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> nn.Module:
+        told = Conditions.read(blocks["conditions"], "conditions")
+        return build_denoiser(blocks["denoiser"], shape[0], *n_numbers(told, names), n_maps(told, names))
 
     @classmethod
     def task(
         cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int
     ) -> DenoisingTask:
-        denoiser = cls.build(blocks["denoiser"], data.scale["shape"], conditions.shape[1])
-        return DenoisingTask(
-            denoiser, data.latents, conditions, Diffusion.read(blocks["diffusion"], "diffusion"), settings, seed
-        )
+        denoiser = cls.build(blocks, data.scale["shape"], data.conditions.names)
+        told = Conditions.read(blocks["conditions"], "conditions")
+        conditioning = Conditioning(told, data.conditions, data.contract["grid"], data.scale["shape"])
+        diffusion = Diffusion.read(blocks["diffusion"], "diffusion")
+        return DenoisingTask(denoiser, data, conditioning, diffusion, settings, seed)
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What the denoiser is told of a request."""
+        told = Conditions.read(self.contract["generator"]["conditions"], "conditions")
+        return Conditioning(told, self.conditions, self.contract["grid"], self.contract["latent"]["shape"])
 
     def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
         diffusion = Diffusion.read(self.contract["generator"]["diffusion"], "diffusion")
@@ -122,15 +155,20 @@ class Denoising(NetworkGenerator):
                 f"trained on: write one of {', '.join(name for name in GO_WITH_FLOW if GO_WITH_FLOW[name] != GO_WITH_FLOW[sampler.name])}"
             )
         schedule, parameterization = build_schedule(diffusion), diffusion.parameterization
-        predict = X0Predictor(self.network, schedule, parameterization, conditions, sampler.guidance, bounds)
-        noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), rngs).to(self.device)
-        return SAMPLERS[sampler.name](predict, noise, schedule, sampler.steps, rngs, sampler.eta)
+        wanted = torch.from_numpy(self.conditions.restore(conditions.double().cpu().numpy())).float()
+        numbers, maps = self.conditioning.numbers(wanted), self.conditioning.maps(wanted)
+        numbers, maps = numbers.to(self.device), None if maps is None else maps.to(self.device)
+        predict = X0Predictor(self.network, schedule, parameterization, numbers, sampler.guidance, bounds, maps)
+        source = DepthCorrelated(rngs, diffusion.depth_correlation)
+        noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), source).to(self.device)
+        return SAMPLERS[sampler.name](predict, noise, schedule, sampler.steps, source, sampler.eta)
 
     def describe(self) -> str:
         return f"{self.settings.sampler.name}, {self.settings.sampler.steps} steps"
 
     @classmethod
-    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
-        network = cls.build(blocks["denoiser"], shape, n_conditions).eval()
-        inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, n_conditions))
+    def cost(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> Cost:
+        network = cls.build(blocks, shape, names).eval()
+        told = Conditions.read(blocks["conditions"], "conditions")
+        inputs = (torch.empty(1, *shape), torch.empty(1), torch.empty(1, sum(n_numbers(told, names))))
         return Cost(network, inputs, network_calls(Sampler.read(blocks["sampler"], "sampler")))

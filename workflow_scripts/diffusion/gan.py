@@ -91,13 +91,13 @@ class Gan(NetworkGenerator):
     normalised: ClassVar[bool] = False
 
     @classmethod
-    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> GanGenerator:
-        return build_gan_generator(spec, shape, n_conditions)
+    def build(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> GanGenerator:
+        return build_gan_generator(blocks["gan"], shape, len(names))
 
     @classmethod
     def task(cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int) -> GanTask:
-        shape, count = data.scale["shape"], conditions.shape[1]
-        players = cls.build(blocks["gan"], shape, count), build_gan_discriminator(blocks["gan"], shape, count)
+        shape, names = data.scale["shape"], data.conditions.names
+        players = cls.build(blocks, shape, names), build_gan_discriminator(blocks["gan"], shape, len(names))
         return GanTask(*players, data.latents, conditions, GanSettings.read(blocks["gan"], "gan"), settings, seed)
 
     def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
@@ -108,7 +108,7 @@ class Gan(NetworkGenerator):
         return "one pass"
 
     @classmethod
-    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
-        network = cls.build(blocks["gan"], shape, n_conditions).eval()
-        inputs = (torch.empty(1, network.z_dim), torch.empty(1, n_conditions))
-        return Cost(network, inputs, 1, (build_gan_discriminator(blocks["gan"], shape, n_conditions),))
+    def cost(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> Cost:
+        network = cls.build(blocks, shape, names).eval()
+        inputs = (torch.empty(1, network.z_dim), torch.empty(1, len(names)))
+        return Cost(network, inputs, 1, (build_gan_discriminator(blocks["gan"], shape, len(names)),))

@@ -133,6 +133,6 @@ class Generator(ABC):
         """How it draws a case, for logs and tables: a sampler and its steps, for example."""
 
     @classmethod
-    def cost(cls, blocks: dict, shape: Sequence[int], n_conditions: int) -> Cost:
-        """Of volumes or latents of `shape` (C, D, H, W), for a system with these blocks."""
+    def cost(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> Cost:
+        """Of volumes or latents of `shape` (C, D, H, W) under conditions of these names, for a system with these blocks."""
         return Cost()

@@ -47,6 +47,8 @@ class NetworkGenerator(Generator):
         What decodes the latents: a depth decoder, or the autoencoder itself.
     network : nn.Module
         Makes latents.
+    scale : name -> (e, 1, 1, 1), "mean" also (e, D, h, w)
+        The latents' mean and std, which were taken out for training; low and high, what a normalised one may be.
     """
 
     contract: dict
@@ -56,6 +58,7 @@ class NetworkGenerator(Generator):
     autoencoder: Autoencoder
     decoder: Autoencoder | DepthDecoder
     network: nn.Module
+    scale: dict[str, Tensor]
     hosts: Hosts | None = None
 
     kind: ClassVar[str]
@@ -68,8 +71,9 @@ class NetworkGenerator(Generator):
 
     @classmethod
     @abstractmethod
-    def build(cls, spec: dict, shape: Sequence[int], n_conditions: int) -> nn.Module:
-        """The network for latents or volumes of `shape` (C, D, H, W)."""
+    def build(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> nn.Module:
+        """The network of a system with these blocks, for latents or volumes of `shape` (C, D, H, W) under conditions of these
+        names."""
 
     @classmethod
     @abstractmethod
@@ -117,6 +121,8 @@ class NetworkGenerator(Generator):
         }
         weights = {f"autoencoder.{name}": value for name, value in data.autoencoder_weights.items()}
         weights["features.table"] = torch.from_numpy(data.conditions.rows).float()
+        if data.positional_mean is not None:
+            weights["latent.mean"] = data.positional_mean
         digest = run_digest(config, cls.__module__, *data.files)
         train_model(
             task,
@@ -141,15 +147,15 @@ class NetworkGenerator(Generator):
         hosts: Hosts | None = None,
     ) -> NetworkGenerator:
         names = tuple(contract["features"]["names"])
-        parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "network": {}, "features": {}}
+        parts: dict[str, dict[str, Tensor]] = {"autoencoder": {}, "network": {}, "features": {}, "latent": {}}
         for key, value in weights.items():
             part, _, name = key.partition(".")
             parts.setdefault(part, {})[name] = value
-        if list(parts["features"]) != ["table"] or len(parts) > 3:
+        if list(parts["features"]) != ["table"] or set(parts["latent"]) - {"mean"} or len(parts) > 4:
             raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
         channels = len(contract["modalities"]), len(contract["regions"])
         autoencoder = build_autoencoder(contract["autoencoder"], *channels, contract["grid"])
-        network = cls.build(contract["spec"], contract["latent"]["shape"], len(names))
+        network = cls.build(contract["generator"], contract["latent"]["shape"], names)
         for name, module in (("autoencoder", autoencoder), ("network", network)):
             load_weights(module, parts[name], folder)
             module.eval().requires_grad_(False).to(device)
@@ -163,7 +169,9 @@ class NetworkGenerator(Generator):
             decoder = load_depth_decoder(kept, autoencoder, parts["autoencoder"])
             decoder.eval().requires_grad_(False).to(device)
         table = ConditionTable(names, parts["features"]["table"].double().numpy())
-        return cls(contract, table, device, settings, autoencoder, decoder, network, hosts)
+        scale = {key: torch.tensor(contract["latent"][key]).view(-1, 1, 1, 1) for key in ("mean", "std", "low", "high")}
+        scale = {key: value.to(device) for key, value in (scale | parts["latent"]).items()}
+        return cls(contract, table, device, settings, autoencoder, decoder, network, scale, hosts)
 
     @property
     def along_depth(self) -> bool:
@@ -179,15 +187,13 @@ class NetworkGenerator(Generator):
         """Latents (B, e, D, h, w), in the autoencoder's own scale."""
         if any(request.host is not None for request in requests):
             raise UserError(f"{self.contract['name']} makes whole patients: it puts no tumour into a host")
-        mean, std, low, high = (
-            torch.tensor(self.contract["latent"][key], device=self.device).view(1, -1, 1, 1, 1)
-            for key in ("mean", "std", "low", "high")
-        )
         wanted = self.conditions.normalise(np.stack([request.conditions for request in requests]))
         conditions = torch.from_numpy(wanted).float().to(self.device)
         with autocast(self.device, self.settings.precision):
-            z = self.draw(conditions, [request.rng for request in requests], (low, high))
-        return z.float() * std + mean
+            z = self.draw(
+                conditions, [request.rng for request in requests], (self.scale["low"][None], self.scale["high"][None])
+            )
+        return z.float() * self.scale["std"] + self.scale["mean"]
 
     @torch.inference_mode()
     def decode(self, latent: Tensor, decoder: Autoencoder | DepthDecoder | None = None) -> Sample:

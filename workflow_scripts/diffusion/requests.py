@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import UserError
-from ..cohort.tumours import FRACTION, fractions_in
+from ..study.conditions import FRACTION, fractions_in
 from .conditions import ConditionTable
 
 _SIGNED = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")

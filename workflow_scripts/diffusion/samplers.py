@@ -21,7 +21,17 @@ from .parameterizations import to_x0
 from .schedules import Flow, Schedule, trailing_steps
 
 Predictor = Callable[[Tensor, int], Tensor]
-Rngs = torch.Generator | Sequence[torch.Generator]
+
+
+@dataclass(frozen=True)
+class DepthCorrelated:
+    """Rngs whose noise is correlated along depth, see `correlated`."""
+
+    rng: torch.Generator | Sequence[torch.Generator]
+    correlation: float
+
+
+Rngs = torch.Generator | Sequence[torch.Generator] | DepthCorrelated
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class X0Predictor:
         0: the null token alone; 1: the conditions alone (one pass); above 1: away from the null token.
     bounds : (low, high) or None
         Tensors (1, C, 1, 1, 1) within which the estimate is kept: the range of the training latents.
+    maps : (B, R, *size) or None
+        Spatial condition.
     """
 
     model: nn.Module | Callable[..., Tensor]
@@ -47,6 +59,7 @@ class X0Predictor:
     conditions: Tensor | None = None
     guidance: float = 1.0
     bounds: tuple[Tensor, Tensor] | None = None
+    maps: Tensor | None = None
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
         prediction = self._predict(x, torch.full((x.shape[0],), float(t), device=x.device))
@@ -56,20 +69,37 @@ class X0Predictor:
     def _predict(self, x: Tensor, time: Tensor) -> Tensor:
         if self.conditions is None or self.guidance == 0:
             return self.model(x, time, None, None)
+        maps = [] if self.maps is None else [self.maps]
         if self.guidance == 1:
-            return self.model(x, time, self.conditions, None)
+            return self.model(x, time, self.conditions, None, *maps)
         batch = len(x)
         keep = torch.arange(2 * batch, device=x.device) < batch
-        double = (torch.cat([part, part]) for part in (x, time, self.conditions))
-        wanted, null = self.model(*double, keep).chunk(2)
+        x, time, conditions, *maps = (torch.cat([part, part]) for part in (x, time, self.conditions, *maps))
+        wanted, null = self.model(x, time, conditions, keep, *maps).chunk(2)
         return null + self.guidance * (wanted - null)
 
 
 def draw_noise(shape: Sequence[int], rng: Rngs) -> Tensor:
     """Gaussian noise (B, ...) float32, drawn on the CPU, so that every device gets the same."""
+    if isinstance(rng, DepthCorrelated):
+        return correlated(draw_noise(shape, rng.rng), rng.correlation)
     if isinstance(rng, torch.Generator):
         return torch.randn(tuple(shape), generator=rng)
     return torch.stack([torch.randn(tuple(shape[1:]), generator=one) for one in rng])
+
+
+def correlated(white: Tensor, correlation: float) -> Tensor:
+    """White noise (B, C, D, h, w) as an autoregressive process of first order along D, of the same variance everywhere.
+
+    Neighbouring slices correlate by `correlation`, slices k apart by its k-th power. Latents do as well: white noise
+    drowns what a slice has of its own long before what all have in common.
+    """
+    if not correlation:
+        return white
+    slices, own = [white[:, :, 0]], (1 - correlation**2) ** 0.5
+    for index in range(1, white.shape[2]):
+        slices.append(correlation * slices[-1] + own * white[:, :, index])
+    return torch.stack(slices, dim=2)
 
 
 def _visited(schedule: Schedule, steps: int) -> list[tuple[int, int]]:

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from ..cohort.subset import Subset
-from ..cohort.tumours import condition_names
+from ..study.conditions import condition_names
+from ..training.augmentation import N_LABELS
 from ..training.case_volumes import CaseVolumes, common_grid
 from ..training.latents import read_latents
 from ..training.model_files import load_model
@@ -59,6 +60,19 @@ class TrainingLatents(Protocol):
 
 
 @dataclass(frozen=True)
+class Variants:
+    """The changed copies of the training cases, and the cases themselves as the first of them.
+
+    latents: (n, v, e, D, h, w), normalised; conditions: (n, v, F), as measured on each; labels: (n, v, L), see
+    `training.augmentation`.
+    """
+
+    latents: Tensor
+    conditions: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """The training cases, in the order of their ids.
 
@@ -79,6 +93,10 @@ class TrainingSet:
         All that was read.
     autoencoder : dict or None
         Spec of the autoencoder, None for volumes; autoencoder_weights: its weights, none for volumes.
+    positional_mean : (e, D, h, w) or None
+        What was taken out of the latents in place of the scale's mean.
+    variants : Variants or None
+        Changed copies of the cases.
     """
 
     case_ids: list[str]
@@ -90,6 +108,8 @@ class TrainingSet:
     files: list[Path]
     autoencoder: dict | None = None
     autoencoder_weights: dict[str, Tensor] = field(default_factory=dict)
+    positional_mean: Tensor | None = None
+    variants: Variants | None = None
 
 
 def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int = 1) -> TrainingSet:
@@ -112,19 +132,34 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
         raise UserError(f"{files.autoencoder} holds a {contract['kind']}, not an autoencoder")
     if contract["regions"] != list(regions):
         raise UserError(f"{files.autoencoder} was trained on the regions {contract['regions']}, not {list(regions)}")
-    by_case, mean, std = read_latents(files.latents, files.autoencoder, contract)
-    case_ids = list(by_case)
-    latents = torch.stack(list(by_case.values()))  # (n, e, D, h, w)
-    latents = (latents - mean[:, None, None, None]) / std[:, None, None, None]
-    low, high = latents.amin(dim=(0, 2, 3, 4)), latents.amax(dim=(0, 2, 3, 4))
+    encoded = read_latents(files.latents, files.autoencoder, contract)
+    case_ids, mean, std = list(encoded.by_case), encoded.mean, encoded.std
+    table, foreground_ml = _conditions(files.conditions, case_ids, regions)
+    latents = torch.stack(list(encoded.by_case.values()))[:, None]  # (n, 1, e, D, h, w)
+    if encoded.variants is not None:
+        latents = torch.cat([latents, encoded.variants[0]], dim=1)  # (n, v, e, D, h, w)
+    taken = mean[:, None, None, None]
+    if encoded.positional_mean:
+        taken = latents.mean(dim=(0, 1))  # (e, D, h, w)
+        std = (latents - taken).double().square().mean(dim=(0, 1, 3, 4, 5)).sqrt().float()
+        if not (std > 0).all():
+            raise UserError("latents.positional_mean: nothing is left of the latents of so few cases: set it to false")
+    latents = (latents - taken) / std[:, None, None, None]
+    variants = None
+    if encoded.variants is not None:
+        first = torch.from_numpy(table.rows).float()[:, None], torch.zeros(len(case_ids), 1, N_LABELS)
+        both = [torch.cat(pair, dim=1) for pair in zip(first, encoded.variants[1:], strict=True)]
+        variants = Variants(latents, *both)
+    low, high = latents.amin(dim=(0, 1, 3, 4, 5)), latents.amax(dim=(0, 1, 3, 4, 5))
     margin = BOUND_MARGIN * (high - low)
     bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
     shared = ("modalities", "regions", "written", "grid", "value_range", "training_case_ids")
     return TrainingSet(
         case_ids,
-        latents,
+        latents[:, 0],
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
-        *_conditions(files.conditions, case_ids, regions),
+        table,
+        foreground_ml,
         {key: contract[key] for key in shared},
         [
             *(files.conditions, files.latents / "latents.safetensors"),
@@ -132,6 +167,8 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
         ],
         contract["spec"],
         weights,
+        taken if encoded.positional_mean else None,
+        variants,
     )
 
 

@@ -10,7 +10,8 @@ from ..cohort.geometry import spacing_of
 from ..cohort.layouts import CaseFiles, find_cases
 from ..cohort.planes import bounding_box
 from ..cohort.preprocess import resample_levels
-from ..cohort.tumours import condition_names, measure
+from ..cohort.tumours import measure
+from ..study.conditions import condition_names
 from ..study.dataset import MASK, Dataset, Foreground
 from .masks import read_levels
 

@@ -62,13 +62,15 @@ def convolution_parameters(module: nn.Module) -> int:
     return sum(weight.numel() for layer in layers for weight in layer.parameters())
 
 
-def system_cost(system: dict, image_channels: int, mask_channels: int, size: Sequence[int], n_conditions: int) -> dict:
+def system_cost(
+    system: dict, image_channels: int, mask_channels: int, size: Sequence[int], conditions: Sequence[str]
+) -> dict:
     """Cost of one volume, batch 1, at the run's own grid and widths.
 
     system : a resolved file of config/systems/
     image_channels, mask_channels : M modalities, R regions
     size : [D, H, W]
-    n_conditions : tumour conditions of the network
+    conditions : names of the tumour conditions
 
     Returns parameters (autoencoder with its decoder along depth, network, discriminators), FLOP (encode, call,
     calls, sampling, decode, volume): "volume" is sampling and decoding, what a synthetic case costs; "calls" is how
@@ -83,7 +85,7 @@ def system_cost(system: dict, image_channels: int, mask_channels: int, size: Seq
         if system.get("depth_decoder"):
             decoder = build_depth_decoder(system["depth_decoder"], autoencoder)
             mixers, decode = decoder.mixers, decoding_cost(decoder, shape)
-        made_by = kind_of(system["kind"]).cost(system, shape, n_conditions)
+        made_by = kind_of(system["kind"]).cost(system, shape, conditions)
         call = count(made_by.network, *made_by.inputs) if made_by.network else NOTHING
         discriminators = [_patch_discriminator(system, image_channels, mask_channels), *made_by.besides]
     sampling = call.flops * made_by.calls

@@ -11,7 +11,7 @@ from .tiled_unet import TiledUNet
 from .unet import UNet
 
 
-def _unet(spec: Denoiser, latent_channels: int, n_conditions: int, dims: int) -> UNet:
+def _unet(spec: Denoiser, latent_channels: int, n_conditions: int, n_labels: int, n_maps: int, dims: int) -> UNet:
     return UNet(
         latent_channels,
         latent_channels,
@@ -23,25 +23,31 @@ def _unet(spec: Denoiser, latent_channels: int, n_conditions: int, dims: int) ->
         attention_levels=spec.attention_levels,
         middle_attention=spec.middle_attention,
         checkpointing=spec.checkpointing,
+        n_labels=n_labels,
+        n_maps=n_maps,
     )
 
 
-def _unet_3d(spec: Denoiser, latent_channels: int, n_conditions: int) -> nn.Module:
-    return _unet(spec, latent_channels, n_conditions, dims=3)
+def _unet_3d(spec: Denoiser, *channels: int) -> nn.Module:
+    return _unet(spec, *channels, dims=3)
 
 
-def _unet_2d_tiled(spec: Denoiser, latent_channels: int, n_conditions: int) -> nn.Module:
-    return TiledUNet(_unet(spec, latent_channels, n_conditions, dims=2))
+def _unet_2d_tiled(spec: Denoiser, *channels: int) -> nn.Module:
+    return TiledUNet(_unet(spec, *channels, dims=2))
 
 
-DENOISERS: dict[str, Callable[[Denoiser, int, int], nn.Module]] = {"unet_3d": _unet_3d, "unet_2d_tiled": _unet_2d_tiled}
-"""Kind -> builder(spec, latent channels, number of conditions); every denoiser has the ``forward`` of `UNet`."""
+DENOISERS: dict[str, Callable[..., nn.Module]] = {"unet_3d": _unet_3d, "unet_2d_tiled": _unet_2d_tiled}
+"""Kind -> builder(spec, latent channels, numbers of conditions, labels, maps); each has the ``forward`` of `UNet`."""
 
 
-def build_denoiser(spec: dict, latent_channels: int, n_conditions: int) -> nn.Module:
+def build_denoiser(
+    spec: dict, latent_channels: int, n_conditions: int, n_labels: int = 0, n_maps: int = 0
+) -> nn.Module:
     """The denoiser that `spec` (the config's ``denoiser`` block) describes, for latents (B, latent_channels, D, h, w).
+
+    n_conditions, n_labels, n_maps : see `UNet`
 
     Raises UserError for a key or value that cannot be.
     """
     block = Denoiser.read(spec, "denoiser")
-    return DENOISERS[block.kind](block, latent_channels, n_conditions)
+    return DENOISERS[block.kind](block, latent_channels, n_conditions, n_labels, n_maps)

@@ -43,6 +43,14 @@ class TiledUNet(nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, x: Tensor, time: Tensor, conditions: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
-        """As `UNet.forward`: x (B, C, D, h, w) -> (B, C, D, h, w) float32."""
-        return untile(self.unet(tile(x), time, conditions, keep), *x.shape[2:])
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        conditions: Tensor | None = None,
+        keep: Tensor | None = None,
+        maps: Tensor | None = None,
+    ) -> Tensor:
+        """As `UNet.forward`: x (B, C, D, h, w), maps (B, n_maps, D, h, w) -> (B, C, D, h, w) float32."""
+        tiled = None if maps is None else tile(maps)
+        return untile(self.unet(tile(x), time, conditions, keep, tiled), *x.shape[2:])

@@ -86,6 +86,10 @@ class UNet(nn.Module):
     checkpointing : bool
         In training keep the input of each block alone, and compute it again for the gradient: less memory, a third
         more time (Chen et al. 2016, arXiv 1604.06174). The results are the same.
+    n_labels : int
+        Numbers that follow the conditions and are never replaced by the null token: zeros stand for none.
+    n_maps : int
+        Channels of a spatial condition beside the latent; its null token is zeros.
 
     Raises
     ------
@@ -106,6 +110,8 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (),
         middle_attention: bool = False,
         checkpointing: bool = False,
+        n_labels: int = 0,
+        n_maps: int = 0,
     ):
         super().__init__()
         conv, (c0, *levels), e = CONV[dims], channels, embedding_dim
@@ -122,7 +128,9 @@ class UNet(nn.Module):
             self.features = nn.Sequential(nn.Linear(n_conditions, e), nn.SiLU(), nn.Linear(e, e))
             self.null_token = nn.Parameter(torch.randn(e) * 0.02)  # stands for "no conditions asked for"
 
-        self.stem = conv(in_channels, c0, 3, padding=1)
+        self.labels = nn.Linear(n_labels, e, bias=False) if n_labels else None
+        self.n_maps = n_maps
+        self.stem = conv(in_channels + n_maps, c0, 3, padding=1)
         skips, width = [c0], c0
         self.down = nn.ModuleList()  # for each level: blocks, then (but for the last) a strided convolution
         for level, c in enumerate(levels):
@@ -151,6 +159,9 @@ class UNet(nn.Module):
     def embed(self, time: Tensor, conditions: Tensor | None, keep: Tensor | None) -> Tensor:
         """Embedding (B, embedding_dim) of the time step and of the conditions, or of the null token in their place."""
         embedding = self.time(sinusoid(time, self.embedding_dim))
+        if self.labels is not None and conditions is not None:
+            conditions, labels = conditions.split([self.n_conditions, self.labels.in_features], dim=1)
+            embedding = embedding + self.labels(labels)
         if not self.n_conditions:
             return embedding
         null = self.null_token.expand(time.shape[0], -1)
@@ -164,16 +175,30 @@ class UNet(nn.Module):
             return checkpoint(block, h, embedding, use_reentrant=False)
         return block(h, embedding)
 
-    def forward(self, x: Tensor, time: Tensor, conditions: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        conditions: Tensor | None = None,
+        keep: Tensor | None = None,
+        maps: Tensor | None = None,
+    ) -> Tensor:
         """Denoise.
 
         x : (B, in_channels, *size) noisy latent
         time : (B,) time step, 0 (clean) to T - 1 (noise)
-        conditions : (B, n_conditions) normalised tumour conditions; None: the null token for every sample
+        conditions : (B, n_conditions + n_labels) normalised tumour conditions; None: the null token for every sample
         keep : (B,) booleans; where false the null token replaces the conditions. None: keep all
+        maps : (B, n_maps, *size) spatial condition, under the same `keep`; None: the null token for every sample
         returns (B, out_channels, *size) float32
         """
         embedding = self.embed(time, conditions, keep)
+        if self.n_maps:
+            if maps is None:
+                maps = x.new_zeros(len(x), self.n_maps, *x.shape[2:])
+            elif keep is not None:
+                maps = maps * keep.view(-1, *[1] * (x.ndim - 1))
+            x = torch.cat([x, maps], dim=1)  # (B, in_channels + n_maps, *size)
         h = self.stem(x)  # (B, c0, *size)
         skips = [h]
         for stage in self.down:

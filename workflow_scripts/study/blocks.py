@@ -59,7 +59,7 @@ def autoencoder(config: dict, wildcards: Any) -> dict:
 
 def latents(config: dict, wildcards: Any) -> dict:
     """Of `extract_latents`."""
-    return system_of_autoencoder(config, wildcards.name)["latents"]
+    return system_of_autoencoder(config, wildcards.name)["latents"] | {"seed": config["training_seed"]}
 
 
 def depth_decoder(config: dict, wildcards: Any) -> dict:

@@ -10,7 +10,7 @@ from pydantic import create_model
 
 from ..base.errors import UserError
 from .settings.base import Block, Name, Seed, key
-from .settings.generator import Denoiser, Diffusion, Gan, Sampler, check_sampling
+from .settings.generator import Conditions, Denoiser, Diffusion, Gan, Sampler, check_sampling
 
 AUGMENTATION_ONLY = "for augmentation, not for release"
 """What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
@@ -52,7 +52,10 @@ class Kind:
 
 KINDS = {
     "diffusion": Kind(
-        {"denoiser": Denoiser, "diffusion": Diffusion}, "diffusion", {"sampler": Sampler}, check=check_sampling
+        {"denoiser": Denoiser, "diffusion": Diffusion, "conditions": Conditions},
+        "diffusion",
+        {"sampler": Sampler},
+        check=check_sampling,
     ),
     "gan": Kind({"gan": Gan}, "gan", latents=False),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,20 +15,37 @@ from ..base.errors import UserError
 from ..base.files import read_json
 from .model_files import contract_digest
 
+LATENTS, CONDITIONS, CHANGES = "variants/", "conditions/", "changes/"
+"""Prefixes of a case's id in latents.safetensors: latents (v, e, D, h, w), conditions (v, F), labels (v, L) of its copies."""
 
-def read_latents(
-    folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+
+@dataclass(frozen=True)
+class Latents:
+    """What extract_latents left.
+
+    Attributes
+    ----------
+    by_case : case id -> (e, D, h, w) fp32 in the autoencoder's own scale, by rising id
+    mean, std : (e,) over the train subset
+    positional_mean : whether the mean is to be taken out place by place
+    variants : latents (n, v, e, D, h, w), conditions (n, v, F) and labels (n, v, L) of the cases' changed copies, in the
+        order of `by_case`; None where there are none
+    """
+
+    by_case: dict[str, Tensor]
+    mean: Tensor
+    std: Tensor
+    positional_mean: bool
+    variants: tuple[Tensor, Tensor, Tensor] | None
+
+
+def read_latents(folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict) -> Latents:
     """Latents of the training cases, and their scale.
 
     Parameters
     ----------
     folder : of extract_latents
     autoencoder, contract : folder and contract of the autoencoder that made the latents
-
-    Returns
-    -------
-    case id -> (e, D, h, w) fp32 in the autoencoder's own scale, by rising id; mean (e,); standard deviation (e,)
 
     Raises
     ------
@@ -41,9 +59,10 @@ def read_latents(
     if scale.get("autoencoder_digest") != contract_digest(autoencoder):
         raise UserError(f"the latents in {folder} were made by another autoencoder than {autoencoder}: {again}")
     try:
-        by_case = load_file(folder / "latents.safetensors")
+        tensors = load_file(folder / "latents.safetensors")
     except (FileNotFoundError, SafetensorError) as error:
         raise UserError(f"{folder / 'latents.safetensors'} cannot be read ({error}): {again}") from None
+    by_case = {name: tensor for name, tensor in tensors.items() if "/" not in name}  # the rest is of their copies
     case_ids = sorted(by_case)
     if case_ids != sorted(contract["training_case_ids"]):
         raise UserError(f"{folder} and {autoencoder} are about different training cases: {again}")
@@ -55,4 +74,14 @@ def read_latents(
     latents = {case_id: by_case[case_id].float() for case_id in case_ids}
     if not all(torch.isfinite(latent).all() for latent in latents.values()) or not (std > 0).all():
         raise UserError(f"{folder} holds latents or a scale that are not finite: {again}")
-    return latents, mean, std
+    return Latents(latents, mean, std, bool(scale.get("positional_mean")), _variants(tensors, case_ids))
+
+
+def _variants(tensors: dict[str, Tensor], case_ids: list[str]) -> tuple[Tensor, Tensor, Tensor] | None:
+    if f"{LATENTS}{case_ids[0]}" not in tensors:
+        return None
+    latents, conditions, labels = (
+        torch.stack([tensors[f"{prefix}{case_id}"] for case_id in case_ids])
+        for prefix in (LATENTS, CONDITIONS, CHANGES)
+    )
+    return latents, conditions, labels

@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     subset = Subset.open(args.train, "train")
     case_ids = subset.case_ids
     autoencoder, weights, contract = load_autoencoder(args.autoencoder, subset)
-    latents, _, std = read_latents(args.latents, args.autoencoder, contract)
+    encoded = read_latents(args.latents, args.autoencoder, contract)
+    latents, std = encoded.by_case, encoded.std
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "depth decoder"))

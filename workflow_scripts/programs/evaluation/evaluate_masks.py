@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.subset import Subset
-    from workflow_scripts.cohort.tumours import FRACTION, SHAPE_CONDITIONS
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
+    from workflow_scripts.study.conditions import FRACTION, SHAPE_CONDITIONS
 
     permutations = Masks.read(args.config, "evaluation.masks").permutations
     held_out, train = read_tsv(args.held_out), read_tsv(args.conditions)

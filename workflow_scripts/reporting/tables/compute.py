@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...cohort.tumours import condition_names
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...evaluation.system_cost import published_cost, system_cost
+from ...study.conditions import condition_names
 from ...study.settings.systems import shipped_systems
 from .cells import THIS_RUN, amount
 from .text import Table, read_together
@@ -21,7 +21,7 @@ def compute_table(
     shipped: Mapping[str, dict],
     channels: tuple[int, int],
     size: Sequence[int],
-    n_conditions: int,
+    conditions: Sequence[str],
     measured: pd.DataFrame,
 ) -> pd.DataFrame:
     """One row a number: `COMPUTE_COLUMNS`; `published` is the paper's own figure, where it prints one.
@@ -30,12 +30,12 @@ def compute_table(
     shipped : systems of config/systems/ as shipped, whose ``published`` settings are counted
     channels : (modalities, regions) of the run
     size : [D, H, W] of the run
-    n_conditions : tumour conditions of the run's networks
+    conditions : names of the run's tumour conditions
     measured : rows of measure_cost
     """
     rows = []
     for name, system in systems.items():
-        cost = system_cost(system, *channels, size, n_conditions)
+        cost = system_cost(system, *channels, size, conditions)
         values = [(part, "parameters", cost[f"{part}_parameters"] / 1e6, "M") for part in _PARTS]
         values += [(part, "operations", cost[f"{part}_flop"] / 1e9, "GFLOP") for part in _STAGES]
         values.append(("call", "calls for a volume", cost["calls"], ""))
@@ -138,7 +138,7 @@ def _make(files: Mapping[str, list[Path]], settings: dict) -> pd.DataFrame:
         {name: system.plain() for name, system in shipped_systems().items()},
         (len(settings["modalities"]), len(regions)),
         settings["size"],
-        len(condition_names(regions)),
+        condition_names(regions),
         read_together(files["costs"]),
     )
 

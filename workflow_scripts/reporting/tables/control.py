@@ -8,10 +8,10 @@ import pandas as pd
 
 from ...base.errors import UserError
 from ...base.files import read_tsv
-from ...cohort.tumours import FRACTION
 from ...evaluation.agreement import ALL, CENTRE_DISTANCE, INSIDE, control_summary
 from ...evaluation.mask_shapes import ALL_FEATURES
 from ...evaluation.statistics.bootstrap import best_coverage
+from ...study.conditions import FRACTION
 from ..looks import region_name
 from .cells import number
 from .text import Table, read_together

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Block, Channels, Count, Digest, Fault, Name, Positive, Seed, Share, Weight, key
+from .base import Block, Channels, Count, Digest, Fault, Name, Number, Positive, Seed, Share, Weight, key
 from .training import TrainSettings
 
 Strides = Annotated[list[Annotated[int, Field(ge=1, le=8)]], Field(min_length=1)]
@@ -88,8 +88,32 @@ class Vae3d(_Autoencoder):
 Autoencoder = Annotated[SliceVae | Vae3d, Field(discriminator="kind")]
 
 
+class Augmentation(Block):
+    """How a case is changed; each amount is drawn evenly between its limits."""
+
+    flip: bool = key(True, "", "half of the copies are mirrored left to right, one of them with no other change")
+    rotation_degrees: Annotated[Number, Field(ge=0, le=45)] = key(8.0, "degrees", "largest turn about each axis")
+    scaling: Annotated[Number, Field(ge=0, lt=0.5)] = key(0.08, "share", "largest change of all lengths")
+    shift_mm: Weight = key(4.0, "mm", "largest shift along each axis")
+    gamma: Annotated[Number, Field(ge=0, lt=1)] = key(
+        0.15, "share", "largest change of the exponent of the foreground's intensities"
+    )
+
+
 class Latents(Block):
     slices_per_batch: Count = key(32, "slices", "encoded at once; a 3D autoencoder encodes whole volumes")
+    positional_mean: bool = key(
+        False,
+        "",
+        "take the mean over the train subset out at each place of the latent, not one for each channel; it is put back "
+        "before decoding",
+    )
+    variants: Annotated[int, Field(ge=1, le=1000)] = key(
+        1,
+        "latents a case",
+        "the case itself and changed copies, of which generators over latents learn; 1: itself alone",
+    )
+    augmentation: Augmentation = key(Augmentation(), "", "how the copies are changed")
 
 
 class DepthDecoder(Block):
@@ -139,6 +163,12 @@ class SliceVaeStage(SliceVae, _Stage):
 
 class Vae3dStage(Vae3d, _Stage):
     """The training of an autoencoder of volumes."""
+
+
+class LatentsStage(Latents):
+    """The encoding of the train subset."""
+
+    seed: Seed = key(0, "", "of the changed copies")
 
 
 class DepthDecoderStage(DepthDecoder):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ..conditions import SHAPE_CONDITIONS
 from .autoencoder import EvenWidth
 from .base import Block, Channels, Count, Fault, Number, Positive, Share, Unique, Weight, key
 from .training import TrainSettings
@@ -39,6 +40,41 @@ class Denoiser(Block):
         return self
 
 
+FRACTIONS = "fractions"
+
+
+class Conditions(Block):
+    """What a denoiser is told of the tumour that is asked for."""
+
+    scalars: Literal["all"] | Annotated[list[Literal[(*SHAPE_CONDITIONS, FRACTIONS)]], Unique] = key(  # type: ignore[valid-type]
+        "all",
+        "all, or names",
+        "conditions that it is given as numbers; `fractions` stands for the shares of all inner regions",
+    )
+    noise: Weight = key(
+        0.0,
+        "standard deviations",
+        "of Gaussian noise on those numbers in training: with few patients they name a patient, not a tumour",
+    )
+    spatial: Literal["none", "ellipsoid", "box"] = key(
+        "none",
+        "",
+        "a map of the tumour's place and size beside the noisy latent, a channel for each nested region: an ellipsoid of "
+        "the requested centroid, volume and proportions of the box, or the box itself",
+    )
+    spatial_jitter: Weight = key(
+        0.0,
+        "share of the radius",
+        "standard deviation in training of the requested centroid, and of the logarithms of box and volume",
+    )
+    augmentation_label: bool = key(
+        False,
+        "",
+        "tell it how a training case was turned, scaled, shifted and brightened (`latents.variants`), and at sampling that "
+        "it is not",
+    )
+
+
 class Diffusion(Block):
     timesteps: Annotated[int, Field(ge=2, le=100_000)] = key(1000, "", "of the forward process")
     schedule: Literal["cosine", "scaled_linear", "flow"] = key(
@@ -53,6 +89,9 @@ class Diffusion(Block):
     min_snr_gamma: Positive | None = key(5.0, "", "min-SNR weighting of the loss; null: none")
     condition_dropout: Annotated[Number, Field(ge=0, lt=1)] = key(
         0.1, "share", "of the samples trained with the null token"
+    )
+    depth_correlation: Annotated[Number, Field(ge=0, lt=1)] = key(
+        0.0, "correlation", "of the noise from slice to slice, in training and sampling; 0: white"
     )
     training: TrainSettings = key(
         unit="", meaning="a batch holds volumes", defaults={"weight_decay": 0.01, "ema_half_life_steps": 2000}
