@@ -18,6 +18,7 @@ from workflow_scripts.study import blocks
 from workflow_scripts.study.arms import ARM_PATTERN
 from workflow_scripts.study.commands import options
 from workflow_scripts.study.files import Files
+from workflow_scripts.study.generators import KINDS
 from workflow_scripts.study.segmenters import module_of
 from workflow_scripts.study.settings.study import check_image, read_study
 
@@ -104,8 +105,8 @@ def run(program, config=None, modules=(), **settings):
 
     def code(wildcards):
         """A changed line reruns the rule, a changed comment does not."""
-        found = [f"programs.{program}", *(settings_of(wildcards, module) for module in modules)]
-        return " ".join(code_digest(f"workflow_scripts.{module}") for module in found)
+        found = " ".join([f"programs.{program}", *(settings_of(wildcards, module) for module in modules)])
+        return " ".join(code_digest(f"workflow_scripts.{module}") for module in found.split())
 
     return {"program": program, "options": options_of, "settings": asked, "code": code}
 
@@ -144,6 +145,12 @@ def table_block(config, wildcards):
     counted = [known.name for known in workflow.rules if known.benchmark and known.name != "make_report"]
     measured = {"run": RUN, "stages": counted} if wildcards.table == "cost" else {}
     return {**blocks.looks(config), **TABLES[wildcards.table].block(config), **measured}
+
+
+def table_modules(config, wildcards):
+    """The code of a table; that of the compute table counts the networks of the systems' kinds."""
+    kinds = sorted({KINDS[system["kind"]].module for system in config["system"].values()})
+    return " ".join([f"reporting.tables.{wildcards.table}", *(kinds if wildcards.table == "compute" else [])])
 
 
 def of_figure(wildcards):

@@ -93,7 +93,7 @@ use rule gpu_stage as measure_cost with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_cost/{{system}}.tsv"
     params:
-        **run("evaluation.measure_cost", blocks.cost),
+        **run("evaluation.measure_cost", blocks.cost, [blocks.generator_module]),
 
 
 use rule stage as measure_held_out with:
@@ -140,7 +140,7 @@ use rule gpu_stage as evaluate_control with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/evaluate_control/{{system}}.tsv"
     params:
-        **run("evaluation.evaluate_control", blocks.control),
+        **run("evaluation.evaluate_control", blocks.control, [blocks.generator_module]),
 
 
 use rule stage as evaluate_masks with:
@@ -180,7 +180,7 @@ use rule gpu_stage as compare_decoders with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
     params:
-        **run("evaluation.compare_decoders", blocks.decoders, features=IMAGE_FEATURES),
+        **run("evaluation.compare_decoders", blocks.decoders, [blocks.generator_module], features=IMAGE_FEATURES),
 
 
 use rule gpu_stage as sample_control_sweep with:
@@ -195,4 +195,4 @@ use rule gpu_stage as sample_control_sweep with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/sample_control_sweep/{{system}}.tsv"
     params:
-        **run("evaluation.sample_control_sweep", blocks.sweep),
+        **run("evaluation.sample_control_sweep", blocks.sweep, [blocks.generator_module]),

@@ -31,7 +31,7 @@ use rule gpu_stage as train_generator with:
     resources:
         **needs(16000, "24h", gpu=devices_of("generator")),
     params:
-        **run("generator.train_generator", blocks.generator, state=STATE),
+        **run("generator.train_generator", blocks.generator, [blocks.generator_module], state=STATE),
 
 
 use rule stage as attach_depth_decoder with:
@@ -47,4 +47,4 @@ use rule stage as attach_depth_decoder with:
     resources:
         **needs(4000, "30m"),
     params:
-        **run("generator.attach_depth_decoder"),
+        **run("generator.attach_depth_decoder", modules=[blocks.generator_module]),

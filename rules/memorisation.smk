@@ -59,4 +59,10 @@ use rule gpu_stage as audit_memorisation with:
     resources:
         **needs(4000, "4h", gpu=1),
     params:
-        **run("memorisation.audit_memorisation", blocks.audit, synthetic=f"{N}/synthetic/{{system}}", system="{system}"),
+        **run(
+            "memorisation.audit_memorisation",
+            blocks.audit,
+            [blocks.generator_module],
+            synthetic=f"{N}/synthetic/{{system}}",
+            system="{system}",
+        ),

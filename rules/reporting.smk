@@ -143,7 +143,7 @@ use rule stage as make_table with:
     benchmark:
         f"{RUN}/benchmarks/make_table/{{table}}.tsv"
     params:
-        **run("reporting.make_table", table_block, ["reporting.tables.{table}"], table="{table}", simulated=SIMULATED),
+        **run("reporting.make_table", table_block, [table_modules], table="{table}", simulated=SIMULATED),
         caption=lambda wildcards: TABLES[wildcards.table].says_with_settings(config, SIMULATED),
 
 

@@ -17,6 +17,7 @@ use rule gpu_stage as synthesize with:
         **run(
             "synthesis.synthesize",
             blocks.synthesis,
+            [blocks.generator_module],
             block="{block}",
             block_size=config["synthesis"]["block_size"],
             out=f"{N}/synthetic/{{system}}",

@@ -81,14 +81,15 @@ def make_cohort(folder: Path, count: int = 2) -> Path:
     return folder
 
 
-def _run(program, config: dict, cohort: Path, *subsets: str, **options) -> None:
+def run_stage(program, config: dict, cohort: Path, *subsets: str, **options) -> None:
+    """Run a program on subsets of the cohort."""
     arguments = {"config": json.dumps(config), "threads": 1, **options, **subset_paths(cohort, *subsets)}
     program.main([text for name, value in arguments.items() for text in (f"--{name}", str(value))])
 
 
 def measure(cohort: Path) -> None:
     """Features of the tumours."""
-    _run(measure_tumours, {"regions": list(REGIONS)}, cohort, "train", out=cohort / "conditions.tsv")
+    run_stage(measure_tumours, {"regions": list(REGIONS)}, cohort, "train", out=cohort / "conditions.tsv")
 
 
 def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
@@ -99,9 +100,9 @@ def prepare(cohort: Path, kind: str, training: dict | None = None) -> None:
         {"name": kind, "seed": 0, "regions": list(REGIONS)} | block | {"training": block["training"] | (training or {})}
     )
     paths = {"out": cohort / kind / "autoencoder", "state": cohort / "state"}
-    _run(train_autoencoder, config, cohort, "train", **paths)
+    run_stage(train_autoencoder, config, cohort, "train", **paths)
     paths = {"autoencoder": paths["out"], "out": cohort / kind / "latents"}
-    _run(extract_latents, {}, cohort, "train", **paths)
+    run_stage(extract_latents, {}, cohort, "train", **paths)
 
 
 def train(system: str, cohort: Path, folder: Path, **training) -> Path:
@@ -113,7 +114,7 @@ def train(system: str, cohort: Path, folder: Path, **training) -> Path:
     if autoencoder:
         space = {kind: cohort / autoencoder["kind"] / kind for kind in ("autoencoder", "latents")}
     paths = {"conditions": cohort / "conditions.tsv", "out": folder / "model", "state": folder / "state"}
-    _run(
+    run_stage(
         train_generator,
         {"system": system, "regions": list(REGIONS), "seed": 3, **blocks},
         cohort,

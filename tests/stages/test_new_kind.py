@@ -1,4 +1,4 @@
-"""A kind of generator of one's own: one module and its registration, in a copy of the project, and every program runs it."""
+"""A kind of generator of one's own: one module and its line in the registry, in a copy of the project, and every program runs it."""
 
 from __future__ import annotations
 
@@ -80,9 +80,8 @@ class RegressionBlock(Block):
 
 
 KINDS = {
-    "regression": Kind({"regression": RegressionBlock}, "regression"),
+    "regression": Kind("diffusion.regression", "Regression", {"regression": RegressionBlock}, "regression"),
 """
-REGISTRATION = '\nfrom .regression import Regression  # noqa: E402\n\nKINDS["regression"] = Regression\n'
 SYSTEM = """
 label: a linear map
 kind: regression
@@ -95,8 +94,6 @@ regression: {noise: 0.1}
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("project"))
     (folder / "workflow_scripts/diffusion/regression.py").write_text(MODULE)
-    with (folder / "workflow_scripts/diffusion/kinds.py").open("a") as stream:
-        stream.write(REGISTRATION)
     path = folder / "workflow_scripts/study/generators.py"
     before, after = path.read_text().split("KINDS = {\n")
     path.write_text(before + BLOCK + after)

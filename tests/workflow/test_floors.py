@@ -9,6 +9,7 @@ from workflow import ROOT
 
 import workflow_scripts.base.provenance as provenance
 from workflow_scripts.reporting.registry import FIGURES, TABLES
+from workflow_scripts.study.generators import KINDS
 from workflow_scripts.study.segmenters import SEGMENTERS, module_of
 
 # From the ground up. Rooms of one floor do not see each other.
@@ -64,12 +65,25 @@ SEGMENTER_STAGES = {
 }
 
 
+GENERATOR_STAGES = ("train_generator", "attach_depth_decoder", "synthesize", "evaluate_control", "sample_control_sweep")
+GENERATOR_STAGES += ("compare_decoders", "measure_cost", "audit_memorisation")
+
+
+def of_kinds(*programs: str, kinds=tuple(KINDS)) -> set[str]:
+    """The stages of these programs that work with generators of these kinds."""
+    return {f"{program} {kind}" for program in programs for kind in kinds}
+
+
 def stages() -> dict[str, list[str]]:
     """Stage -> its program and what that loads by name, as the rules give them to `code_digest`."""
     programs = {m.split(".")[-1]: m.removeprefix("workflow_scripts.") for m in modules() if room_of(m) == "programs"}
     found = {name: [program] for name, program in programs.items()}
     for program, kind, names in (("make_table", "tables", TABLES), ("make_figure", "figures", FIGURES)):
         found |= {f"{program} {name}": [programs[program], f"reporting.{kind}.{name}"] for name in names}
+        del found[program]
+    found["make_table compute"] += [kind.module for kind in KINDS.values()]
+    for program in GENERATOR_STAGES:
+        found |= {f"{program} {name}": [programs[program], kind.module] for name, kind in KINDS.items()}
         del found[program]
     for program, stage in SEGMENTER_STAGES.items():
         found |= {f"{program} {name}": [programs[program], module_of(name, stage)] for name in SEGMENTERS}
@@ -102,18 +116,14 @@ def digests() -> dict[str, list[str]]:
     }
 
 
-TRAININGS = {"train_autoencoder", "train_depth_decoder", "train_generator"}
-SAMPLERS = {"synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost"}
+TRAINED = of_kinds("train_generator")
+TRAININGS = {"train_autoencoder", "train_depth_decoder", *TRAINED}
+SAMPLERS = of_kinds("synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost")
 ALL_TABLES, ALL_FIGURES = {f"make_table {name}" for name in TABLES}, {f"make_figure {name}" for name in FIGURES}
 SEGMENTATIONS = {f"{program} {name}" for program in SEGMENTER_STAGES for name in SEGMENTERS}
 OF_IMAGES = {"make_table images", "make_table systems", "make_report"}
-LOADERS = {
-    "attach_depth_decoder",
-    "measure_reconstruction",
-    "make_table compute",
-    "make_report",
-}  # of systems' networks
-AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisation"}
+NETWORKS = of_kinds(*GENERATOR_STAGES, kinds=("diffusion", "gan"))
+AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_memorisation")}
 
 
 @pytest.mark.parametrize(
@@ -121,8 +131,8 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisatio
     [
         ("evaluation/audit.py", AUDITS),
         ("evaluation/memorisation_control.py", AUDITS),
-        ("memorisation/copy_gate.py", {"synthesize", *AUDITS}),
-        ("memorisation/conformal.py", {"synthesize", *AUDITS}),
+        ("memorisation/copy_gate.py", {*of_kinds("synthesize"), *AUDITS}),
+        ("memorisation/conformal.py", {*of_kinds("synthesize"), *AUDITS}),
         ("reporting/figures/style.py", {*ALL_FIGURES, "pack_viewer", "make_report"}),
         ("reporting/figures/control_sweep.py", {"make_figure control_sweep"}),
         ("reporting/tables/images.py", OF_IMAGES),
@@ -130,17 +140,19 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", "audit_memorisatio
         ("reporting/tables/text.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/registry.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/report/templates/report.css", {"make_report", "pack_viewer"}),
-        ("evaluation/reconstruction.py", {"measure_reconstruction", "compare_decoders"}),
-        ("evaluation/system_cost.py", {"make_table compute", "make_report", "measure_reconstruction", "compare_decoders"}),
+        ("evaluation/reconstruction.py", {"measure_reconstruction", *of_kinds("compare_decoders")}),
+        ("evaluation/system_cost.py", {"make_table compute", "make_report", "measure_reconstruction", *of_kinds("compare_decoders")}),
         ("evaluation/lesions.py", {"score_segmentation", "make_table augmentation_ratio", "make_report"}),
         ("evaluation/statistics/two_sample.py", {"evaluate_masks", "make_table masks", "make_table control", "make_report"}),
-        ("evaluation/frechet.py", {"evaluate_images", "compare_decoders", *OF_IMAGES}),
+        ("evaluation/frechet.py", {"evaluate_images", *of_kinds("compare_decoders"), *OF_IMAGES}),
         ("evaluation/metrics/kernels.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/statistics/verdict.py", {"make_report"}),
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),
         ("diffusion/gate.py", {*SAMPLERS, *AUDITS}),
-        ("diffusion/samplers.py", {*SAMPLERS, *AUDITS, *LOADERS, "train_generator"}),
-        ("operations/status_text.py", {"status", "slurm_check"}),
+        ("diffusion/samplers.py", {*NETWORKS, "make_table compute"}),
+        ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion"]), "make_table compute"}),
+        ("mixing/carving.py", {*of_kinds(*GENERATOR_STAGES, kinds=["carvemix"]), "make_table compute"}),
+        ("operations/status_text.py", {"status", "watch", "slurm_check"}),
         ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks"}),
     ],
 )  # fmt: skip
@@ -152,4 +164,4 @@ def test_an_edit_reruns_what_stands_above_it_and_nothing_else(project, module, m
     path.write_text(text)
     assert changed <= may_change, f"{module} also reruns {', '.join(sorted(changed - may_change))}"
     assert changed, "an edit that nobody notices"
-    assert not changed & TRAININGS or "train_generator" in may_change
+    assert not changed & TRAININGS or TRAINED & may_change

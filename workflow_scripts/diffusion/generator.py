@@ -1,7 +1,7 @@
 """What makes cases: the interface of every generator, whether it has learned from the train subset or only draws on it.
 
 A generator lies in a folder that holds all that it needs. Its kind is a class with this interface, registered in
-`kinds.KINDS`; which blocks a system's file has for it stands in `study.generators.KINDS`.
+`study.generators.KINDS` with the blocks that a system's file has for it.
 """
 
 from __future__ import annotations
@@ -46,18 +46,26 @@ class Sample:
     """A case as it is made, before any gate.
 
     image: float32 (M, D, H, W), about [-1, 1]; masks: float32 (R, D, H, W), probabilities, not yet nested; levels:
-    uint8 (D, H, W), nested; donor: the training case whose tumour it is, where one was put into a host.
+    uint8 (D, H, W), nested; foreground: bool (D, H, W), where it is known; kept: bool (D, H, W), what of the host's own
+    tumour is left in a case with another one, which alone was asked for; donor: the training case that this one is of.
     """
 
     image: np.ndarray
     masks: np.ndarray
     levels: np.ndarray
+    foreground: np.ndarray | None = None
+    kept: np.ndarray | None = None
     donor: str | None = None
 
     @classmethod
     def of(cls, image: np.ndarray, masks: np.ndarray, regions: Sequence[str]) -> Sample:
         """The sample whose levels are its `masks`, nested."""
         return cls(image, masks, channels_to_levels(masks, regions))
+
+    @property
+    def asked_for(self) -> np.ndarray:
+        """uint8 (D, H, W): the levels, less what is left of the host's own tumour."""
+        return self.levels if self.kept is None else np.where(self.kept, 0, self.levels).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,17 @@ class Hosts:
                 f"{train.manifest} lists other cases than {contract['name']} was trained on: give the manifest of its "
                 "train subset"
             )
-        self.case_ids, self._store = train.case_ids, train.store
+        self.case_ids, self._store, self._rows = train.case_ids, train.store, train.rows
         self._order = Order(seed, "hosts", len(train.case_ids))
 
     def __getitem__(self, case_id: str) -> Host:
         image = np.asarray(self._store.image(case_id), dtype=np.float32)
         levels, meta = np.array(self._store.levels(case_id)), self._store.meta(case_id)
         return Host(case_id, image, levels, np.asarray(meta["affine"], dtype=np.float64))
+
+    def patient_of(self, case_id: str) -> str:
+        """Whose case it is."""
+        return self._rows[case_id]["patient_id"]
 
     def drawn(self, number: int, attempt: int = 0) -> Host:
         """The host of case `number`: each of the subset once in as many cases. A further attempt tries the next one."""

@@ -1,29 +1,29 @@
-"""The kinds of generators there are. A new one: a module with a `Generator`, and its lines here and in `study.generators`."""
+"""From the name of a kind of generator, as `study.generators` lists them, to the `Generator` itself."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 import torch
 
 from ..base.errors import UserError
 from ..cohort.subset import Subset
-from ..study import generators
+from ..study.generators import KINDS
 from ..study.settings.synthesis import SynthesisSettings
 from ..training.model_files import load_model
-from .denoising import Denoising
-from .gan import Gan
 from .generator import Generator
 from .hosts import Hosts
 
-KINDS: dict[str, type[Generator]] = {"diffusion": Denoising, "gan": Gan}
+PACKAGE = __name__.split(".")[0]
 
 
 def kind_of(name: object) -> type[Generator]:
     """The kind of that name. Raises UserError that names those there are."""
     if name not in KINDS:
         raise UserError(f"kind is {name!r}: it must be one of {', '.join(KINDS)}")
-    return KINDS[name]
+    kind = KINDS[str(name)]
+    return getattr(import_module(f"{PACKAGE}.{kind.module}"), kind.name)
 
 
 def load_generator(
@@ -41,5 +41,5 @@ def load_generator(
         raise UserError(f"{folder} holds a trained {contract['kind']}: give the folder of a generator")
     name = contract["generator"]["kind"]
     kind = kind_of(name)
-    hosts = Hosts(train, settings.seed, contract) if train is not None and generators.KINDS[name].hosts else None
+    hosts = Hosts(train, settings.seed, contract) if train is not None and KINDS[name].hosts else None
     return kind.load(folder, weights, contract, settings, device, hosts)

@@ -103,6 +103,11 @@ def cut_to_foreground(image: np.ndarray, levels: np.ndarray, foreground: np.ndar
     return image, np.where(foreground, levels, 0).astype(np.uint8)
 
 
+def foreground_of(sample: Sample, background: bool) -> np.ndarray:
+    """bool (D, H, W); `background`: whether the data set has any."""
+    return foreground_mask(sample.image, background) if sample.foreground is None else sample.foreground
+
+
 def _request(generator: Generator, number: int, attempt: int, settings: SynthesisSettings, wanted: Wanted) -> Request:
     """The tumour, and the host if the generator puts it into one, of a draw."""
     features = numpy_rng(settings.seed, "features", number, attempt)
@@ -126,10 +131,10 @@ def _judged(
     image, levels = sample.image, sample.levels
     contract = generator.contract
     host = request.host
-    foreground = host.foreground if host else foreground_mask(image, contract["written"]["background"])
+    foreground = foreground_of(sample, contract["written"]["background"])
     spacing_mm = contract["grid"]["spacing_mm"]
     seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
-    verdict = judge(levels, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
+    verdict = judge(sample.asked_for, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
     reasons: tuple[str, ...] = verdict.reasons or tuple(inspect(image) if inspect else ())
     if reasons or verdict.measured is None:

@@ -8,9 +8,8 @@ import torch
 
 from ..cohort.tumours import measure
 from ..diffusion.conditions import ConditionTable
-from ..diffusion.gate import foreground_mask
 from ..diffusion.generator import Generator, Request
-from ..diffusion.synthesis import cut_to_foreground
+from ..diffusion.synthesis import cut_to_foreground, foreground_of
 from .mask_validity import EMPTY_MEASURES, validity
 
 
@@ -36,10 +35,9 @@ def draw(generator: Generator, conditions: np.ndarray, rng: torch.Generator, num
     """
     host = generator.hosts.drawn(number) if generator.hosts else None
     (sample,) = generator.sample([Request(np.asarray(conditions), rng, host)])
-    background = generator.contract["written"]["background"]
-    foreground = host.foreground if host else foreground_mask(sample.image, background)
-    found = validity(sample.levels, foreground) | {"unnested_fraction": unnested_fraction(sample.masks)}
-    image, levels = cut_to_foreground(sample.image, sample.levels, foreground)
+    foreground = foreground_of(sample, generator.contract["written"]["background"])
+    found = validity(sample.asked_for, foreground) | {"unnested_fraction": unnested_fraction(sample.masks)}
+    image, levels = cut_to_foreground(sample.image, sample.asked_for, foreground)
     measured = None
     if levels.any():
         measured = measure(levels, generator.contract["grid"]["spacing_mm"], generator.contract["regions"])

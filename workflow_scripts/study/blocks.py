@@ -74,6 +74,11 @@ def generator(config: dict, wildcards: Any) -> dict:
     return {"system": wildcards.system, "regions": config["regions"], "seed": config["training_seed"], **parts}
 
 
+def generator_module(config: dict, wildcards: Any) -> str:
+    """The code of a {system}'s kind."""
+    return KINDS[config["system"][wildcards.system]["kind"]].module
+
+
 def devices(config: dict, wildcards: Any, part: str) -> int:
     """How many devices train a "generator" (by {system}), an "autoencoder" or a "depth_decoder" (by {name})."""
     if part == "generator":

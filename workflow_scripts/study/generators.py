@@ -1,4 +1,7 @@
-"""The kinds of generators: which blocks of a system's file each has. No torch: what they do is in `diffusion.kinds`."""
+"""The kinds of generators: where the code of each is, and which blocks of a system's file it has. No torch.
+
+To add one: a module with a `diffusion.generator.Generator`, and a line in `KINDS`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pydantic import create_model
 
 from ..base.errors import UserError
 from .settings.base import Block, Name, Seed, key
-from .settings.generator import Conditions, Denoiser, Diffusion, Gan, Sampler, check_sampling
+from .settings.generator import Conditions, Denoiser, Diffusion, Gan, Mix, Sampler, check_sampling
 
 AUGMENTATION_ONLY = "for augmentation, not for release"
 """What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
@@ -22,6 +25,7 @@ class Kind:
 
     Attributes
     ----------
+    module, name : of its class, below `workflow_scripts`: the rules read the code of the system's own kind and no other's
     trained : the blocks that decide what is learned, by name
     trained_by : name of that of them which holds `training`; None: nothing is learned
     sampled : the blocks that decide how cases are drawn, by name
@@ -31,6 +35,8 @@ class Kind:
     check : raises Fault where the blocks, given by name, do not go together
     """
 
+    module: str
+    name: str
     trained: Mapping[str, type[Block]]
     trained_by: str | None = None
     sampled: Mapping[str, type[Block]] = field(default_factory=dict)
@@ -52,14 +58,17 @@ class Kind:
 
 KINDS = {
     "diffusion": Kind(
+        "diffusion.denoising",
+        "Denoising",
         {"denoiser": Denoiser, "diffusion": Diffusion, "conditions": Conditions},
         "diffusion",
         {"sampler": Sampler},
         check=check_sampling,
     ),
-    "gan": Kind({"gan": Gan}, "gan", latents=False),
+    "gan": Kind("diffusion.gan", "Gan", {"gan": Gan}, "gan", latents=False),
+    "carvemix": Kind("mixing.carvemix", "CarveMix", {"mix": Mix}, latents=False, hosts=True, donors=True),
 }
-"""`kind` of a system's file -> its blocks. A new one: a line here, and one in `diffusion.kinds.KINDS`."""
+"""`kind` of a system's file -> what is known of it."""
 
 
 class GeneratorTraining(Block):

@@ -1,4 +1,4 @@
-"""The networks that make cases: a denoiser with the way it diffuses and is sampled, or a GAN."""
+"""What makes cases: a denoiser with the way it diffuses and is sampled, a GAN, or a mix of training cases."""
 
 from __future__ import annotations
 
@@ -155,6 +155,17 @@ class Gan(Block):
         unit="",
         meaning="a batch holds volumes",
         defaults={"batch_size": 2, "decay": "constant", "ema_half_life_steps": 2000},
+    )
+
+
+class Mix(Block):
+    margin_mm: Weight = key(12.5, "mm", "around the donor's tumour that are cut out with it, at most: drawn evenly")
+    inner_share: Share = key(
+        0.0, "share", "of the tumour's depth by which the cut may lie inside it, in half of the cases; CarveMix: 0.5"
+    )
+    flips: bool = key(True, "", "mirror donors and hosts left to right at random; false: for organs of one side")
+    host_tumour: Literal["keep", "heal"] = key(
+        "keep", "", "the host's own tumour: stays, and stays annotated; or is replaced by the other side of the brain"
     )
 
 
