@@ -32,6 +32,22 @@ use rule gpu_stage as extract_latents with:
         **run("autoencoder.extract_latents", blocks.latents),
 
 
+# A rung of the ladder: the other patients as this autoencoder gives them back, in the form of synthetic cases.
+use rule gpu_stage as reconstruct_others with:
+    input:
+        train=TRAIN,
+        others=OTHERS,
+        autoencoder=rules.train_autoencoder.output.out,
+    output:
+        table=f"{N}/reconstructions/{{name}}/cases.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/reconstruct_others/{{name}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/reconstruct_others/{{name}}.tsv"
+    params:
+        **run("autoencoder.reconstruct_others", blocks.latents),
+
+
 use rule gpu_stage as train_depth_decoder with:
     input:
         train=TRAIN,

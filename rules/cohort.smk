@@ -76,7 +76,8 @@ use rule stage as split_cohort with:
         out=f"{RUN}/cohort/splits.json",
         val=VAL,
         test=TEST,
-        train=TRAIN_SUBSETS,
+        train=expand(TRAIN, n_real=FILES.train_sizes),
+        others=expand(OTHERS, n_real=FILES.others),
     log:
         f"{RUN}/logs/split_cohort.log",
     benchmark:

@@ -54,6 +54,7 @@ REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 TRAIN = f"{N}/train/manifest.json"
 VAL, TEST = (f"{RUN}/cohort/{name}/manifest.json" for name in ("val", "test"))
 TRAIN_SUBSETS = expand(TRAIN, n_real=N_REAL)
+OTHERS = f"{N}/others/manifest.json"  # the next patients of the nested order, for the ladder alone
 
 
 wildcard_constraints:

@@ -56,11 +56,51 @@ use rule stage as pool_synthetic with:
         ),
 
 
+# The rungs of the ladder have pools of their own, so that no other arm could read a patient of them.
+use rule stage as pool_others with:
+    input:
+        others=OTHERS,
+        plan=rules.plan_segmentation.output.out,
+    output:
+        out=f"{SEGMENTER}/ladder/real/cases.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pool_others/{{segmenter}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_others/{{segmenter}}.tsv"
+    resources:
+        **needs(8000, "4h"),
+    params:
+        **run("segmentation.pool_real", modules=[module_for("pool")], pool=f"{SEGMENTER}/ladder/real"),
+
+
+use rule stage as pool_reconstructions with:
+    input:
+        plan=rules.plan_segmentation.output.out,
+        table=rules.reconstruct_others.output.table,
+    output:
+        out=f"{SEGMENTER}/ladder/reconstructions/{{name}}/cases.tsv",
+    log:
+        f"{RUN}/logs/n_real~{{n_real}}/pool_reconstructions/{{segmenter}}/{{name}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/n_real~{{n_real}}/pool_reconstructions/{{segmenter}}/{{name}}.tsv"
+    resources:
+        **needs(8000, "2h"),
+    params:
+        **run(
+            "segmentation.pool_synthetic",
+            modules=[module_for("pool")],
+            synthetic=f"{N}/reconstructions/{{name}}",
+            pool=f"{SEGMENTER}/ladder/reconstructions/{{name}}",
+            system="{name}",
+        ),
+
+
 use rule gpu_stage as train_segmentation with:
     input:
         plan=rules.plan_segmentation.output.out,
         real=rules.pool_real.output.out,
         synthetic=FILES.pool,
+        others=FILES.others_pool,
     output:
         f"{ARM}/model.safetensors",
         f"{ARM}/progress.csv",

@@ -37,7 +37,7 @@ def study(
     paths = []
     for size in n_real:
         for system, ratio, only, *rest in mixes:
-            control = rest[0] if rest else "none"
+            control, mixing = (*rest, *("none", "replace")[len(rest) :])
             loss = 0.1 * (control == "no_augmentation")
             for seed in seeds:
                 rows = []
@@ -57,6 +57,7 @@ def study(
                                 "ratio": ratio,
                                 "synthetic_only": only,
                                 "control": control,
+                                "mixing": mixing,
                                 "segmenter": segmenter,
                                 "seed": seed,
                                 "case_id": f"BraTS-GLI-{case:05d}-000",

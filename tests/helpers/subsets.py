@@ -9,6 +9,8 @@ from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.subset import write_subset
 from workflow_scripts.cohort.volumes import SUFFIXES
 
+OF_N_REAL = ("train", "others")
+
 
 def subset_paths(cohort, *names: str, n_real=None, splits: dict | None = None, volumes=None) -> dict[str, Path]:
     """Manifests of these subsets of a folder with volumes/, splits.json and perhaps cases.tsv, written anew.
@@ -20,12 +22,12 @@ def subset_paths(cohort, *names: str, n_real=None, splits: dict | None = None, v
     n_real = n_real or next(iter(splits["train"]))
     paths = {}
     for name in names:
-        case_ids = splits["train"][str(n_real)] if name == "train" else splits[name]
+        case_ids = splits[name][str(n_real)] if name in OF_N_REAL else splits[name]
         cases = pd.DataFrame({"case_id": case_ids, "patient_id": [DATASET.patient_of(case_id) for case_id in case_ids]})
         if (cohort / "cases.tsv").is_file():
             known = read_tsv(cohort / "cases.tsv")
             cases = cases.merge(known[[column for column in known if column != "patient_id"]], on="case_id")
-        folder = cohort / "subsets" / (f"{n_real}_train" if name == "train" else name)
+        folder = cohort / "subsets" / (f"{n_real}_{name}" if name in OF_N_REAL else name)
         paths[name] = write_subset(folder, name, cases, volumes or cohort / "volumes")
     return paths
 

@@ -25,7 +25,7 @@ from workflow_scripts.study.arms import Arm
 SIZE = (24, 32, 32)
 SPACING_MM = 3.0
 MODALITIES = ["t1c", "t2f"]
-TRAIN, VAL, TEST = ["a1", "a2", "a3"], ["b1"], ["c1", "c2"]
+TRAIN, VAL, TEST, OTHERS = ["a1", "a2", "a3"], ["b1"], ["c1", "c2"], ["d1", "d2"]
 PLAN_CONFIG = {"modalities": MODALITIES, "regions": list(REGIONS), "patch_size": [16, 16, 16], "batch_size": 2}
 PLAN_CONFIG |= {"features_per_stage": [8, 16]}
 FAST = {"epochs": 2, "iterations_per_epoch": 3, "val_iterations_per_epoch": 1, "precision": "32", "mirroring": False}
@@ -78,10 +78,11 @@ class Study:
             folder / "pool",
         )
         self.real, self.synthetic = folder / "pool_real.tsv", folder / "synthetic"
-        for number, case_id in enumerate([*TRAIN, *VAL, *TEST]):
+        for number, case_id in enumerate([*TRAIN, *VAL, *TEST, *OTHERS]):
             save(self.volumes, case_id, *brain_and_tumour(number))
-        write_json(folder / "splits.json", {"seed": 0, "test": TEST, "val": VAL, "train": {"3": TRAIN}})
-        write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": [*TRAIN, *VAL, *TEST]}))
+        splits = {"seed": 0, "test": TEST, "val": VAL, "train": {"3": TRAIN}, "others": {"3": OTHERS}}
+        write_json(folder / "splits.json", splits)
+        write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": [*TRAIN, *VAL, *TEST, *OTHERS]}))
 
     def make_plan(self, **overrides) -> dict:
         config = json.dumps(PLAN_CONFIG | overrides)
@@ -94,6 +95,13 @@ class Study:
         pool_real.main([*places, *subset_options(self.folder, "train", "val"), "--threads", "1"])
         return pd.read_csv(self.real, sep="\t")
 
+    def pool_others(self) -> Path:
+        """Preprocess the other patients of the ladder; returns their table, in their pool."""
+        pool = self.folder / "ladder/real"
+        places = ["--plan", self.plan, "--pool", pool, "--out", pool / "cases.tsv", "--threads", "1"]
+        pool_real.main([*map(str, places), *subset_options(self.folder, "others")])
+        return pool / "cases.tsv"
+
     def synthesize(self, block: int, count: int) -> Path:
         """Write a block of "synthetic" cases and its table."""
         numbers = range(block * count, (block + 1) * count)
@@ -105,11 +113,16 @@ class Study:
         write_tsv(table, pd.DataFrame({"case_id": case_ids, "number": numbers}))
         return table
 
-    def pool_synthetic(self, table: Path, system: str = "sys") -> Path:
-        out = self.folder / f"pool_{system}" / table.name
-        places = ["--plan", str(self.plan), "--pool", str(self.pool), "--out", str(out), "--table", str(table)]
+    def pool_synthetic(self, table: Path, system: str = "sys", pool: Path | None = None) -> Path:
+        out = (pool or self.folder / f"pool_{system}") / table.name
+        places = ["--plan", str(self.plan), "--pool", str(pool or self.pool), "--out", str(out), "--table", str(table)]
         pool_synthetic.main([*places, "--synthetic", str(self.synthetic), "--system", system, "--threads", "1"])
         return out
+
+    def made(self) -> Path:
+        """A table of pooled synthetic cases, as many as training cases; made once."""
+        table = self.folder / "pool_sys/0.tsv"
+        return table if table.is_file() else self.pool_synthetic(self.synthesize(0, len(TRAIN)))
 
     def train_arguments(self, out: Path, *more: str, **settings) -> list[str]:
         places = ["--plan", self.plan, "--pool", self.pool, "--real", self.real, "--out", out / "arm.json"]

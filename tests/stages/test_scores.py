@@ -113,7 +113,7 @@ def arm(tmp_path):
     write_tsv(tmp_path / "cases.tsv", pd.DataFrame(rows))
     write_tsv(tmp_path / "arm/predictions.tsv", pd.DataFrame(predictions))
     settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False}
-    settings |= {"control": "none", "segmenter": "nnunet", "seed": 1, "real_ids": []}
+    settings |= {"control": "none", "mixing": "replace", "segmenter": "nnunet", "seed": 1}
     write_json(tmp_path / "arm/arm.json", settings)
     return tmp_path
 
@@ -252,7 +252,7 @@ def test_tables_that_do_not_fit_are_refused(arm):
     with pytest.raises(UserError, match="must be nested"):
         score(arm, regions=["tumor_core"])
     write_json(arm / "arm/arm.json", {"n_real": 20})
-    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, control, segmenter, seed"):
+    with pytest.raises(UserError, match="lacks system, ratio, synthetic_only, control, mixing, segmenter, seed"):
         score(arm)
     write_json(arm / "arm/arm.json", dict.fromkeys(ARM_KEYS, 0))
     write_tsv(arm / "arm/predictions.tsv", pd.DataFrame([{"case_id": "other", "file": "x.nii.gz"}]))

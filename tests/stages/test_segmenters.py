@@ -59,9 +59,10 @@ def test_it_plans_and_pools_without_a_test_case(study, tmp_path):
 
 def test_an_arm_killed_and_run_again_ends_in_the_same_bytes(study, tmp_path):
     length = {"epochs": 4, "iterations_per_epoch": 4}
-    whole = study.train("whole", "real", "--state", str(tmp_path / "a"), **length)
-    stopped = study.arm("stopped")
-    arguments = study.train_arguments(stopped, "--state", str(tmp_path / "b"), checkpoint_minutes=0, **length)
+    mix, made = "sys/ratio~1_real_share", ("--synthetic", str(study.made()))
+    whole = study.train("whole", mix, *made, "--state", str(tmp_path / "a"), **length)
+    stopped = study.arm("stopped", mix)
+    arguments = study.train_arguments(stopped, *made, "--state", str(tmp_path / "b"), checkpoint_minutes=0, **length)
     command = [sys.executable, "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
     run = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, **run)
@@ -87,6 +88,13 @@ def test_trained_longer_it_finds_the_tumours_of_unseen_cases(study):
     study.predict(arm, mirroring=True)
     assert plain != [(arm / "predictions" / f"{case_id}.nii.gz").read_bytes() for case_id in TEST]
     assert min(dice(study, arm)) > 0.7
+
+
+def test_each_way_of_mixing_is_another_training(study):
+    ways = ("", "_real_share", "_synthetic_first")
+    two = {"epochs": 2, "iterations_per_epoch": 1}
+    arms = [study.train("mixing", f"sys/ratio~1{way}", "--synthetic", str(study.made()), **two) for way in ways]
+    assert len({(arm / "model.safetensors").read_bytes() for arm in arms}) == 3
 
 
 def test_the_control_without_augmentation_sees_other_batches(study):

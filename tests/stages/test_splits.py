@@ -24,8 +24,10 @@ def cohort(n_patients, time_points=1, seed=0):
 
 
 def options(folder, config) -> list[str]:
-    manifests = [f"n_real~{size}/train/manifest.json" for size in config["n_real"]]
+    manifests = [f"n_real~{size}/train/manifest.json" for size in config.get("train", config["n_real"])]
+    others = [f"n_real~{size}/others/manifest.json" for size in config.get("others", ())]
     named = {"--cases": ["cases.tsv"], "--volumes": ["volumes"], "--out": ["splits.json"], "--train": manifests}
+    named["--others"] = others
     named |= {f"--{name}": [f"cohort/{name}/manifest.json"] for name in ("val", "test")}
     given = [text for name, files in named.items() for text in (name, *(str(folder / file) for file in files))]
     return ["--config", json.dumps(config), *given]
@@ -55,6 +57,20 @@ def test_sets_have_their_sizes_and_cover_the_cohort_once(split):
     assert [len(case_ids) for case_ids in splits["train"].values()] == [20, 50, 100]
     everything = splits["test"] + splits["val"] + splits["train"]["100"] + splits["unused"]
     assert sorted(everything) == sorted(cases.case_id)
+
+
+def test_the_others_of_a_subset_are_the_next_patients_and_a_learning_curve_moves_nobody(split, tmp_path):
+    cases = cohort(160, time_points=2)
+    before = split(cases)
+    after = split(cases, train=[20, 30, 50, 100], others={"20": 30, "50": 50})
+    assert {key: after["train"][key] for key in before["train"]} == before["train"]
+    assert (after["test"], after["val"], after["unused"]) == tuple(before[key] for key in ("test", "val", "unused"))
+    assert set(after["train"]["20"]) < set(after["train"]["30"]) < set(after["train"]["50"])
+    assert set(after["others"]["20"]) == set(after["train"]["50"]) - set(after["train"]["20"])
+    assert set(after["others"]["50"]) == set(after["train"]["100"]) - set(after["train"]["50"])
+    for size in (20, 50):
+        manifest = read_json(tmp_path / f"n_real~{size}/others/manifest.json")
+        assert manifest["subset"] == "others" and sorted(manifest["sha256"]) == after["others"][str(size)]
 
 
 def test_train_subsets_are_nested(split):

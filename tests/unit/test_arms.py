@@ -8,11 +8,21 @@ import pytest
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.study.arm_labels import LABELS, label_of
-from workflow_scripts.study.arms import ARM_PATTERN, KINDS, Arm, arms_of_study, blocks_for, synthetic_count
+from workflow_scripts.study.arms import (
+    ARM_PATTERN,
+    KINDS,
+    MIXING,
+    Arm,
+    arms_of_study,
+    blocks_for,
+    others_of,
+    synthetic_count,
+)
 from workflow_scripts.study.segmenters import SEGMENTERS
 
 CONTROLS = {"switch_augmentation": True, "oversampled_ratios": [1, 2]}
 SEGMENTATION = {"ratios": [0, 0.5, 2], "synthetic_only_ratios": [1], "controls": CONTROLS, "seeds": [0, 3]}
+SEGMENTATION |= {"mixing": list(MIXING), "ladder": {"ratio": None, "reconstructions": True}, "learning_curve": [6, 20]}
 
 
 @pytest.mark.parametrize(
@@ -20,21 +30,39 @@ SEGMENTATION = {"ratios": [0, 0.5, 2], "synthetic_only_ratios": [1], "controls":
 )
 def test_every_arm_has_a_folder_that_names_it(augmentation, switched):
     block = SEGMENTATION | {"augmentation": augmentation, "segmenters": list(SEGMENTERS)}
-    arms = arms_of_study(block, ["gan", "real"], [4, 20])
+    arms = arms_of_study(block, ["gan", "real"], [4, 20], ["vae"])
     mixes = ["real", switched, "real_oversampled~1", "real_oversampled~2"]
     for system in ("gan", "real"):
-        mixes += [f"{system}/ratio~0.5", f"{system}/ratio~2", f"{system}/synthetic_only~1"]
+        ways = [f"{system}/ratio~{ratio}{way}" for way in ("", "_real_share", "_synthetic_first") for ratio in (0.5, 2)]
+        mixes += [*ways, f"{system}/synthetic_only~1"]
+    ladder = ["ceiling~0.5", "vae/reconstructions~0.5"]  # of 20 patients there are no 10 others
     assert [arm.folder for arm in arms] == [
         f"n_real~{n_real}/segmentation/{segmenter}/{mix}/seed~{seed}"
-        for n_real in (4, 20)
+        for n_real, folders in ((4, mixes + ladder), (6, ["real"]), (20, mixes))
         for segmenter in SEGMENTERS
-        for mix in mixes
+        for mix in folders
         for seed in (0, 3)
     ]
     assert [Arm.of_folder(f"results/a/{arm.folder}") for arm in arms] == arms
     assert all(re.fullmatch(ARM_PATTERN, arm.mix) for arm in arms)
     assert {arm.kind for arm in arms} | {"no_augmentation", "with_augmentation"} == set(KINDS) == set(LABELS)
     assert len({arm.folder for arm in arms}) == len(arms)
+
+
+@pytest.mark.parametrize(
+    ("block", "n_real", "others"),
+    [
+        ({}, [3, 6, 12, 24], {3: 3, 6: 6, 12: 12}),
+        ({"learning_curve": [40]}, [3, 6, 12, 24], {3: 3, 6: 6, 12: 12}),
+        ({"learning_curve": [48]}, [24], {24: 24}),
+        ({"ratios": [0, 0.5, 2]}, [10, 20], {10: 5}),
+        ({"ladder": {"ratio": 2, "reconstructions": True}}, [10, 20, 29], {}),
+        ({"ladder": None}, [10, 20], {}),
+    ],
+)
+def test_a_ladder_takes_the_next_patients_where_the_largest_subset_has_them(block, n_real, others):
+    given = {"ratios": [0, 1, 2], "ladder": {"ratio": None, "reconstructions": True}, "learning_curve": []} | block
+    assert others_of(given, n_real) == others
 
 
 def test_an_arm_is_called_by_what_it_trains_on():
@@ -69,6 +97,11 @@ def test_a_folder_that_names_no_arm_is_refused(folder):
         ({"ratio": 1.0, "control": "no_augmentation"}, "its ratio is 0, not 1"),
         ({"control": "other"}, "is none of none, no_augmentation"),
         ({"system": "sys", "ratio": -1.0}, "below 0"),
+        ({"ratio": 1.0, "control": "reconstructions"}, "needs an autoencoder"),
+        ({"ratio": 1.0, "control": "ceiling", "system": "sys"}, "an arm of real cases alone"),
+        ({"control": "ceiling"}, "has a ratio above 0"),
+        ({"mixing": "other"}, "is none of replace, real_share, synthetic_first"),
+        ({"mixing": "real_share"}, "give it a system and its ratio"),
         ({"segmenter": "other"}, "segmenter 'other' is none of nnunet"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_segmentation import Study
 
+from workflow_scripts.segmentation.draws import Draws
 from workflow_scripts.segmentation.nnunet.batches import NumberedBatches
 from workflow_scripts.segmentation.nnunet.device_batches import Augmentation, DeviceBatches, DrawnBatches
 from workflow_scripts.segmentation.nnunet.library import NnunetPlan, nnunet_home, quiet
@@ -14,6 +15,7 @@ from workflow_scripts.segmentation.segmenter import load_plan
 from workflow_scripts.study.settings.segmentation import Segmentation
 
 CPU = torch.device("cpu")
+MIX = Draws(("a1",), ("a2", "a3"), 5, real_share=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,13 @@ def loaders(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "role", "count"), [(True, "train", 40), (True, "val", 3), (False, "train", 3)]
+    ("augmentation", "role", "count", "draws"),
+    [(True, "train", 40, None), (True, "val", 3, None), (False, "train", 3, None), (True, "train", 3, MIX)],
 )
-def test_a_batch_made_from_draws_is_nnunets_own(loaders, augmentation, role, count):
-    own = NumberedBatches(loaders(augmentation, role)[0], 5, role)
+def test_a_batch_made_from_draws_is_nnunets_own(loaders, augmentation, role, count, draws):
+    own = NumberedBatches(loaders(augmentation, role)[0], 5, role, draws)
     loader, labels = loaders(augmentation, role)
-    drawn, augment = DrawnBatches(loader, 5, role), Augmentation(loader, labels, CPU)
+    drawn, augment = DrawnBatches(loader, 5, role, draws), Augmentation(loader, labels, CPU)
     applied = set()
     for number in range(count):
         expected, samples = own[number], drawn[number]

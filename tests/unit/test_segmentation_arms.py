@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from tiny_segmentation import TEST, TRAIN, VAL, Study
+from tiny_segmentation import OTHERS, TEST, TRAIN, VAL, Study
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.programs.segmentation import train_segmentation
 from workflow_scripts.segmentation.arms import choose_cases, link_view
+from workflow_scripts.segmentation.draws import Draws, real_fraction
 from workflow_scripts.segmentation.nnunet.batches import seed_everything
 from workflow_scripts.segmentation.nnunet.library import NnunetPlan, nnunet_home, quiet
 from workflow_scripts.segmentation.nnunet.trainer import build_trainer
@@ -94,6 +96,59 @@ def test_the_oversampled_control_lists_each_real_case_as_often_as_its_mix_is_lon
     assert twice["mean_patches_per_real_case"] == arm(study)["mean_patches_per_real_case"]
 
 
+def test_a_ceiling_trains_on_all_other_patients_and_on_the_train_subset(study):
+    table = study.pool_others()
+    assert {file.name.split(".")[0].removesuffix("_seg") for file in table.parent.iterdir()} == {*OTHERS, "cases"}
+    ceiling = arm(study, "ceiling~1", "--others", str(table))
+    assert (ceiling["real_ids"], ceiling["others_ids"], ceiling["synthetic_ids"]) == (TRAIN, OTHERS, [])
+    assert (ceiling["system"], ceiling["ratio"], ceiling["control"]) == ("none", 1.0, "ceiling")
+    assert ceiling["mean_patches_per_real_case"] == pytest.approx(2 / 5)
+
+
+def test_reconstructions_train_as_synthetic_cases_from_a_pool_of_their_own(study):
+    pool = study.folder / "ladder/vae"
+    table = study.pool_synthetic(study.synthesize(2, 2), "vae", pool)
+    described = arm(study, "vae/reconstructions~1", "--others", str(table))
+    made = ["vae_SliceAug-00004-000", "vae_SliceAug-00005-000"]
+    assert (described["real_ids"], described["others_ids"], described["synthetic_ids"]) == (TRAIN, [], made)
+    assert not list(study.pool.glob("vae_*"))
+
+
+def test_arms_of_the_ladder_and_no_others_take_other_patients(study):
+    table = str(study.pool_others())
+    for mix, more in (("real", ["--others", table]), ("ceiling~1", [])):
+        with pytest.raises(UserError, match="go with the arms ceiling and reconstructions alone"):
+            arm(study, mix, *more)
+    with pytest.raises(UserError, match=f"case {TRAIN[0]} is among the arm's own and the other patients"):
+        arm(study, "ceiling~1", "--others", str(study.real))
+
+
+@pytest.mark.parametrize(("way", "share"), [("real_share", 0.25), ("synthetic_first", 0.5)])
+def test_a_way_of_mixing_draws_its_share_of_patches_from_real_cases(study, way, share):
+    described = arm(study, f"sys/ratio~2_{way}", "--synthetic", *study.tables)
+    settings = Segmentation.read({**ONE_STEP, "real_share": 0.25})
+    cases = choose_cases(
+        Arm(3, "sys", 2.0, mixing=way, seed=0),
+        load_plan(study.plan),
+        pd.read_csv(study.real, sep="\t"),
+        [pd.read_csv(table, sep="\t") for table in study.tables],
+    )
+    assert described["mixing"] == way and described["synthetic_ids"] == list(cases.synthetic_ids)
+    draws, steps = Draws.of(cases, settings, 1000), range(1000)
+    counts = np.array([sum(case in TRAIN for case in draws.batch(step, 4)) for step in steps])
+    odd = np.array([sum(case in TRAIN for case in draws.batch(step, 2)) for step in steps])
+    if way == "real_share":
+        assert set(counts) == {1}, "exact where a batch of 4 holds a quarter"
+        assert set(odd) == {0, 1} and abs(odd.mean() / 2 - share) < 0.03
+    else:
+        assert counts.tolist() == [0] * 500 + [4] * 500
+    drawn = [case for step in steps for case in draws.batch(step, 2)]
+    assert set(drawn) == {*TRAIN, *cases.synthetic_ids} and draws.batch(7, 4) == draws.batch(7, 4)
+    first = np.mean([case in TRAIN for case in drawn[::2]])
+    assert abs(first - share) < 0.05, "real cases stand in each place of a batch: nnU-Net centres the last on a tumour"
+    assert real_fraction(cases, settings) == share
+
+
 def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_draws(study, tmp_path):
     """Why oversampling is no control of its own kind: with the list three times as long, each case comes as often."""
     plan, counts, orders = load_plan(study.plan), [], []
@@ -105,7 +160,7 @@ def test_a_repeated_list_gives_nnunet_the_same_distribution_of_cases_with_other_
             listed = choose_cases(listed, plan, real, [])
             view = home / f"view{copies}"
             view.mkdir()
-            link_view(listed, study.pool, view, real.set_index("case_id")["files_digest"])
+            link_view(listed, study.pool, listed.in_pool, view, real.set_index("case_id")["files_digest"])
             trainer = build_trainer(NnunetPlan.of(plan), view, listed.train_ids, VAL, settings, 0, torch.device("cpu"))
             loader = trainer.loaders()[0]
             seed_everything(0, "draws")

@@ -16,6 +16,7 @@ from workflow_scripts.base.files import read_json, write_json
 
 OWN = "n_real~{n_real}/train"
 ALL = "every train subset"
+OTHERS = "n_real~{n_real}/others"  # the next patients: the ladder's alone
 # The subsets that each stage is given: nothing that trains, or that makes cases to train on, sees a test case.
 GIVEN = {
     "measure_tumours": {OWN},
@@ -30,6 +31,9 @@ GIVEN = {
     "plan_segmentation": {OWN},
     "pool_real": {OWN, "val"},
     "pool_synthetic": set(),
+    "reconstruct_others": {OWN, OTHERS},
+    "pool_others": {OTHERS},
+    "pool_reconstructions": set(),
     "train_segmentation": set(),
     # from here on: stages that only measure, and that nothing trains on
     "predict_segmentation": {"test"},
@@ -79,7 +83,7 @@ def given(job: dict) -> set[str]:
 
 @pytest.fixture(scope="module")
 def jobs() -> list[dict]:
-    """Every job of the full study: three subsets, 72 arms. Of figures, the rule is named with the figure."""
+    """Every job of the full study: three subsets, 84 arms. Of figures, the rule is named with the figure."""
     found = [job for job in parsed()["jobs"] if job["command"]]
     for job in found:
         if job["rule"] == "make_figure":
@@ -90,7 +94,7 @@ def jobs() -> list[dict]:
 
 def test_every_stage_is_given_its_subsets_and_no_other(jobs):
     sizes = {job["wildcards"]["n_real"] for job in jobs if job["rule"] == "train_generator"}
-    assert len(sizes) == 3 and sum(job["rule"] == "train_segmentation" for job in jobs) == 72
+    assert len(sizes) == 3 and sum(job["rule"] == "train_segmentation" for job in jobs) == 84
     everywhere = {f"n_real~{size}/train" for size in sizes}
     assert {job["rule"] for job in jobs} <= set(GIVEN) | BEFORE_SPLITS | {"make_report"}
     for job in jobs:
@@ -125,12 +129,17 @@ def test_arms_share_nothing_but_plan_and_pool(jobs):
         if job["rule"] == "train_segmentation":
             arm = str(Path(job["output"][0]).parent)
             assert not [path for path in job["input"] if "seed~" in path and not path.startswith(arm)], arm
-            assert bool(job["named"]["synthetic"]) == ("/real" not in arm.split("/segmentation/")[1])
+            rung = re.search(r"/(ceiling|reconstructions)~", arm)
+            made_from = "real" if "/ceiling" in arm else "reconstructions/slice_vae"
+            pool = f"{arm.split('/nnunet/')[0]}/nnunet/ladder/{made_from}/cases.tsv"
+            assert [word for word in words(job) if "ladder" in word] == [pool, pool] * bool(rung), arm
+            assert bool(job["named"]["synthetic"]) == bool(re.search(r"/slice_ldm/(ratio|synthetic_only)~", arm)), arm
 
 
 # --- what lies where a job's words point --------------------------------------------------------------------------------
 QUICK = {
     "splits": {"n_real": [2, 3], "val": 1, "test": 2},
+    "segmentation": {"learning_curve": [4]},
     "system_settings": {
         "slice_ldm": {
             "autoencoder": {"training": {"steps": 2, "batch_size": 2}},
@@ -140,6 +149,7 @@ QUICK = {
 }
 STAGES = ("measure_tumours", "train_autoencoder", "extract_latents", "train_generator", "memorisation_reference")
 STAGES += ("plan_segmentation", "pool_real", "train_segmentation", "synthesize")
+LADDER = ("reconstruct_others", "pool_others", "pool_reconstructions", "train_segmentation ladder")
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +162,13 @@ def study(tmp_path_factory) -> tuple[Path, list[dict], dict]:
     run = "results/tiny"
     wanted = [f"{run}/n_real~{size}/{name}" for size in (2, 3) for name in ("generator/slice_ldm/model.json",)]
     wanted += [f"{run}/n_real~2/memorisation/reference.json", f"{run}/n_real~2/segmentation/nnunet/pool_real.tsv"]
+    ladder = f"{run}/n_real~2/segmentation/nnunet/ladder"
+    wanted += [f"{ladder}/real/cases.tsv", f"{ladder}/reconstructions/slice_vae/cases.tsv"]
     done = snakemake(project, "--configfile", *files, "--", *wanted)
     assert done.returncode == 0, done.stdout[-4000:]
     jobs = parsed(project, files, config="{}", everything=True)["jobs"]
+    for job in jobs:
+        job["rule"] += " ladder" * bool(re.search("^ceiling|/reconstructions", job["wildcards"].get("arm", "")))
     return project, jobs, read_json(project / run / "cohort/splits.json")
 
 
@@ -182,20 +196,21 @@ def seen(project: Path, job: dict, case_ids: set[str]) -> set[str]:
 
 def allowed(job: dict, splits: dict) -> set[str]:
     size = job["wildcards"]["n_real"]
-    validates = {"pool_real", "train_segmentation"}  # a segmenter is watched on validation cases
-    return {*splits["train"][size], *(splits["val"] if job["rule"] in validates else ())}
+    validates = {"pool_real", "train_segmentation", "train_segmentation ladder"}  # a segmenter is watched on val
+    others = splits["others"][size] if job["rule"] in LADDER else ()
+    return {*splits["train"][size], *others, *(splits["val"] if job["rule"] in validates else ())}
 
 
 def leaks(study, rule: str) -> set[str]:
     """Cases outside of their subset that jobs of a rule can see, where the files of n_real 2 are concerned."""
     project, jobs, splits = study
-    everybody = {case_id for name in ("val", "test", "unused") for case_id in splits[name]} | set(splits["train"]["3"])
+    everybody = {case_id for name in ("val", "test", "unused") for case_id in splits[name]} | set(splits["train"]["4"])
     own = [job for job in jobs if job["rule"] == rule and job["wildcards"]["n_real"] == "2"]
     assert own, rule
     return {case_id for job in own for case_id in seen(project, job, everybody) - allowed(job, splits)}
 
 
-@pytest.mark.parametrize("rule", STAGES)
+@pytest.mark.parametrize("rule", STAGES + LADDER)
 def test_a_stage_can_see_no_case_but_those_of_its_subset(study, rule):
     assert leaks(study, rule) == set()
 

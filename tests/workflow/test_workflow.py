@@ -27,7 +27,9 @@ def arms(n_real: int, ratios: int, synthetic_only: int, seeds: int, systems: int
 
 def test_full_study_has_every_arm(project):
     jobs = planned(project, "--config", "data_root=demo")
-    assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3, controls=2) == 72
+    ladder = 2 * 3 * 2  # ceiling and reconstructions, at 20 and 50 patients
+    assert jobs["train_segmentation"] == arms(n_real=3, ratios=4, synthetic_only=1, seeds=3, controls=2) + ladder == 84
+    assert jobs["pool_others"] == jobs["reconstruct_others"] == jobs["pool_reconstructions"] == 2
     assert jobs["train_autoencoder"] == jobs["train_generator"] == jobs["plan_segmentation"] == 3
     assert jobs["synthesize"] == (80 + 200 + 400) / 10
     assert jobs["pool_synthetic"] == jobs["synthesize"]

@@ -46,7 +46,10 @@ class Folder(argparse.Action):
 
 
 SHARED: dict[str, dict] = {
-    **{name: {"type": Path, "help": f"manifest.json of the {name} subset"} for name in ("train", "val", "test")},
+    **{
+        name: {"type": Path, "help": f"manifest.json of the {name} subset"}
+        for name in ("train", "val", "test", "others")
+    },
     "autoencoder": {"action": Folder, "help": "folder of train_autoencoder"},
     "latents": {"action": Folder, "help": "folder of extract_latents"},
     "depth-decoder": {"action": Folder, "help": "folder of train_depth_decoder"},

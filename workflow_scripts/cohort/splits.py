@@ -16,7 +16,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..base.seeds import seed_of
-from ..study.settings.cohort import LEAST_TRAIN, Splits, SplitSettings
+from ..study.settings.cohort import LEAST_TRAIN, SplitSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +32,13 @@ def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
     splits : sizes of the sets in patients
         A subset of 20 patients holds all their time points, so it may list more than 20 cases.
 
-    Returns ``{"seed", "test": [case ids], "val": [ids], "train": {"20": [ids], ...}, "unused": [ids], "n_patients"}``,
-    ids sorted; ``unused`` are the cases of patients beyond the largest subset.
+    Returns ``{"seed", "test": [case ids], "val": [ids], "train": {"20": [ids], ...}, "others": {"20": [ids], ...},
+    "unused": [ids], "n_patients"}``, ids sorted; ``others`` are those of the next patients after a train subset, within the
+    largest; ``unused`` are the cases of patients beyond the largest subset.
 
     Raises UserError if the cohort has too few patients; the message holds the lines to write.
     """
-    sizes, val, test, volume = splits.n_real, splits.val, splits.test, f"{splits.region}_ml"
+    sizes, val, test, volume = splits.sizes, splits.val, splits.test, f"{splits.region}_ml"
     if not np.isfinite(cases[volume].to_numpy(dtype=float)).all():
         raise UserError(f"the case table has rows without {volume}: run `snakemake -R preprocess`")
     if cases["case_id"].duplicated().any():
@@ -47,7 +48,7 @@ def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
     needed = sizes[-1] + val + test
     if needed > len(volume_ml):
         raise UserError(_too_few(len(volume_ml), splits))
-    n_strata = min(MAX_STRATA, test, sizes[0])
+    n_strata = min(MAX_STRATA, test, splits.n_real[0])  # whatever the learning curve asks for: it moves no patient
     order = stratified_order(list(volume_ml.index), volume_ml.to_numpy(), n_strata, splits.seed)
     case_ids = cases.groupby("patient_id")["case_id"].apply(list).to_dict()
 
@@ -55,11 +56,17 @@ def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
         return sorted(case_id for patient in patients for case_id in case_ids[patient])
 
     held_out = test + val
+    nested = order[held_out:]
     return {
         "seed": splits.seed,
         "test": cases_of(order[:test]),
         "val": cases_of(order[test:held_out]),
-        "train": {str(size): cases_of(order[held_out : held_out + size]) for size in sizes},
+        "train": {str(size): cases_of(nested[:size]) for size in sizes},
+        "others": {
+            str(size): cases_of(nested[size:][: splits.others[str(size)]])
+            for size in sizes
+            if str(size) in splits.others
+        },
         "unused": cases_of(order[needed:]),
         "n_patients": {"test": test, "val": val, "train": sizes, "unused": len(order) - needed},
     }
@@ -80,12 +87,12 @@ def _key(seed: int, patient_id: str) -> tuple[int, str]:
     return seed_of(seed, "split", patient_id), patient_id
 
 
-def _too_few(n_patients: int, splits: Splits) -> str:
+def _too_few(n_patients: int, splits: SplitSettings) -> str:
     """What is wrong with the sizes, and lines with sizes that fit."""
-    largest, val, test = splits.n_real[-1], splits.val, splits.test
-    needed = largest + val + test
+    largest, val, test = splits.sizes[-1], splits.val, splits.test
+    needed, name = largest + val + test, "n_real" if largest in splits.n_real else "learning_curve"
     problem = (
-        f"the splits ask for {needed} patients (largest n_real {largest} + val {val} + test {test}), "
+        f"the splits ask for {needed} patients (largest {name} {largest} + val {val} + test {test}), "
         f"but the cohort has {n_patients} usable patients"
     )
     if n_patients < LEAST_TRAIN + 2:

@@ -51,7 +51,7 @@ class SubsetStore(VolumeStore):
 class Subset:
     """The cases of one subset.
 
-    name : "train", "val" or "test"
+    name : "train", "val", "test" or "others", the next patients after a train subset
     patients, n_patients : set of str; their number, which of a train subset is n_real
     case_ids : list of str, sorted; all time points of the patients
     first_of_each_patient : those of case_ids that are no second time point, sorted
@@ -104,7 +104,7 @@ def write_subset(
 ) -> Path:
     """Fill `folder` with relative links to the cases' files in `volumes`, and with the manifest; returns its path.
 
-    name : "train", "val" or "test"
+    name : as of a `Subset`
     cases : rows of cases.tsv, those of the subset
 
     What was in the folder goes. Raises UserError that names a missing file.

@@ -83,12 +83,19 @@ def _check_grid(scores: pd.DataFrame) -> None:
         Arm.of_row(dict(zip(KEYS, key, strict=False)), key[-1]): set(zip(group.case_id, group.region, strict=True))
         for key, group in scores.groupby([*ARM_COLUMNS, "seed"], sort=True)
     }
-    sizes = sorted({arm.n_real for arm in have})
     segmenters = sorted({arm.segmenter for arm in have})
     seeds = sorted({arm.seed for arm in have})
-    mixes = sorted({arm.what for arm in have} | {Arm(0).what})
+    wanted, real_only = set(), Arm(0).what
+    # a size of the learning curve has real only alone; one without enough other patients has no ladder
+    groups = [
+        {real_only},
+        *({arm.what for arm in have if arm.of_ladder is ladder} - {real_only} for ladder in (True, False)),
+    ]
+    for size in {arm.n_real for arm in have}:
+        found = {real_only} | {arm.what for arm in have if arm.n_real == size}
+        wanted |= {(size, what) for group in groups if group & found for what in group}
     everything = set.union(*have.values())
-    for n_real, mix, segmenter, seed in product(sizes, mixes, segmenters, seeds):
+    for (n_real, mix), segmenter, seed in product(sorted(wanted), segmenters, seeds):
         arm = Arm(n_real, *mix, segmenter, seed)
         if arm not in have:
             raise UserError(
@@ -104,10 +111,15 @@ def _check_grid(scores: pd.DataFrame) -> None:
             )
 
 
-def arms_of(scores: pd.DataFrame) -> list[Arm]:
-    """The arms over all their seeds, in the order in which they are read."""
+def arms_of(scores: pd.DataFrame, curve: bool = False) -> list[Arm]:
+    """The arms over all their seeds, in the order in which they are read.
+
+    curve : those of the learning curve too: real only at sizes that have no other arm, where others have
+    """
     found = {Arm.of_row(row) for row in scores[ARM_COLUMNS].drop_duplicates().to_dict("records")}
-    return sorted(found, key=lambda arm: arm.reading_order)
+    compared = {arm.n_real for arm in found if not arm.is_real_only}
+    kept = found if curve or not compared else {arm for arm in found if arm.n_real in compared}
+    return sorted(kept, key=lambda arm: arm.reading_order)
 
 
 def regions_of(scores: pd.DataFrame) -> list[str]:

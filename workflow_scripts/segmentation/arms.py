@@ -1,6 +1,6 @@
 """Which cases an arm of the study trains on: a choice of ids from the pool, and the proof that it leaks none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.errors import UserError
-from ..study.arms import Arm, synthetic_count
+from ..study.arms import CEILING, REAL_ONLY, RECONSTRUCTIONS, Arm, synthetic_count
 from .segmenter import Plan, files_digest, pool_suffixes
 
 
@@ -18,17 +18,30 @@ class ArmCases:
 
     arm: Arm
     real_ids: tuple[str, ...]
+    others_ids: tuple[str, ...]  # real patients beside the train subset, of a ceiling
     synthetic_ids: tuple[str, ...]
     val_ids: tuple[str, ...]
-    digests: tuple[str, ...]  # of the preprocessed cases, in the order of real, synthetic and val ids
+    digests: tuple[str, ...]  # of the preprocessed cases, in the order of real, other, synthetic and val ids
 
     @property
     def train_ids(self) -> list[str]:
         """The list that a segmenter draws from."""
-        return [*self.real_ids * self.arm.copies, *self.synthetic_ids]
+        return [*self.real_ids * self.arm.copies, *self.others_ids, *self.synthetic_ids]
+
+    @property
+    def of_ladder(self) -> tuple[str, ...]:
+        """Those of the pool that belongs to the ladder."""
+        return self.others_ids or (self.synthetic_ids if self.arm.of_ladder else ())
+
+    @property
+    def in_pool(self) -> list[str]:
+        """Those of the pool that all arms share."""
+        return [*self.real_ids, *(() if self.arm.of_ladder else self.synthetic_ids), *self.val_ids]
 
 
-def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.DataFrame]) -> ArmCases:
+def choose_cases(
+    arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.DataFrame], others: pd.DataFrame | None = None
+) -> ArmCases:
     """The cases of an arm.
 
     Real cases are all of the train subset (none if it is synthetic only); synthetic ones the first ratio x n_real by
@@ -36,6 +49,7 @@ def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.Da
 
     real : table of ``pool_real`` (case_id, split, digest)
     synthetic : tables of ``pool_synthetic`` (case_id, number, digest)
+    others : of an arm of the ladder the other patients, or their reconstructions (case_id, digest); it takes all of them
 
     Raises UserError if there are too few synthetic cases, if the plan was made from other cases, or if a case would
     both train and validate.
@@ -53,7 +67,17 @@ def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.Da
         raise UserError(f"case {shared[0]} is both a training and a validation case: run `snakemake -R pool_real`")
     if val.empty:
         raise UserError("there is no validation case: set splits.val to 1 or more")
-    made = _first_by_number(synthetic, arm)
+    if arm.of_ladder == (others is None):
+        raise UserError(
+            f"{arm.name}: the other patients, --others, go with the arms {CEILING} and {RECONSTRUCTIONS} alone"
+        )
+    further = real.iloc[:0] if others is None else others.sort_values("case_id")
+    if shared := sorted(set(further["case_id"]) & set(real["case_id"])):
+        raise UserError(
+            f"case {shared[0]} is among the arm's own and the other patients: run `snakemake -R split_cohort`"
+        )
+    made = further if arm.control == RECONSTRUCTIONS else _first_by_number(synthetic, arm)
+    further = further if arm.control == CEILING else real.iloc[:0]
     used = train.iloc[:0] if arm.synthetic_only else train.sort_values("case_id")
     if overlap := sorted(set(made["case_id"]) & set(real["case_id"])):
         raise UserError(f"synthetic case {overlap[0]} has the id of a real case: give the system another name")
@@ -61,16 +85,17 @@ def choose_cases(arm: Arm, plan: Plan, real: pd.DataFrame, synthetic: list[pd.Da
     return ArmCases(
         arm,
         real_ids=tuple(used["case_id"]),
+        others_ids=tuple(further["case_id"]),
         synthetic_ids=tuple(made["case_id"]),
         val_ids=tuple(val["case_id"]),
-        digests=(*used["digest"], *made["digest"], *val["digest"]),
+        digests=(*used["digest"], *further["digest"], *made["digest"], *val["digest"]),
     )
 
 
 def _first_by_number(tables: list[pd.DataFrame], arm: Arm) -> pd.DataFrame:
     columns = ["case_id", "number", "digest"]
     made = pd.concat([pd.DataFrame(columns=columns), *(table[columns] for table in tables)])
-    if arm.kind not in ("mix", "synthetic_only"):
+    if arm.system == REAL_ONLY:
         return made.iloc[:0]
     count, asked = synthetic_count(arm.n_real, arm.ratio), f"ratio {arm.ratio:g} of {arm.n_real} real cases"
     if not count:
@@ -85,14 +110,17 @@ def _first_by_number(tables: list[pd.DataFrame], arm: Arm) -> pd.DataFrame:
     return made.sort_values("number").iloc[:count]
 
 
-def link_view(cases: ArmCases, pool: Path, view: Path, digests: Mapping[str, str], threads: int = 1) -> None:
-    """Fill the folder `view` with links to the arm's own cases in the pool, so that training can read no other.
+def link_view(
+    cases: ArmCases, pool: Path, pool_ids: Sequence[str], view: Path, digests: Mapping[str, str], threads: int = 1
+) -> None:
+    """Fill the folder `view` with links to cases of an arm in a pool, so that training can read no other.
 
+    pool_ids : its cases in this pool
     digests : of each case's files, by its id in the pool
 
     Raises UserError that names the first case of which the pool lacks a file, or has another than the tables say.
     """
-    segmenter, pool_ids = cases.arm.segmenter, [*cases.real_ids, *cases.synthetic_ids, *cases.val_ids]
+    segmenter = cases.arm.segmenter
     for pool_id in pool_ids:
         for suffix in pool_suffixes(segmenter):
             file = pool / f"{pool_id}{suffix}"
@@ -111,4 +139,6 @@ def link_view(cases: ArmCases, pool: Path, view: Path, digests: Mapping[str, str
 
 def _pooled_by(cases: ArmCases, pool_id: str) -> str:
     """The rule that puts a case into the pool."""
+    if pool_id in cases.of_ladder:
+        return "pool_others" if cases.others_ids else "pool_reconstructions"
     return "pool_synthetic" if pool_id in cases.synthetic_ids else "pool_real"

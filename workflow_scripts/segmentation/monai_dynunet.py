@@ -142,15 +142,17 @@ def transforms(patch: list[int], augmentation: bool) -> mt.Compose:
 class ArmTask:
     """What the training loop trains: see `training.task.Task`."""
 
-    def __init__(self, training: Training, network: nn.Module, learning_rate: float):
+    def __init__(self, training: Training, network: nn.Module, learning_rate: float, steps: int):
         self.view, self.listed, self.seed = training.view, training.cases.train_ids, training.cases.arm.seed
+        self.draws = training.draws(steps)
         self.own, self.augmentation = training.plan.own, training.settings.augmentation
         self.players = {"segmenter": Player(network, learning_rate, weight_decay=1e-5)}
         self.dice = DiceLoss(sigmoid=True, batch=True)
 
-    def _sample(self, step: int, place: int) -> dict[str, Tensor]:
+    def _sample(self, step: int, place: int, pool_id: str | None) -> dict[str, Tensor]:
         keys = (self.seed, "monai_dynunet", step, place)
-        pool_id = self.listed[numpy_rng(*keys).integers(len(self.listed))]  # with replacement, as nnU-Net draws
+        if pool_id is None:
+            pool_id = self.listed[numpy_rng(*keys).integers(len(self.listed))]  # with replacement, as nnU-Net draws
         case = load_file(self.view / f"{pool_id}{POOL_SUFFIXES[0]}")
         chain = transforms(self.own["patch_size"], self.augmentation).set_random_state(seed_of(*keys) % 2**32)
         patch = chain({"image": case["image"].float(), "regions": case["regions"].float()})[0]
@@ -158,7 +160,9 @@ class ArmTask:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """image (B, M, *patch) and regions (B, R, *patch), float32."""
-        samples = [self._sample(step, place) for place in range(self.own["batch_size"])]
+        size = self.own["batch_size"]
+        drawn = self.draws.batch(step, size) if self.draws else [None] * size
+        samples = [self._sample(step, place, pool_id) for place, pool_id in enumerate(drawn)]
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
     def loss(
@@ -192,7 +196,9 @@ def train(training: Training) -> Trained:
         "log_every_steps": iterations,
         "prefetch_batches": 2,
     }
-    found = train_network(ArmTask(training, network, learning_rate), loop, training.state, arm.title)["segmenter"]
+    found = train_network(ArmTask(training, network, learning_rate, loop["steps"]), loop, training.state, arm.title)[
+        "segmenter"
+    ]
     weights = {name: found[name] for name, _ in network.named_parameters()}  # DynUNet has each layer under two names
     head, *rows = [line.split(",") for line in (training.state.folder / CURVE).read_text().split()]
     progress = [

@@ -8,6 +8,7 @@
 ``train(training) -> Trained``
     Train an arm (`Training`) from its preprocessed cases. It saves its state and stops when it is asked to, and resumes
     to the same bytes on a CPU; every draw is a function of (seed, step), and every arm makes the same number of steps.
+    Cases are drawn by ``training.draws``.
 ``predict(plan, weights_file, mirror_axes, precision, device) -> Predictor``
     The trained network, ready for whole cases.
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from ..training.state import StateFolder
     from .arms import ArmCases
+    from .draws import Draws
 
 PACKAGE = __name__.split(".")[0]
 
@@ -80,6 +82,12 @@ class Training:
     settings: Segmentation
     device: torch.device
     state: StateFolder
+
+    def draws(self, steps: int) -> Draws | None:
+        """Which cases each batch of a training of `steps` steps is cut from; None: uniformly from ``cases.train_ids``."""
+        from .draws import Draws
+
+        return Draws.of(self.cases, self.settings, steps)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .arms import OVERSAMPLED, Arm
+from .arms import CEILING, OVERSAMPLED, REAL_SHARE, RECONSTRUCTIONS, SYNTHETIC_FIRST, Arm
 from .segmenters import SEGMENTERS
 
 
@@ -21,7 +21,11 @@ LABELS = {  # of `arms.KINDS`
     "no_augmentation": Label("real only, without {segmenter}'s augmentation", "real\nno\naugm.", 3),
     "with_augmentation": Label("real only, with {segmenter}'s augmentation", "real\nwith\naugm.", 3),
     OVERSAMPLED: Label("real only, each case listed {times}x", "real\nlisted\n{times}x", 3),
+    CEILING: Label("real + {ratio}x other real patients", "{ratio}\nother\nreal", 3),
+    RECONSTRUCTIONS: Label("real + {ratio}x other patients' reconstructions", "{ratio}\nother\nreconstr.", 3),
     "mix": Label("real + {ratio}x synthetic", "{ratio}", 1),
+    REAL_SHARE: Label("real + {ratio}x synthetic, fixed real share", "{ratio}\nreal\nshare", 1),
+    SYNTHETIC_FIRST: Label("real + {ratio}x synthetic, synthetic first", "{ratio}\nsynth.\nfirst", 1),
     "synthetic_only": Label("{ratio}x synthetic only", "{ratio}\nsynth.\nonly", 2),
 }
 

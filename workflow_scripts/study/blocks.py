@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .arms import MIXING, others_of, train_sizes
 from .dataset import parse_dataset
 from .generators import KINDS
 
@@ -42,7 +43,10 @@ def preprocess(config: dict, wildcards: Any = None) -> dict:
 
 def splits(config: dict, wildcards: Any = None) -> dict:
     """Of `split_cohort`: the outermost region is the whole tumour."""
-    return config["splits"] | {"region": config["regions"][0]}
+    segmentation, n_real = config["segmentation"], config["splits"]["n_real"]
+    others = {str(size): count for size, count in others_of(segmentation, n_real).items()}
+    subsets = {"train": train_sizes(segmentation, n_real), "others": others}
+    return config["splits"] | {"region": config["regions"][0]} | subsets
 
 
 def system_of_autoencoder(config: dict, name: str) -> dict:
@@ -162,11 +166,11 @@ def segmentation_plan(config: dict, wildcards: Any = None) -> dict:
     return picked(config, ("modalities", "regions")) | picked(config["segmentation"], keys)
 
 
-def segmentation_training(config: dict, wildcards: Any = None) -> dict:
-    """Of `train_segmentation`."""
+def segmentation_training(config: dict, wildcards: Any) -> dict:
+    """Of `train_segmentation`: the share of a way of mixing goes to the arms of that way alone."""
     steps = ("epochs", "iterations_per_epoch", "val_iterations_per_epoch", "initial_learning_rate")
-    keys = (*steps, "augmentation", "precision", "workers", "checkpoint_minutes")
-    return picked(config["segmentation"], keys)
+    keys = [*steps, "augmentation", "precision", "workers", "checkpoint_minutes"]
+    return picked(config["segmentation"], keys + [way for way in MIXING if wildcards.arm.endswith(f"_{way}")])
 
 
 def segmentation_prediction(config: dict, wildcards: Any = None) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .arms import REAL_ONLY, Arm, arms_of_study, blocks_for, synthetic_count
+from .arms import CEILING, REAL_ONLY, Arm, arms_of_study, blocks_for, others_of, synthetic_count, train_sizes
 from .generators import KINDS
 
 MODEL = ("model.safetensors", "model.json")
@@ -18,15 +18,19 @@ class Files:
     ----------
     run : str, the run's folder
     arms : every arm of the study
+    n_real, train_sizes : patients of the train subsets that are studied; of all, those of the learning curve with them
+    others : n_real -> other patients of its ladder
     autoencoders, depth_decoded : names of the autoencoders; of the systems that are decoded along depth
     """
 
     def __init__(self, config: dict):
         self.config, self.run = config, f"{config['results']}/{config['run']}"
         self.systems, self.n_real = config["systems"], config["splits"]["n_real"]
-        self.arms = arms_of_study(config["segmentation"], self.systems, self.n_real)
         blocks = [system["autoencoder"] for system in config["system"].values()]
         self.autoencoders = sorted({block["name"] for block in blocks if block})
+        self.arms = arms_of_study(config["segmentation"], self.systems, self.n_real, self.autoencoders)
+        self.train_sizes = train_sizes(config["segmentation"], self.n_real)
+        self.others = others_of(config["segmentation"], self.n_real)
         self.depth_decoded = [name for name, system in config["system"].items() if system.get("depth_decoder")]
 
     def _n(self, wildcards: Any) -> str:
@@ -99,7 +103,15 @@ class Files:
         segmenter = f"{self._n(wildcards)}/segmentation/{wildcards.segmenter}"
         arm = Arm.of_folder(f"{segmenter}/{wildcards.arm}")
         folder = f"{segmenter}/pool_{arm.system}"
-        return [] if arm.system == REAL_ONLY else self._blocks(folder, wildcards.n_real, arm.ratio)
+        made = arm.system != REAL_ONLY and not arm.is_control
+        return self._blocks(folder, wildcards.n_real, arm.ratio) if made else []
+
+    def others_pool(self, wildcards: Any) -> list[str]:
+        """The table beside the preprocessed cases that an {arm} of the ladder adds to the real ones."""
+        segmenter = f"{self._n(wildcards)}/segmentation/{wildcards.segmenter}"
+        arm = Arm.of_folder(f"{segmenter}/{wildcards.arm}")
+        place = "real" if arm.control == CEILING else f"reconstructions/{arm.system}"
+        return [f"{segmenter}/ladder/{place}/cases.tsv"] if arm.of_ladder else []
 
     def of_arms(self, file: str) -> list[str]:
         """A file of every arm."""

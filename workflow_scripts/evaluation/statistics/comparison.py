@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...base.seeds import numpy_rng
-from ...study.arms import REAL_ONLY, Arm
+from ...study.arms import NO_CONTROL, Arm
 from ..scores import distance_column, patients_of, score_array
 from .bootstrap import bootstrap_interval, paired_differences, patient_means
 from .significance import detectable_difference, holm, smallest_wilcoxon_p, wilcoxon_p
@@ -94,9 +94,9 @@ def _family(arm: Arm) -> tuple[Arm, bool]:
     """Arms whose p-values of a region and metric are corrected together: all with synthetic cases of one n_real and
     segmenter.
 
-    Their controls are a family of their own: they answer another question.
+    Their controls, the ladder's with them, are a family of their own: they answer another question.
     """
-    return arm.reference, arm.system != REAL_ONLY
+    return arm.reference, arm.is_control
 
 
 def with_holm(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def with_holm(table: pd.DataFrame) -> pd.DataFrame:
     p_columns = [name for name in table.columns if name.endswith("_wilcoxon_p")]
     table = table.astype({f"{name}_holm": object for name in p_columns})  # numbers and the text "reference"
     compared = table[table.holm_tests != REFERENCE]
-    families = [compared.n_real, compared.segmenter, compared.region, compared.system != REAL_ONLY]
+    families = [compared.n_real, compared.segmenter, compared.region, compared.control != NO_CONTROL]
     for _, family in compared.groupby(families):
         for name in p_columns:
             measured = family[name].notna().all()

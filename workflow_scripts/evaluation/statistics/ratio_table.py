@@ -38,7 +38,8 @@ def ratio_table(
                 "arm": label_of(arm).label,
                 "ratio": arm.ratio,
             }
-            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control, "segmenter": arm.segmenter}
+            row |= {"synthetic_only": arm.synthetic_only, "control": arm.control}
+            row |= {"mixing": arm.mixing, "segmenter": arm.segmenter}
             row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
             row |= _spread("dice", dice) | _region_scores(own)
             if arm.is_real_only:

@@ -1,7 +1,8 @@
 """Split a cohort by patient into test, validation and nested train subsets, stratified by tumour volume.
 
 Each subset's folder is filled with links to its cases' volumes and a manifest: all that later stages are handed.
-Config: {"region": "...", "n_real": [20, 50, 100], "val": 10, "test": 50, "seed": 0}, in patients; region: the outermost. A patient's time points share a set.
+Config: {"region": "...", "n_real": [20, 50, 100], "train": [20, 30, 50, 100], "others": {"20": 20}, "val": 10, "test": 50,
+"seed": 0}, in patients; region: the outermost. A patient's time points share a set.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="splits.json to write")
     parser.add_argument("--val", type=Path, required=True, help="manifest.json to write for the validation cases")
     parser.add_argument("--test", type=Path, required=True, help="manifest.json to write for the test cases")
-    parser.add_argument("--train", type=Path, nargs="*", required=True, help="one for each n_real, in that order")
+    parser.add_argument(
+        "--train", type=Path, nargs="*", required=True, help="one for each size of train, in that order"
+    )
+    parser.add_argument(
+        "--others", type=Path, nargs="*", default=[], help="one for each entry of others, in that order"
+    )
     args = parser.parse_args(argv)
     settings = SplitSettings.read(args.config, "splits")
     cases = read_tsv(args.cases)
@@ -32,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
     splits = split_patients(cases, settings)
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
-    for size, manifest in zip(settings.n_real, args.train, strict=True):
-        subsets.append(("train", manifest, splits["train"][str(size)]))
+    for name, manifests in (("train", args.train), ("others", args.others)):
+        subsets += [(name, *pair) for pair in zip(manifests, splits[name].values(), strict=True)]
     for name, manifest, case_ids in subsets:
         rows = cases[cases["case_id"].isin(case_ids)]
         write_subset(manifest.parent, name, rows, args.volumes, args.threads)

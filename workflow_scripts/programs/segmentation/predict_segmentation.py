@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     test = Subset.open(args.test, "test")
     case_ids, store = test.case_ids, test.store
     for path, arm in zip(args.arm, arms, strict=True):
-        if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["val_ids"]}):
+        if leaked := sorted(set(case_ids) & {*arm["real_ids"], *arm["others_ids"], *arm["val_ids"]}):
             what = f"test case {leaked[0]} was in the training or validation of {path.parent}"
             raise UserError(f"{what}: train the arm again")
     use_threads(args.threads)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from ...base.errors import UserError
 from ...evaluation.scores import arms_of, read_scores, regions_of, rows_of, score_array
 from ...study.arm_labels import label_of
-from ...study.arms import REAL_ONLY, Arm
+from ...study.arms import MIXING, REAL_ONLY, REPLACE, Arm
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
 from ..tables.cells import read_ratio_table
@@ -24,7 +24,11 @@ ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": 
 
 def _position_key(arm: Arm) -> tuple:
     """Group, then the place within it."""
-    return (label_of(arm).group, arm.control, arm.ratio)
+    return (label_of(arm).group, arm.control, list(MIXING).index(arm.mixing), arm.ratio)
+
+
+def _systems(arms: list[Arm]) -> list[str]:
+    return sorted({arm.system for arm in arms if not arm.is_control} - {REAL_ONLY})
 
 
 def _row_of(table: pd.DataFrame, arm: Arm, region: str) -> pd.Series:
@@ -50,7 +54,7 @@ def _draw_panel(
     axes.axhline(real_seeds.mean(), color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     axes.plot(np.full(len(real_seeds), -SEED_SHIFT), real_seeds, **ONE_SEED, color=INK)
 
-    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
+    systems = _systems(arms)
     step = min(0.3, SPREAD / max(1, len(systems) - 1))
 
     def draw(arm: Arm, x: float, colour: str, marker: str) -> float:
@@ -68,13 +72,16 @@ def _draw_panel(
     for number, system in enumerate(systems):
         colour = SYSTEM_COLOURS[number % len(SYSTEM_COLOURS)]
         shift = (number - (len(systems) - 1) / 2) * step
-        line = [(0.0, real_seeds.mean())]
-        for arm in (arm for arm in arms if arm.system == system):
+        lines = {}
+        for arm in (arm for arm in arms if arm.system == system and not arm.is_control):
             x = places[_position_key(arm)] + shift
             mean = draw(arm, x, colour, "D" if arm.synthetic_only else "s")
-            if not arm.synthetic_only:
-                line.append((x, mean))
-        axes.plot(*zip(*line, strict=True), "-", color=colour, linewidth=1.5, zorder=4)
+            if arm.is_mix:
+                lines.setdefault(arm.mixing, [(0.0, real_seeds.mean())] if arm.mixing == REPLACE else []).append(
+                    (x, mean)
+                )
+        for line in lines.values():
+            axes.plot(*zip(*line, strict=True), "-", color=colour, linewidth=1.5, zorder=4)
 
 
 def dice_limits(low: float, high: float) -> tuple[float, float]:
@@ -139,7 +146,7 @@ def _title(row: pd.Series, simulated: bool) -> str:
 
 
 def _legend(arms: list[Arm], confidence: float) -> list[Line2D]:
-    systems = sorted({arm.system for arm in arms} - {REAL_ONLY})
+    systems = _systems(arms)
     colours = [SYSTEM_COLOURS[number % len(SYSTEM_COLOURS)] for number in range(len(systems))]
     handles = [
         Line2D([], [], color=colour, marker="s", label=f"{system}: mean over seeds")
@@ -147,7 +154,7 @@ def _legend(arms: list[Arm], confidence: float) -> list[Line2D]:
     ]
     handles.append(Line2D([], [], color=INK, linestyle=(0, (5, 3)), label="real only: mean over seeds"))
     if any(arm.is_control for arm in arms):
-        label = "control, real cases alone: mean over seeds"
+        label = "control, no synthetic case: mean over seeds"
         handles.append(Line2D([], [], color=INK, marker="^", markersize=4, linestyle="", label=label))
     handles.append(Line2D([], [], **ONE_SEED, color=INK, label="one seed"))
     label = f"{confidence:.0%} interval of the paired difference, on the real-only mean"

@@ -58,8 +58,9 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
         )
         sentences = []
         beside = [(arm, row) for arm, row in rows if arm.reference == real_arm]
-        for system in sorted({arm.system for arm, _ in beside} - {real_arm.system}):
-            sentences += _of_system(system, [(arm, row) for arm, row in beside if arm.system == system])
+        made = [(arm, row) for arm, row in beside if not arm.is_control]
+        for system in sorted({arm.system for arm, _ in made} - {real_arm.system}):
+            sentences += _of_system(system, [(arm, row) for arm, row in made if arm.system == system])
         sentences += _of_controls([(arm, row) for arm, row in beside if arm.is_control])
         groups.append((lead, sentences))
     return groups
@@ -75,7 +76,7 @@ def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
 
 def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
     sentences = []
-    mixes = [(arm, row) for arm, row in rows if not arm.synthetic_only]
+    mixes = [(arm, row) for arm, row in rows if arm.is_mix]
     if mixes:
         arm, row = max(mixes, key=lambda pair: pair[1].dice_mean)
         lead = "the best of " + str(len(mixes)) + " ratios was" if len(mixes) > 1 else "the ratio tried was"
@@ -128,7 +129,7 @@ def headline(table: pd.DataFrame) -> list[str]:
 
     mixes = {n_real: [] for n_real in real}
     for arm, row in rows:
-        if arm.kind == "mix":
+        if arm.is_mix:
             mixes[arm.n_real].append((arm, row))
     best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
     if not best:

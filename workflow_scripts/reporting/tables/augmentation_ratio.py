@@ -9,7 +9,7 @@ from ...evaluation.statistics.bootstrap import best_coverage
 from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
 from ...evaluation.statistics.ratio_table import NOT_MEASURED, ratio_table
 from ...evaluation.statistics.significance import smallest_wilcoxon_p
-from ...study.arms import OVERSAMPLED, REAL_ONLY
+from ...study.arms import NO_CONTROL, OVERSAMPLED, REAL_ONLY
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
 from .cells import SIMULATED, count_of, hd_stem, number
@@ -113,8 +113,8 @@ def _test_sentences(table: pd.DataFrame) -> list[str]:
     tests = {
         kind: max((int(count) for count in part.holm_tests if not isinstance(count, str)), default=0)
         for kind, part in (
-            ("synthetic", table[table.system != REAL_ONLY]),
-            ("controls", table[table.system == REAL_ONLY]),
+            ("synthetic", table[table.control == NO_CONTROL]),
+            ("controls", table[table.control != NO_CONTROL]),
         )
     }
     if not any(tests.values()):

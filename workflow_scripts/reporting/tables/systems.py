@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...study.arms import REAL_ONLY
+from ...study.arms import NO_CONTROL, REAL_ONLY
 from ..looks import region_name
 from .cells import THIS_RUN, amount, number, read_mixed_csv, read_ratio_table, with_interval
 from .images import fid_rows
@@ -24,7 +24,8 @@ def comparison_table(
     ratio : synthetic cases for each real one; None: 1 where there is such an arm, else the smallest there is
     """
     ratios = ratios[ratios.segmenter == ratios.segmenter.iloc[0]]
-    mixes = ratios[(ratios.system != REAL_ONLY) & ~ratios.synthetic_only.astype(bool)]
+    mixes = ratios[(ratios.system != REAL_ONLY) & (ratios.control == NO_CONTROL) & ~ratios.synthetic_only.astype(bool)]
+    mixes = mixes[mixes.mixing == mixes.mixing.iloc[0]] if len(mixes) else mixes  # the first way of mixing
     found = sorted(set(mixes.ratio))
     if ratio is None:
         ratio = 1 if 1 in found or not found else found[0]

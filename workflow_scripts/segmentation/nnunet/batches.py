@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from torch.utils.data import DataLoader, Dataset
 
 from ...base.seeds import seed_of
+from ..draws import Draws
 
 
 def seed_everything(*keys: int | str) -> None:
@@ -27,13 +29,22 @@ def seed_everything(*keys: int | str) -> None:
 
 
 class NumberedBatches(Dataset):
-    """Batch `number` of one loader; its draws depend on (seed, role, number) alone."""
+    """Batch `number` of one loader; its draws depend on (seed, role, number) alone.
 
-    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str):
-        self.loader, self.seed, self.role = loader, seed, role
+    draws : which cases a batch is cut from; None: nnU-Net draws them
+    """
+
+    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str, draws: Draws | None = None):
+        self.loader, self.seed, self.role, self.draws = loader, seed, role, draws
+
+    def start(self, number: int) -> None:
+        """Set what a batch is drawn by."""
+        seed_everything(self.seed, "segmentation", self.role, number)
+        if self.draws:
+            self.loader.get_indices = partial(self.draws.batch, number, self.loader.batch_size)
 
     def __getitem__(self, number: int) -> dict:
-        seed_everything(self.seed, "segmentation", self.role, number)
+        self.start(number)
         batch = self.loader.generate_train_batch()
         return {"data": batch["data"], "target": batch["target"]}
 

@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...training.prefetch import prefetched
-from .batches import NumberedBatches, seed_everything
+from ..draws import Draws
+from .batches import NumberedBatches
 
 REACH = 64.0  # voxels from the centre at which an affine map is probed
 TRUNCATE = 6  # standard deviations over which nnU-Net blurs
@@ -40,8 +41,8 @@ class DrawnBatches(NumberedBatches):
     ``functional.pad`` takes it; "draws", a list of (place of the transform, its parameters).
     """
 
-    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str):
-        super().__init__(loader, seed, role)
+    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str, draws: Draws | None = None):
+        super().__init__(loader, seed, role, draws)
         for transform in loader.transforms.transforms:
             if isinstance(transform, SpatialTransform):  # four points in place of the whole grid: see `_grid`
                 probes = torch.cat([torch.zeros(1, 3), REACH * torch.eye(3)])
@@ -49,7 +50,7 @@ class DrawnBatches(NumberedBatches):
 
     @torch.no_grad()
     def __getitem__(self, number: int) -> list[dict]:
-        seed_everything(self.seed, "segmentation", self.role, number)
+        self.start(number)
         return [self._sample(place, case_id) for place, case_id in enumerate(self.loader.get_indices())]
 
     def _sample(self, place: int, case_id: str) -> dict:
@@ -195,8 +196,16 @@ class DeviceBatches(DrawnBatches):
     labels: all that a voxel may have, with -1 for what lies outside
     """
 
-    def __init__(self, loader: nnUNetDataLoader, seed: int, role: str, labels: Sequence[int], device: torch.device):
-        super().__init__(loader, seed, role)
+    def __init__(
+        self,
+        loader: nnUNetDataLoader,
+        seed: int,
+        role: str,
+        labels: Sequence[int],
+        device: torch.device,
+        draws: Draws | None = None,
+    ):
+        super().__init__(loader, seed, role, draws)
         self._augmentation, self._device = Augmentation(loader, labels, device), device
 
     def __getstate__(self) -> dict:

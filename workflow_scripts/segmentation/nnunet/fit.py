@@ -24,6 +24,7 @@ from ...base.progress import track
 from ...study.settings.segmentation import Segmentation
 from ...training.checkpoint import Checkpoints
 from ...training.interrupt import StopRequest, leave
+from ..draws import Draws
 from .batches import NumberedBatches
 from .device_batches import DeviceBatches
 from .precision import use_precision
@@ -33,14 +34,23 @@ from .trainer import ArmTrainer
 class Fit:
     """One arm's training: a trainer, and where it stands."""
 
-    def __init__(self, trainer: ArmTrainer, settings: Segmentation, seed: int, folder: Path, title: str):
+    def __init__(
+        self,
+        trainer: ArmTrainer,
+        settings: Segmentation,
+        seed: int,
+        folder: Path,
+        title: str,
+        draws: Draws | None = None,
+    ):
         self.trainer, self.settings, self.title = trainer, settings, title
         self.checkpoints = Checkpoints(folder)
         self.precision = use_precision(trainer.network, trainer.device, settings.precision)
         kind, on_gpu = NumberedBatches, trainer.device.type == "cuda"
         if on_gpu:
             kind = partial(DeviceBatches, labels=trainer.label_manager.all_labels, device=trainer.device)
-        self.train_batches, self.val_batches = map(kind, trainer.loaders(), (seed, seed), ("train", "val"))
+        train, val = trainer.loaders()
+        self.train_batches, self.val_batches = kind(train, seed, "train", draws=draws), kind(val, seed, "val")
         self.workers = settings.workers_for(torch.get_num_threads(), on_gpu)
         self.steps, self.val_steps = trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch
         self.done = 0  # training steps

@@ -20,7 +20,8 @@ def train(training: Training) -> Trained:
     with nnunet_home(), quiet():
         lists = cases.train_ids, list(cases.val_ids)
         trainer = build_trainer(plan, training.view, *lists, settings, cases.arm.seed, training.device)
-        fit = Fit(trainer, settings, cases.arm.seed, training.state.folder, cases.arm.title)
+        draws = training.draws(trainer.num_epochs * trainer.num_iterations_per_epoch)
+        fit = Fit(trainer, settings, cases.arm.seed, training.state.folder, cases.arm.title, draws)
         log.info("%s: %d cases, on %s", fit.title, len(cases.train_ids), describe(trainer.device, fit.precision))
         fit.run()
     chosen, mirror_axes = plan.configuration, trainer.inference_allowed_mirroring_axes

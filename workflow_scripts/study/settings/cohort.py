@@ -64,6 +64,15 @@ class SplitSettings(Splits):
     """What the program that splits the cohort is told."""
 
     region: str = key(meaning="by whose volume the splits are stratified")
+    train: list[Count] = key(
+        [], "patients", "of every train subset, smallest first: those of n_real and further ones; none: n_real"
+    )
+    others: dict[str, Count] = key({}, "patients", "train subset -> other patients, the next of the order")
+
+    @property
+    def sizes(self) -> list[int]:
+        """Patients of every train subset, smallest first."""
+        return self.train or self.n_real
 
 
 class Measured(Block):

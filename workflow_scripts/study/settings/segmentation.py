@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ..arms import MIXING, REPLACE
 from ..segmenters import SEGMENTERS
-from .base import Block, Count, Number, Positive, Precision, Seed, Size, Unique, Weight, key
+from .base import Block, Count, Number, Positive, Precision, Seed, Share, Size, Unique, Weight, key
+from .cohort import LEAST_TRAIN
 
 MOST_WORKERS = 12  # nnU-Net's own default
 Ratio = Annotated[Number, Field(ge=0, le=1000)]
@@ -29,6 +31,18 @@ class Controls(Block):
     )
 
 
+class Ladder(Block):
+    """Arms that say what the study can show: real only, and other real patients as they are and through an autoencoder."""
+
+    ratio: Annotated[Number, Field(gt=0, le=1000)] | None = key(
+        None,
+        "patients per real",
+        "other real patients, the next of the nested order; where they lie beyond the largest train subset, or the largest of "
+        "`learning_curve`, there is no such arm. Null: 1 where it is among `ratios`, else the smallest of them",
+    )
+    reconstructions: bool = key(True, "", "also those patients encoded and decoded, by each autoencoder of the systems")
+
+
 class Segmentation(Block):
     """Null: the segmenter's own value."""
 
@@ -42,6 +56,26 @@ class Segmentation(Block):
         [1], "synthetic per real", "arms without any real training case, same counting; [] for none"
     )
     controls: Controls = key(Controls(), "", "arms of real cases alone")
+    ladder: Ladder | None = key(
+        Ladder(), "block or null", "arms with other real patients: the ceiling of any generator; null: none"
+    )
+    learning_curve: Annotated[list[Annotated[int, Field(ge=LEAST_TRAIN, le=1_000_000)]], Unique] = key(
+        [],
+        "patients",
+        "further train subsets, of the same nested order, on which real only alone is trained: Dice against patients, by "
+        "which synthetic cases are priced. They cost no generator",
+    )
+    mixing: Annotated[list[Literal[tuple(MIXING)]], Field(min_length=1), Unique] = key(  # type: ignore[valid-type]
+        [REPLACE],
+        "names",
+        "how the patches of a mix are drawn, an arm for each way: " + "; ".join(f"{k}: {v}" for k, v in MIXING.items()),
+    )
+    real_share: Share = key(
+        0.5, "share", "of each batch that `mixing: [real_share]` draws from the real cases", gt=0, lt=1
+    )
+    synthetic_first: Share = key(
+        0.5, "share", "of the steps that `mixing: [synthetic_first]` makes on synthetic cases alone", gt=0, lt=1
+    )
     seeds: Annotated[list[Seed], Field(min_length=1), Unique] = key([0, 1, 2], "", "each arm is trained with each")
     epochs: Count | None = key(None, "", "null: nnunet 1000, monai_dynunet 20")
     iterations_per_epoch: Count | None = key(

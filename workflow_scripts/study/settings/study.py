@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..arms import synthetic_count
+from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, read_dataset
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import DemoCohort, Preprocessing, Splits
@@ -147,6 +147,10 @@ def _check_arms(study: Study) -> None:
     if study.evaluation.comparison_ratio not in (None, *ratios):
         what = "is not among segmentation.ratios: there is no such arm to compare"
         raise Fault(["evaluation", "comparison_ratio"], None, what)
+    ladder = ladder_ratio({"ladder": settings.ladder and settings.ladder.model_dump(), "ratios": ratios})
+    if ladder is not None and max(ratios) > 0 and ladder not in ratios:
+        what = f"is {ladder:g}, but ratios hold no such mix to be compared with ceiling and reconstructions"
+        raise Fault(["segmentation", "ladder", "ratio"], None, what)
     mixes = [ratio for ratio in [*ratios, *settings.synthetic_only_ratios, 1] if ratio > 0]
     if synthetic_count(n_real[0], min(mixes)) == 0:
         fitting = sorted(ratio for ratio in ratios if ratio == 0 or ratio * n_real[0] >= 1)
@@ -181,7 +185,8 @@ def _check_data_set(study: Study) -> None:
 
 
 def _check_cohort(study: Study) -> None:
-    needed = study.splits.val + study.splits.test + study.splits.n_real[-1]
+    curve = {"learning_curve": study.segmentation.learning_curve}
+    needed = study.splits.val + study.splits.test + train_sizes(curve, study.splits.n_real)[-1]
     if study.simulated and needed > study.demo_cohort.cases:
         what = f"is {study.demo_cohort.cases}, but splits ask for {needed} patients"
         raise Fault(["demo_cohort", "cases"], needed, what)
