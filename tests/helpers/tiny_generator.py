@@ -87,7 +87,12 @@ def make_inputs(folder: Path, count: int = 6, steps: int = 200) -> Path:
     latents = network.encode_volumes(x, 32)
     contract = {"kind": "autoencoder", "name": "tiny", "spec": SPEC, "modalities": MODALITIES, "grid": GRID}
     contract["written"] = WRITTEN.model_dump()
-    contract |= {"regions": list(REGIONS), "value_range": [-1, 1], "latent_shape": list(latents.shape[1:])}
+    contract |= {
+        "regions": list(REGIONS),
+        "masks": list(REGIONS),
+        "value_range": [-1, 1],
+        "latent_shape": list(latents.shape[1:]),
+    }
     contract |= {"training_case_ids": case_ids, "seed": 0, "config_digest": "0", "code_digest": "0"}
     save_model(folder / "autoencoder", network.state_dict(), contract)
     write_latents(folder / "latents", folder / "autoencoder", dict(zip(case_ids, latents, strict=True)), cases)

@@ -14,7 +14,7 @@ from tiny_generator import SYNTHESIS
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.volumes import VolumeStore
-from workflow_scripts.diffusion import gate
+from workflow_scripts.diffusion import synthesis
 from workflow_scripts.diffusion.generator import Sample
 from workflow_scripts.diffusion.network_generator import NetworkGenerator
 from workflow_scripts.programs.autoencoder import train_depth_decoder
@@ -87,7 +87,7 @@ def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_pa
     empty = np.zeros((len(REGIONS), *copies[0].shape[1:]), np.float32)
     decoded = iter([Sample.of(copy, empty, REGIONS) for copy in copies for _ in ("slice", "depth")])
     monkeypatch.setattr(NetworkGenerator, "decode", lambda *_: next(decoded))
-    monkeypatch.setattr(gate, "foreground_mask", lambda image, background: (image > -1).any(axis=0))
+    monkeypatch.setattr(synthesis, "foreground_of", lambda sample, background: (sample.image > -1).any(axis=0))
     _, fid = compare(study, tmp_path, volumes=3)
     for _, own in fid.groupby("plane"):
         found = own.set_index("decoder").value
@@ -96,7 +96,9 @@ def test_training_cases_as_they_are_have_the_distance_of_the_floor(study, tmp_pa
 
 
 def test_a_volume_without_foreground_is_left_out_and_none_left_is_an_empty_table(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(gate, "foreground_mask", lambda image, background: np.zeros(image.shape[1:], dtype=bool))
+    monkeypatch.setattr(
+        synthesis, "foreground_of", lambda sample, background: np.zeros(sample.image.shape[1:], dtype=bool)
+    )
     _, fid = compare(study, tmp_path, volumes=2)
     assert fid.empty and "standard_error" in fid.columns
 

@@ -106,7 +106,14 @@ def arguments(tmp_path):
     size = [48, 64, 64]
     systems = load_systems(list(NAMES), {name: {"scale": 0.1} for name in NAMES}, size)
     systems = {name: system.plain() for name, system in systems.items()}
-    config = {"systems": list(NAMES), "system": systems, "modalities": ["t1n", "t2f"], "regions": ["whole_tumor"]}
+    config = {
+        "systems": list(NAMES),
+        "system": systems,
+        "modalities": ["t1n", "t2f"],
+        "regions": ["whole_tumor"],
+        "rule": "none",
+        "foreground_channel": True,
+    }
     config |= {"size": size, "comparison_ratio": None}
     return config, {"ratios": [tmp_path / "augmentation_ratio.csv"], "images": fid, "costs": costs}
 

@@ -135,6 +135,7 @@ def test_the_contract_says_what_the_model_is_and_names_the_train_cases_alone(tra
     assert contract["training_case_ids"] == list(map(CASE, TRAIN))
     assert contract["modalities"] == ["t1n", "t1c", "t2w", "t2f"]
     assert contract["regions"] == ["whole_tumor", "tumor_core", "enhancing_tumor"]
+    assert contract["masks"] == ["foreground", *contract["regions"]]
     assert contract["grid"] == {"size": [16, 32, 32], "spacing_mm": [8.0, 6.0, 6.0]}
     assert contract["latent_shape"] == [4, 16, 16, 16]
     assert contract["spec"] == {key: CONFIG[key] for key in train_autoencoder.SPEC}
@@ -143,11 +144,12 @@ def test_the_contract_says_what_the_model_is_and_names_the_train_cases_alone(tra
 def test_reconstruction_is_measured_on_the_validation_cases_in_three_planes(trained, cohort, tmp_path):
     table = measure(cohort, trained, tmp_path)
     assert set(table["case_id"]) == set(map(CASE, VAL))
-    assert len(table) == 3 * 4 * 2 + 4 * 2 + 3
+    assert len(table) == 3 * 4 * 2 + 4 * 4 + 4 * 4 + 4 + 1
     values = table.set_index(["plane", "channel", "metric"])["value"]
     assert (values.xs("ssim", level="metric") > 0.3).all() and (values.xs("ssim", level="metric") < 1).all()
     assert values.xs("psnr_db", level="metric").between(10, 60).all()
-    assert values["volume", "whole_tumor", "dice"] > 0.3
+    assert values["volume", "whole_tumor", "dice"] > 0.3 and values["volume", "foreground", "dice"] > 0.8
+    assert 0.8 < values["volume", "foreground", "volume_ratio"] < 1.25
     assert values.xs("through_plane_error", level="metric").between(0.01, 0.5).all()
     assert values.xs("through_plane_ratio", level="metric").between(0.2, 1.5).all()
     assert (tmp_path / "reconstruction.png").read_bytes().startswith(b"\x89PNG")
@@ -188,12 +190,13 @@ def test_a_finished_training_is_not_repeated_for_a_lost_output(cohort, tmp_path,
 
 def test_one_mask_and_the_losses_of_the_paper(cohort, tmp_path):
     loss = {"l1": 1.0, "ssim": 1.0, "kl": 1e-6, "perceptual": 1.0, "dice": 0.0, "bce": 0.0}
-    folder = run(cohort, tmp_path, {"regions": ["whole_tumor"], "loss": loss}, {"steps": 30, "log_every_steps": 3})
+    changes = {"regions": ["whole_tumor"], "loss": loss, "foreground_channel": False}
+    folder = run(cohort, tmp_path, changes, {"steps": 30, "log_every_steps": 3})
     losses = curve(folder)
     assert losses["autoencoder_perceptual"][-1] < losses["autoencoder_perceptual"][0]
     assert not {"autoencoder_dice", "autoencoder_bce"} & set(losses)
     dice = measure(cohort, folder, tmp_path).query("metric == 'dice'")
-    assert list(dice["channel"]) == ["whole_tumor"]
+    assert list(dice["channel"]) == ["foreground", "whole_tumor"]
 
 
 def test_latents_are_the_posterior_means_of_the_train_subset(trained, cohort, tmp_path):

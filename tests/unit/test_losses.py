@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from monai.losses import SSIMLoss
 
 from workflow_scripts.study.settings.autoencoder import Loss
-from workflow_scripts.training.losses import ReconstructionLoss, kl_to_normal, soft_dice_loss
+from workflow_scripts.training.losses import ReconstructionLoss, kl_to_normal, soft_dice_loss, ssim_map
 
 
 def test_the_terms_of_the_loss_are_what_they_say():
@@ -20,8 +21,32 @@ def test_the_terms_of_the_loss_are_what_they_say():
     x[:, 2] = x[:, 2].sign()
     block = {"l1": 2.0, "ssim": 1.0, "dice": 0.5, "bce": 0.25}
     logits = torch.cat([x[:, :2], 100 * x[:, 2:]], dim=1)
-    loss, terms = ReconstructionLoss(Loss(kl=0, **block), 2)(logits, x, mean, log_variance)
+    loss, terms = ReconstructionLoss(Loss(kl=0, **block), 2, False)(logits, x, mean, log_variance)
     assert set(terms) == set(block) and loss.item() == pytest.approx(0.0, abs=1e-5)
-    worse, terms = ReconstructionLoss(Loss(kl=0, **block), 2)(logits * 0.5, x, mean, log_variance)
+    worse, terms = ReconstructionLoss(Loss(kl=0, **block), 2, False)(logits * 0.5, x, mean, log_variance)
     assert worse.item() == pytest.approx(sum(block[name] * value.item() for name, value in terms.items()), rel=1e-5)
     assert terms["l1"].item() == pytest.approx((x[:, :2] * 0.5).abs().mean().item(), rel=1e-5)
+
+
+def test_outside_of_the_true_foreground_an_image_may_be_anything():
+    x = torch.rand(2, 4, 16, 16) * 1.8 - 0.9
+    x[:, 2:] = x[:, 2:].sign()
+    x[:, 2] = -1.0
+    x[:, 2, 4:12, 3:13] = 1.0
+    x[:, :2] = torch.where(x[:, 2:3] > 0, x[:, :2], torch.tensor(-1.0))
+    inside = x[:, 2:3].expand(-1, 2, -1, -1) > 0
+    nothing = torch.zeros(2, 1, 1, 1)
+    loss = ReconstructionLoss(Loss(kl=0, dice=0, bce=0), 2, True)
+    anything = torch.cat([torch.where(inside, x[:, :2], torch.randn(2, 2, 16, 16)), 100 * x[:, 2:]], dim=1)
+    assert loss(anything, x, nothing, nothing)[0].item() == pytest.approx(0.0, abs=1e-5)
+    darker = torch.cat([x[:, :2] - 0.1, 100 * x[:, 2:]], dim=1)
+    of_images = ReconstructionLoss(Loss(kl=0), 2, True)(darker, x, nothing, nothing)[1]
+    assert of_images["l1"].item() == pytest.approx(0.1, rel=1e-4) and of_images["ssim"].item() > 0.001
+
+
+def test_similarity_is_that_of_the_field_at_every_pixel():
+    x, y = torch.rand(2, 3, 20, 24) * 2 - 1, torch.rand(2, 3, 20, 24) * 2 - 1
+    whole = ssim_map(x, y)
+    assert whole.shape == x.shape
+    reference = 1 - SSIMLoss(spatial_dims=2, data_range=2.0)(x, y)  # of whole windows alone
+    assert whole[:, :, 5:-5, 5:-5].mean().item() == pytest.approx(reference.item(), rel=1e-4)

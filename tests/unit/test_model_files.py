@@ -15,6 +15,7 @@ CONTRACT = {
     "spec": {"kind": "slice_vae"},
     "modalities": ["t1n"],
     "regions": ["whole_tumor"],
+    "masks": ["whole_tumor"],
     "written": WRITTEN.model_dump(),
     "grid": {"size": [4, 8, 8], "spacing_mm": [1.0, 1.0, 1.0]},
     "value_range": [-1, 1],

@@ -148,7 +148,7 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
         ("evaluation/metrics/kernels.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/statistics/verdict.py", {"make_report"}),
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),
-        ("diffusion/gate.py", {*SAMPLERS, *AUDITS, "reconstruct_others"}),
+        ("diffusion/gate.py", {*SAMPLERS, *AUDITS, "measure_reconstruction", "reconstruct_others"}),
         ("diffusion/samplers.py", {*NETWORKS, "make_table compute"}),
         ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion"]), "make_table compute"}),
         ("mixing/carving.py", {*of_kinds(*GENERATOR_STAGES, kinds=["carvemix"]), "make_table compute"}),

@@ -47,13 +47,17 @@ class Verdict:
 
 
 def foreground_mask(image: np.ndarray, background: bool = True) -> np.ndarray:
-    """Foreground (D, H, W) of an image (M, D, H, W) in [-1, 1]: bright enough, in one piece, holes filled.
+    """Foreground (D, H, W) of an image (M, D, H, W) in [-1, 1] of which nothing else says it: bright enough, `one_piece`.
 
     Without a `background` in the data set it is the whole volume.
     """
     if not background:
         return np.ones(image.shape[1:], dtype=bool)
-    mask = image.mean(axis=0) > FOREGROUND_THRESHOLD
+    return one_piece(image.mean(axis=0) > FOREGROUND_THRESHOLD)
+
+
+def one_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest piece of a mask (D, H, W), its holes filled, as real foregrounds are to one voxel in a thousand."""
     pieces, count = ndimage.label(mask)
     if count > 1:
         mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])

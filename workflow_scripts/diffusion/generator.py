@@ -45,9 +45,10 @@ class Request:
 class Sample:
     """A case as it is made, before any gate.
 
-    image: float32 (M, D, H, W), about [-1, 1]; masks: float32 (R, D, H, W), probabilities, not yet nested; levels:
-    uint8 (D, H, W), nested; foreground: bool (D, H, W), where it is known; kept: bool (D, H, W), what of the host's own
-    tumour is left in a case with another one, which alone was asked for; donor: the training case that this one is of.
+    image: float32 (M, D, H, W), about [-1, 1], anything outside of the foreground; masks: float32 (R, D, H, W),
+    probabilities, not yet nested; levels: uint8 (D, H, W), nested; foreground: (D, H, W), bool where it is known, else its
+    probability, or None: it is where the image is bright; kept: bool (D, H, W), what of the host's own tumour is left in a
+    case with another one, which alone was asked for; donor: the training case that this one is of.
     """
 
     image: np.ndarray
@@ -59,8 +60,9 @@ class Sample:
 
     @classmethod
     def of(cls, image: np.ndarray, masks: np.ndarray, regions: Sequence[str]) -> Sample:
-        """The sample whose levels are its `masks`, nested."""
-        return cls(image, masks, channels_to_levels(masks, regions))
+        """The sample whose levels are its `masks`, nested; one mask more than regions, the first, is the foreground."""
+        foreground, masks = (masks[0], masks[1:]) if len(masks) > len(regions) else (None, masks)
+        return cls(image, masks, channels_to_levels(masks, regions), foreground)
 
     @property
     def asked_for(self) -> np.ndarray:
@@ -85,7 +87,7 @@ class Generator(ABC):
     Attributes
     ----------
     contract : dict
-        Its model.json: name, modalities, regions, grid, training_case_ids, foreground_volume_ml, ...
+        Its model.json: name, modalities, regions, masks, grid, training_case_ids, foreground_volume_ml, ...
     conditions : ConditionTable
         Of the training tumours.
     device : torch.device

@@ -91,7 +91,9 @@ class NetworkGenerator(Generator):
     def train(cls, config: dict, files: TrainingFiles, out: str | os.PathLike, state: str | os.PathLike) -> None:
         trained_by = KINDS[cls.kind].trained_by
         settings = TrainSettings.read(config[trained_by]["training"], f"{trained_by}.training")
-        data = read_training_set(files, config["regions"], cls.normalised, settings.devices)
+        data = read_training_set(
+            files, config["regions"], cls.normalised, settings.devices, config["foreground_channel"]
+        )
         conditions = torch.from_numpy(data.conditions.normalise(data.conditions.rows)).float()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(config["seed"], "denoiser"))
@@ -153,7 +155,7 @@ class NetworkGenerator(Generator):
             parts.setdefault(part, {})[name] = value
         if list(parts["features"]) != ["table"] or set(parts["latent"]) - {"mean"} or len(parts) > 4:
             raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
-        channels = len(contract["modalities"]), len(contract["regions"])
+        channels = len(contract["modalities"]), len(contract["masks"])
         autoencoder = build_autoencoder(contract["autoencoder"], *channels, contract["grid"])
         network = cls.build(contract["generator"], contract["latent"]["shape"], names)
         for name, module in (("autoencoder", autoencoder), ("network", network)):

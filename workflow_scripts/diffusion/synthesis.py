@@ -12,7 +12,7 @@ import numpy as np
 from ..base.seeds import numpy_rng, torch_rng
 from ..study.settings.synthesis import Gate, SynthesisSettings
 from .conditions import draw_conditions
-from .gate import foreground_mask, judge
+from .gate import foreground_mask, judge, one_piece
 from .generator import Generator, Request, Sample
 from .requests import Wanted
 
@@ -105,7 +105,10 @@ def cut_to_foreground(image: np.ndarray, levels: np.ndarray, foreground: np.ndar
 
 def foreground_of(sample: Sample, background: bool) -> np.ndarray:
     """bool (D, H, W); `background`: whether the data set has any."""
-    return foreground_mask(sample.image, background) if sample.foreground is None else sample.foreground
+    known = sample.foreground
+    if known is None:
+        return foreground_mask(sample.image, background)
+    return known if known.dtype == bool else one_piece(known > 0.5)
 
 
 def _request(generator: Generator, number: int, attempt: int, settings: SynthesisSettings, wanted: Wanted) -> Request:

@@ -18,7 +18,7 @@ from ..base.files import read_tsv
 from ..cohort.subset import Subset
 from ..study.conditions import condition_names
 from ..training.augmentation import N_LABELS
-from ..training.case_volumes import CaseVolumes, common_grid
+from ..training.case_volumes import CaseVolumes, common_grid, mask_names
 from ..training.latents import read_latents
 from ..training.model_files import load_model
 from .conditions import ConditionTable
@@ -88,7 +88,8 @@ class TrainingSet:
     conditions : ConditionTable, rows in the order of `case_ids`
     foreground_volume_ml : [smallest, largest]
     contract : dict
-        What the generator's contract takes over: modalities, regions, written, grid, value_range, training_case_ids.
+        What the generator's contract takes over: modalities, regions, masks, written, grid, value_range,
+        training_case_ids.
     files : list of Path
         All that was read.
     autoencoder : dict or None
@@ -112,7 +113,9 @@ class TrainingSet:
     variants: Variants | None = None
 
 
-def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int = 1) -> TrainingSet:
+def read_training_set(
+    files: TrainingFiles, regions: Sequence[str], normalised: bool, copies: int = 1, foreground_channel: bool = True
+) -> TrainingSet:
     """The training set in `files`.
 
     Parameters
@@ -120,12 +123,13 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
     regions : masks to generate
     normalised : take out mean and standard deviation of each channel of volumes, too; else they stay in [-1, 1]
     copies : processes that hold volumes at once
+    foreground_channel : volumes have it, where there is a background; latents have what their autoencoder has
 
     Raises UserError if a file is missing or damaged, if the parts do not belong together (see `read_latents`), or if
     the cases differ in grid or modalities.
     """
     if files.train is not None:
-        return _volumes(files.train, files.conditions, regions, normalised, copies)
+        return _volumes(files.train, files.conditions, regions, normalised, copies, foreground_channel)
     assert files.latents is not None and files.autoencoder is not None, "TrainingFiles has seen to it"
     weights, contract = load_model(files.autoencoder)
     if contract["kind"] != "autoencoder":
@@ -153,7 +157,7 @@ def read_training_set(files: TrainingFiles, regions: Sequence[str], normalised: 
     low, high = latents.amin(dim=(0, 1, 3, 4, 5)), latents.amax(dim=(0, 1, 3, 4, 5))
     margin = BOUND_MARGIN * (high - low)
     bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
-    shared = ("modalities", "regions", "written", "grid", "value_range", "training_case_ids")
+    shared = ("modalities", "regions", "masks", "written", "grid", "value_range", "training_case_ids")
     return TrainingSet(
         case_ids,
         latents[:, 0],
@@ -207,11 +211,14 @@ class NormalisedVolumes:
         return (self.volumes[numbers] - mean) / std
 
 
-def _volumes(train: Subset, conditions: Path, regions: Sequence[str], normalised: bool, copies: int) -> TrainingSet:
+def _volumes(
+    train: Subset, conditions: Path, regions: Sequence[str], normalised: bool, copies: int, foreground_channel: bool
+) -> TrainingSet:
     """The cases of the train subset, as the preprocessed volumes themselves."""
     store, case_ids = train.store, train.case_ids
     shared = common_grid(store, case_ids)
-    volumes = CaseVolumes(store, case_ids, regions, copies)
+    masks = mask_names(regions, shared["written"]["background"], foreground_channel)
+    volumes = CaseVolumes(store, case_ids, masks, copies)
     data: TrainingLatents = volumes
     mean, std = torch.zeros(data.shape[1]), torch.ones(data.shape[1])
     if normalised:
@@ -223,7 +230,7 @@ def _volumes(train: Subset, conditions: Path, regions: Sequence[str], normalised
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
         *_conditions(conditions, case_ids, regions),
-        shared | {"regions": list(regions), "value_range": [-1, 1], "training_case_ids": case_ids},
+        shared | {"regions": list(regions), "masks": masks, "value_range": [-1, 1], "training_case_ids": case_ids},
         [conditions, train.manifest],
     )
 

@@ -39,19 +39,20 @@ def decoder_rows(
     made: Mapping[str, tuple[Tensor, Tensor]],
     x: Tensor,
     latent_noise: float,
-    modalities: list[str],
-    regions: list[str],
+    contract: Mapping,
 ) -> list[dict]:
     """Rows (`COLUMNS`) of one case: what `reconstruction.reconstruction_rows` gives, for each decoder.
 
     made : name of the decoder -> what `decode` gave
     x : (M+R, D, H, W) the real volume, masks as -1 and 1
     latent_noise : of the latents that were decoded, in standard deviations
+    contract : of the autoencoder
     """
-    reference, masks = x[: len(modalities)], (x[len(modalities) :] + 1) / 2
     rows = []
-    for name, (image, probabilities) in made.items():
-        found = reconstruction.reconstruction_rows(case_id, image, reference, probabilities, masks, modalities, regions)
+    names = contract["modalities"], contract["regions"]
+    for name, pair in made.items():
+        volumes = reconstruction.as_released(*pair, x, contract)
+        found = reconstruction.reconstruction_rows(case_id, *volumes, *names)
         rows += [{"decoder": name, "latent_noise": latent_noise} | row for row in found]
     return rows
 
@@ -65,7 +66,7 @@ def cost_rows(decoders: Mapping[str, Decoder], z: Tensor, contract: dict, spec: 
     """
     with torch.device("meta"):
         slicewise = build_autoencoder(
-            contract["spec"], len(contract["modalities"]), len(contract["regions"]), contract["grid"]
+            contract["spec"], len(contract["modalities"]), len(contract["masks"]), contract["grid"]
         )
         counted = {"slice": slicewise, "depth": build_depth_decoder(spec, slicewise)}
         operations = {name: decoding_cost(decoder, z.shape) for name, decoder in counted.items()}

@@ -12,9 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..base.errors import UserError
-from ..diffusion.gate import foreground_mask
 from ..diffusion.kinds import load_generator
-from ..diffusion.synthesis import cut_to_foreground
+from ..diffusion.synthesis import cut_to_foreground, foreground_of
 from ..study.settings.synthesis import SynthesisSettings
 from ..training.devices import default_device
 
@@ -42,5 +41,5 @@ def decoded_training_cases(
     case_ids = sorted(means)
     for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
         made = generator.decode(means[case_ids[place]].to(generator.device))
-        foreground = foreground_mask(made.image, generator.contract["written"]["background"])
+        foreground = foreground_of(made, generator.contract["written"]["background"])
         yield (case_ids[place], *cut_to_foreground(made.image, made.levels, foreground))

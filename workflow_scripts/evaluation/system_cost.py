@@ -68,7 +68,7 @@ def system_cost(
     """Cost of one volume, batch 1, at the run's own grid and widths.
 
     system : a resolved file of config/systems/
-    image_channels, mask_channels : M modalities, R regions
+    image_channels, mask_channels : M modalities, R masks
     size : [D, H, W]
     conditions : names of the tumour conditions
 

@@ -88,7 +88,15 @@ _TABLES = (
         "cost of the systems",
         "Parameters and operations of every part, counted, beside what the paper prints; seconds and peak memory, measured.",
         ("costs",),
-        ("systems", "system", "modalities", "regions", "preprocessing.size"),
+        (
+            "systems",
+            "system",
+            "modalities",
+            "regions",
+            "foreground_channel",
+            "data_set.foreground.rule",
+            "preprocessing.size",
+        ),
         ("systems", "evaluation.cost.volumes"),
     ),
     Result(

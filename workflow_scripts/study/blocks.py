@@ -58,7 +58,7 @@ def system_of_autoencoder(config: dict, name: str) -> dict:
 def autoencoder(config: dict, wildcards: Any) -> dict:
     """Of `train_autoencoder`."""
     spec = system_of_autoencoder(config, wildcards.name)["autoencoder"]
-    return {**spec, **picked(config, ("modalities", "regions")), "seed": config["training_seed"]}
+    return {**spec, **picked(config, ("modalities", "regions", "foreground_channel")), "seed": config["training_seed"]}
 
 
 def latents(config: dict, wildcards: Any) -> dict:
@@ -75,7 +75,8 @@ def generator(config: dict, wildcards: Any) -> dict:
     """Of `train_generator`."""
     system = config["system"][wildcards.system]
     parts = picked(system, ("kind", *KINDS[system["kind"]].trained))
-    return {"system": wildcards.system, "regions": config["regions"], "seed": config["training_seed"], **parts}
+    channels = picked(config, ("regions", "foreground_channel"))
+    return {"system": wildcards.system, **channels, "seed": config["training_seed"], **parts}
 
 
 def generator_module(config: dict, wildcards: Any) -> str:

@@ -176,8 +176,9 @@ class Dataset(Block):
         for place, names, known in self._names():
             if unknown := [name for name in names if name not in known]:
                 raise Fault(place, list(known), f"names {unknown[0]!r}, which is none of {', '.join(known)}")
-        if reserved := [name for name in self.modalities if name in (MASK, FOREGROUND)]:
-            raise Fault(["modalities"], ["image"], f"names {reserved[0]!r}, which is a part of a case but no image")
+        for key_of, own in (("modalities", self.modalities), ("regions", self.regions)):
+            if reserved := [name for name in own if name in (MASK, FOREGROUND)]:
+                raise Fault([key_of], ["image"], f"names {reserved[0]!r}, which is another part of a case")
         if self.intensity.window and set(self.intensity.window) != set(self.modalities):
             raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, "needs every modality")
         try:

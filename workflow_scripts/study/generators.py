@@ -77,6 +77,11 @@ class GeneratorTraining(Block):
     system: Name = key(meaning="name of the generator")
     kind: Name = key("diffusion", "", "of generator")
     regions: list[str] = key(meaning="mask channels")
+    foreground_channel: bool = key(
+        True,
+        "",
+        "of volumes, one more mask channel, where the data set has a background; latents have their autoencoder's",
+    )
     seed: Seed = key(0, "", "of weights and batches")
 
 

@@ -71,7 +71,7 @@ class AutoencoderTask:
         output, mean, log_variance = (value.float() for value in modules[player](**batch))
         loss, terms = self._loss(output, batch["x"], mean, log_variance)
         if "discriminator" in self.players:
-            made = self._loss.as_images(output)
+            made = self._loss.as_images(output, batch["x"])
             terms["adversarial"] = least_squares_generator(modules["discriminator"](made))
             if step >= self._adversarial.start_step:
                 loss = loss + self._adversarial.weight * terms["adversarial"]

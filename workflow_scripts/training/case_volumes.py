@@ -12,6 +12,7 @@ from torch import Tensor
 from ..base.errors import BadCase, UserError
 from ..cohort.regions import levels_to_channels
 from ..cohort.volumes import VolumeStore
+from ..study.dataset import FOREGROUND
 
 RAM_LIMIT_BYTES = 8 * 2**30  # of volumes held in memory; beyond it they stay memory-mapped
 
@@ -42,10 +43,21 @@ def common_grid(store: VolumeStore, case_ids: Sequence[str]) -> dict:
     return shared
 
 
-def stack_channels(image: np.ndarray, levels: np.ndarray, regions: Sequence[str]) -> Tensor:
-    """Input of a network: image (M, ...) in [-1, 1], levels (...) -> (M+R, ...) fp32, masks as -1 and 1."""
-    masks = levels_to_channels(np.asarray(levels), regions).astype(np.float32) * 2.0 - 1.0
-    return torch.from_numpy(np.concatenate([np.asarray(image, dtype=np.float32), masks]))
+def mask_names(regions: Sequence[str], background: bool, foreground_channel: bool) -> list[str]:
+    """The mask channels of networks: the foreground, where it is asked for and there is a background, and the regions."""
+    return [*([FOREGROUND] if background and foreground_channel else []), *regions]
+
+
+def stack_channels(image: np.ndarray, levels: np.ndarray, masks: Sequence[str]) -> Tensor:
+    """Input of a network: image (M, ...) in [-1, 1], levels (...) -> (M+R, ...) fp32, masks as -1 and 1.
+
+    masks : of `mask_names`, R; the foreground is where any modality is above -1
+    """
+    image = np.asarray(image, dtype=np.float32)
+    channels = levels_to_channels(np.asarray(levels), [name for name in masks if name != FOREGROUND])
+    if FOREGROUND in masks:
+        channels = np.concatenate([(image > -1.0).any(axis=0, keepdims=True), channels])
+    return torch.from_numpy(np.concatenate([image, channels.astype(np.float32) * 2.0 - 1.0]))
 
 
 class CaseVolumes:
@@ -53,13 +65,13 @@ class CaseVolumes:
 
     Parameters
     ----------
-    store, case_ids, regions : where the volumes are, which of them (sorted here), and which masks
+    store, case_ids, masks : where the volumes are, which of them (sorted here), and which mask channels (`mask_names`)
     copies : int
         Processes that hold the data at once (devices); they share `RAM_LIMIT_BYTES`.
     """
 
-    def __init__(self, store: VolumeStore, case_ids: Sequence[str], regions: Sequence[str], copies: int = 1):
-        self.store, self.case_ids, self.regions = store, sorted(case_ids), tuple(regions)
+    def __init__(self, store: VolumeStore, case_ids: Sequence[str], masks: Sequence[str], copies: int = 1):
+        self.store, self.case_ids, self.masks = store, sorted(case_ids), tuple(masks)
         self.copies = copies
         self._opened: tuple[list[np.ndarray], list[np.ndarray]] | None = None
 
@@ -93,7 +105,7 @@ class CaseVolumes:
     def shape(self) -> tuple[int, ...]:
         """(n, M+R, D, H, W)"""
         channels, *size = self.images[0].shape
-        return len(self), channels + len(self.regions), *size
+        return len(self), channels + len(self.masks), *size
 
     def rows(self, choose: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
         """Rows (case number, slice) of the slices that `choose` picks of each case.
@@ -112,7 +124,7 @@ class CaseVolumes:
 
     def __getitem__(self, numbers: Sequence[int] | Tensor) -> Tensor:
         """The cases of these numbers, whole: (B, M+R, D, H, W) fp32, masks as -1 and 1."""
-        return torch.stack([stack_channels(self.images[int(k)], self.levels[int(k)], self.regions) for k in numbers])
+        return torch.stack([stack_channels(self.images[int(k)], self.levels[int(k)], self.masks) for k in numbers])
 
 
 def _free_bytes() -> int:

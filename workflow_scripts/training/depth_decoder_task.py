@@ -67,7 +67,7 @@ class DepthDecoderTask:
         output = modules[player](batch["z"], batch["position"]).float()
         nothing = output.new_zeros(())
         loss, terms = self._loss(output, batch["x"], nothing, nothing)
-        terms["through_plane"] = through_plane_loss(self._loss.as_images(output), batch["x"])
+        terms["through_plane"] = through_plane_loss(self._loss.as_images(output, batch["x"]), batch["x"])
         return loss + self._through_plane * terms["through_plane"], terms
 
 

@@ -22,6 +22,31 @@ def ssim_window(*edges: int) -> int:
     return min(SSIM_WINDOW, smallest - 1 + smallest % 2)
 
 
+def mean_inside(values: Tensor, inside: Tensor) -> Tensor:
+    """Mean over the voxels of a sample that lie inside, 0 where none does, averaged over samples: both (B, C, ...) ->
+    scalar. Each sample by itself, so that devices that share a batch come to the same mean."""
+    total, count = ((part.flatten(1).sum(dim=1)) for part in (values * inside, inside))
+    return (total / count.clamp(min=1.0)).mean()
+
+
+def ssim_map(image: Tensor, target: Tensor) -> Tensor:
+    """SSIM of intensities in [-1, 1] at every pixel, edges mirrored: both (B, C, H, W) -> (B, C, H, W)."""
+    rows, columns = (_blur(edge, ssim_window(*image.shape[2:]), image.device) for edge in image.shape[2:])
+    moments = torch.stack([image, target, image.square(), target.square(), image * target])
+    mean, other, squares, other_squares, product = rows @ moments @ columns.T
+    variances = squares - mean.square() + other_squares - other.square()
+    luminance = (2.0 * mean * other + 0.02**2) / (mean.square() + other.square() + 0.02**2)
+    return luminance * (2.0 * (product - mean * other) + 0.06**2) / (variances + 0.06**2)
+
+
+def _blur(edge: int, window: int, device: torch.device) -> Tensor:
+    """The Gaussian window along an axis, as a matrix: a product is faster than a convolution of single channels."""
+    place = torch.arange(window, dtype=torch.float32, device=device) - window // 2
+    kernel = torch.exp(-place.square() / (2 * 1.5**2))
+    unit = functional.pad(torch.eye(edge, device=device)[:, None], [window // 2] * 2, mode="reflect")
+    return functional.conv1d(unit, (kernel / kernel.sum()).view(1, 1, -1))[:, 0].T
+
+
 def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence of the posterior to a standard normal: summed over the latent (as in Kebaili et al. 2024 and
     Rombach et al. 2022), averaged over the batch. mean, log_variance (B, ...) -> scalar."""
@@ -74,8 +99,10 @@ def as_slices(x: Tensor) -> Tensor:
 class ReconstructionLoss:
     """Weighted sum of the terms of the config's ``loss`` block.
 
-    L1, 1 - SSIM and the perceptual term compare intensities, the latter two in axial slices. Where Dice and BCE both weigh 0, the masks are learned as
-    images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice and BCE alone teach them.
+    L1, 1 - SSIM and the perceptual term compare intensities, the latter two in axial slices. Where the first mask is the
+    foreground, they look inside the true one alone: what the image shows outside is cut away by that mask. Where Dice and
+    BCE both weigh 0, the masks are learned as images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice
+    and BCE alone teach them.
 
     Parameters
     ----------
@@ -83,11 +110,13 @@ class ReconstructionLoss:
         The config's ``loss`` block.
     image_channels : int
         M; the channels after them are masks.
+    foreground_channel : bool
+        Whether the first of the masks is the foreground.
     """
 
-    def __init__(self, settings: Loss, image_channels: int):
+    def __init__(self, settings: Loss, image_channels: int, foreground_channel: bool):
         self.weights = {term: float(getattr(settings, term)) for term in TERMS}
-        self.image_channels = image_channels
+        self.image_channels, self.foreground_channel = image_channels, foreground_channel
         self.masks_as_images = not self.weights["dice"] and not self.weights["bce"]
         self._network: FeatureNetwork | None = None
         if self.weights["perceptual"]:
@@ -96,13 +125,16 @@ class ReconstructionLoss:
     def __call__(self, output: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, dict]:
         """output and x (B, M+R, H, W) or (B, M+R, D, H, W), mean and log_variance (B, ...) -> loss, terms before weighting."""
         m = self.image_channels
-        image, target = output[:, :m], x[:, :m]
         logits, mask = output[:, m:], (x[:, m:] + 1.0) / 2.0
-        if self.masks_as_images:
-            image, target = self.as_images(output), x
+        image, target = self.as_images(output, x), x
+        inside = torch.ones_like(x)
+        if self.foreground_channel:
+            inside[:, :m] = mask[:, :1]
+        if not self.masks_as_images:
+            image, target, inside = image[:, :m], target[:, :m], inside[:, :m]
         wanted = {
-            "l1": lambda: functional.l1_loss(image, target),
-            "ssim": lambda: self._ssim(image, target),
+            "l1": lambda: mean_inside((image - target).abs(), inside),
+            "ssim": lambda: self._ssim(image, target, inside),
             "kl": lambda: kl_to_normal(mean, log_variance),
             "dice": lambda: soft_dice_loss(logits, mask),
             "bce": lambda: functional.binary_cross_entropy_with_logits(logits, mask),
@@ -112,14 +144,18 @@ class ReconstructionLoss:
         loss = cast(Tensor, sum(self.weights[name] * value for name, value in terms.items()))
         return loss, terms
 
-    def as_images(self, output: Tensor) -> Tensor:
-        """What the decoder gives, with its logits as masks from -1 to 1: (B, M+R, ...) -> (B, M+R, ...)."""
+    def as_images(self, output: Tensor, x: Tensor) -> Tensor:
+        """What the decoder gives of x, its logits as masks from -1 to 1, its image cut by the true foreground where x
+        has that: both (B, M+R, ...) -> (B, M+R, ...)."""
         image, logits = output[:, : self.image_channels], output[:, self.image_channels :]
+        if self.foreground_channel:
+            image = torch.where(x[:, self.image_channels : self.image_channels + 1] > 0, image, -1.0)
         return torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1)
 
-    @staticmethod
-    def _ssim(image: Tensor, target: Tensor) -> Tensor:
+    def _ssim(self, image: Tensor, target: Tensor, inside: Tensor) -> Tensor:
         image, target = as_slices(image), as_slices(target)
+        if self.foreground_channel:
+            return mean_inside(1.0 - ssim_map(image, target), as_slices(inside))
         return SSIMLoss(spatial_dims=2, data_range=2.0, win_size=ssim_window(*image.shape[2:]))(image, target)
 
     def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ _REQUIRED = (
     *("training_case_ids", "seed", "config_digest", "code_digest"),
 )
 _OF_KIND = {
-    "autoencoder": ("latent_shape",),
-    "depth_decoder": ("autoencoder", "autoencoder_weights_digest", "latent_shape"),
+    "autoencoder": ("masks", "latent_shape"),
+    "depth_decoder": ("masks", "autoencoder", "autoencoder_weights_digest", "latent_shape"),
     "generator": ("autoencoder", "latent", "features", "foreground_volume_ml", "generator"),
 }
 

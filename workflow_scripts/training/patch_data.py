@@ -49,5 +49,5 @@ class PatchData:
         for case, corner in zip(cases, corners, strict=True):
             place = tuple(slice(low, low + edge) for low, edge in zip(corner, self.patch_size, strict=True))
             image, levels = self.volumes.images[case], self.volumes.levels[case]
-            patches.append(stack_channels(image[:, *place], levels[place], self.volumes.regions))
+            patches.append(stack_channels(image[:, *place], levels[place], self.volumes.masks))
         return {"x": torch.stack(patches)}

@@ -75,7 +75,7 @@ class SlabData:
             image, levels = self.volumes.images[case], self.volumes.levels[case]
             own = slice(start, start + self.slices)
             index = slab_slices(int(start), self.slices, len(self.positions), self.halo)
-            x.append(stack_channels(image[:, own], levels[own], self.volumes.regions))
+            x.append(stack_channels(image[:, own], levels[own], self.volumes.masks))
             z.append(self._latents[case][:, index])
             position.append(self.positions[index])
         return {"x": torch.stack(x), "z": torch.stack(z), "position": torch.stack(position)}

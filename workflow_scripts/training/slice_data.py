@@ -58,5 +58,5 @@ class SliceData:
         chosen = self._rows[Order(self.seed, "order of slices", len(self)).batch(step, batch_size)]
         image = np.stack([images[case][:, k] for case, k in chosen], axis=1)  # (M, B, H, W)
         level = np.stack([levels[case][k] for case, k in chosen])  # (B, H, W)
-        x = stack_channels(image, level, self.volumes.regions).transpose(0, 1).contiguous()
+        x = stack_channels(image, level, self.volumes.masks).transpose(0, 1).contiguous()
         return {"x": x, "position": self.positions[torch.from_numpy(chosen[:, 1].copy())]}

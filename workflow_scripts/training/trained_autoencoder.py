@@ -27,7 +27,7 @@ def load_autoencoder(folder: str | os.PathLike, train: Subset) -> tuple[nn.Modul
     shared = common_grid(train.store, train.case_ids)
     if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
         raise UserError(f"{folder} was trained on another grid or other modalities than {train.manifest} holds")
-    channels = len(contract["modalities"]), len(contract["regions"])
+    channels = len(contract["modalities"]), len(contract["masks"])
     module = build_autoencoder(contract["spec"], *channels, contract["grid"])
     load_weights(module, weights, folder)
     return module, weights, contract

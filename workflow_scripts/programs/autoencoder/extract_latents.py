@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     log.info("latents of %d cases, on %s", len(case_ids), describe(device, "32"))
 
     def encode(image, levels) -> torch.Tensor:
-        x = stack_channels(image, levels, contract["regions"])  # (M+R, D, H, W)
+        x = stack_channels(image, levels, contract["masks"])  # (M+R, D, H, W)
         return module.encode_volumes(x[None], settings.slices_per_batch)[0]
 
     latents, copies = {}, {}

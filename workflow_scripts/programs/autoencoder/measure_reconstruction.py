@@ -49,16 +49,16 @@ def _measured(module, contract: dict, held_out: Subset):
     """The table of the autoencoder alone, and a picture of the first case."""
     import pandas as pd
 
-    from workflow_scripts.evaluation.reconstruction import COLUMNS, mosaic, reconstruction_rows
+    from workflow_scripts.evaluation.reconstruction import COLUMNS, as_released, mosaic, reconstruction_rows
     from workflow_scripts.training.autoencoder_task import reconstruct
     from workflow_scripts.training.devices import autocast, default_device
 
     rows, picture, names = [], None, (contract["modalities"], contract["regions"])
     for case_id in held_out.case_ids:
-        x = _volume(held_out, case_id, names[1])
+        x = _volume(held_out, case_id, contract["masks"])
         with autocast(default_device(), contract["training"].get("precision", "auto")):
             image, probabilities = (value[0] for value in reconstruct(module, x[None], SLICES_PER_BATCH))
-        volumes = image, x[: len(names[0])], probabilities, (x[len(names[0]) :] + 1) / 2
+        volumes = as_released(image, probabilities, x, contract)
         rows += reconstruction_rows(case_id, *volumes, *names)
         picture = mosaic(*volumes) if picture is None else picture
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -73,6 +73,7 @@ def _compared(args, autoencoder, weights: dict, contract: dict, held_out: Subset
     import torch
 
     from workflow_scripts.evaluation import decoders as comparison
+    from workflow_scripts.evaluation.reconstruction import as_released
     from workflow_scripts.training.depth_decoder_files import load_depth_decoder
     from workflow_scripts.training.devices import autocast, default_device
     from workflow_scripts.training.model_files import CONTRACT
@@ -81,20 +82,20 @@ def _compared(args, autoencoder, weights: dict, contract: dict, held_out: Subset
     decoders = {"slice": autoencoder, "depth": module.eval().requires_grad_(False).to(default_device())}
     own = read_json(args.depth_decoder / CONTRACT)
     std = torch.tensor(read_json(args.latents / "latents.json")["std"], dtype=torch.float32)
-    precision, names = own["training"].get("precision", "auto"), (contract["modalities"], contract["regions"])
+    precision = own["training"].get("precision", "auto")
     rows, picture = [], None
     for case_id in held_out.case_ids:
-        x = _volume(held_out, case_id, names[1])
+        x = _volume(held_out, case_id, contract["masks"])
         with autocast(default_device(), precision):
             encoded = autoencoder.encode_volumes(x[None], comparison.SLICES_PER_BATCH)[0]  # (e, D, h, w)
-        images = [x[: len(names[0])]]
+        images = [x[: len(contract["modalities"])]]
         for level in dict.fromkeys((0.0, float(own["latent_noise"]))):
             z = comparison.jittered(encoded, std, level, own["seed"], "jitter", case_id)
             made = {name: comparison.decode(decoder, z, precision) for name, decoder in decoders.items()}
-            rows += comparison.decoder_rows(case_id, made, x, level, *names)
-            images += [image for image, _ in made.values()]
+            rows += comparison.decoder_rows(case_id, made, x, level, contract)
+            images += [as_released(*pair, x, contract)[0] for pair in made.values()]
         if picture is None:
-            picture = comparison.coronal_strip(images, x[len(names[0])] > 0)
+            picture = comparison.coronal_strip(images, x[-len(contract["regions"])] > 0)
             cost = pd.DataFrame(comparison.cost_rows(decoders, encoded, contract, own["spec"], precision))
     table = pd.DataFrame(rows, columns=list(comparison.COLUMNS))
     table.insert(1, "patient_id", [held_out.rows[case_id]["patient_id"] for case_id in table["case_id"]])
@@ -107,11 +108,11 @@ def _compared(args, autoencoder, weights: dict, contract: dict, held_out: Subset
     return table, picture, cost
 
 
-def _volume(held_out: Subset, case_id: str, regions):
+def _volume(held_out: Subset, case_id: str, masks):
     """Image and masks of a case, as the autoencoder takes them: (M+R, D, H, W)."""
     from workflow_scripts.training.case_volumes import stack_channels
 
-    return stack_channels(held_out.store.image(case_id), held_out.store.levels(case_id), regions)
+    return stack_channels(held_out.store.image(case_id), held_out.store.levels(case_id), masks)
 
 
 def _save_picture(picture, path: Path) -> None:

@@ -20,9 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
 
     from workflow_scripts.cohort.nifti import write_case
-    from workflow_scripts.diffusion.gate import foreground_mask
     from workflow_scripts.diffusion.generator import Sample
-    from workflow_scripts.diffusion.synthesis import cut_to_foreground, grid_affine
+    from workflow_scripts.diffusion.synthesis import cut_to_foreground, foreground_of, grid_affine
     from workflow_scripts.study.dataset import parse_written
     from workflow_scripts.study.settings.autoencoder import Latents
     from workflow_scripts.training.autoencoder_task import reconstruct
@@ -42,11 +41,11 @@ def main(argv: list[str] | None = None) -> None:
     with track(len(others.case_ids), "reconstructing", "case") as bar:
         for case_id in others.case_ids:
             image, levels = others.store.image(case_id), others.store.levels(case_id)
-            x = stack_channels(image, levels, contract["regions"])  # (M+R, D, H, W)
+            x = stack_channels(image, levels, contract["masks"])  # (M+R, D, H, W)
             with autocast(device, precision):
                 decoded = reconstruct(module, x[None], slices_per_batch)
             sample = Sample.of(*(value[0].float().cpu().numpy() for value in decoded), contract["regions"])
-            foreground = foreground_mask(sample.image, written.background)
+            foreground = foreground_of(sample, written.background)
             made = cut_to_foreground(sample.image, sample.levels, foreground)
             write_case(args.table.parent / case_id, case_id, *made, affine, contract["modalities"], written)
             bar.update()

@@ -6,6 +6,7 @@ from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.study.dataset import FOREGROUND
 
 MODULE = "workflow_scripts.programs.autoencoder.train_autoencoder"
 SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.models.patch_discriminator import PatchDiscriminator
     from workflow_scripts.study.settings.autoencoder import SliceVae, Vae3d, autoencoder_stage
     from workflow_scripts.training.autoencoder_task import AutoencoderTask
-    from workflow_scripts.training.case_volumes import CaseVolumes, common_grid
+    from workflow_scripts.training.case_volumes import CaseVolumes, common_grid, mask_names
     from workflow_scripts.training.devices import use_threads
     from workflow_scripts.training.losses import ReconstructionLoss
     from workflow_scripts.training.patch_data import PatchData
@@ -37,17 +38,18 @@ def main(argv: list[str] | None = None) -> None:
     subset = Subset.open(args.train, "train")
     case_ids = subset.case_ids
     shared = common_grid(subset.store, case_ids)
-    modalities, grid = shared["modalities"], shared["grid"]
+    modalities, grid, background = shared["modalities"], shared["grid"], shared["written"]["background"]
+    masks = mask_names(regions, background, stage.foreground_channel)
     if stage.modalities not in (None, modalities):
         raise UserError(f"the volumes hold {modalities}, not {stage.modalities}: run `snakemake -R preprocess`")
 
     adversarial = stage.discriminator if isinstance(stage, Vae3d) else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "autoencoder"))
-        module, discriminator = build_autoencoder(spec, len(modalities), len(regions), grid), None
+        module, discriminator = build_autoencoder(spec, len(modalities), len(masks), grid), None
         if adversarial is not None:
-            discriminator = PatchDiscriminator(len(modalities) + len(regions), adversarial.channels)
-    volumes = CaseVolumes(subset.store, case_ids, regions, settings.devices)
+            discriminator = PatchDiscriminator(len(modalities) + len(masks), adversarial.channels)
+    volumes = CaseVolumes(subset.store, case_ids, masks, settings.devices)
     if isinstance(stage, SliceVae):
         data = SliceData(volumes, module.positions(grid["size"][0]), seed, stage.empty_slices_kept)
     else:
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         *(config["name"], sum(weight.numel() for weight in module.parameters()) / 1e6, len(case_ids)),
         "x".join(map(str, module.latent_shape(grid["size"]))),
     )
-    loss = ReconstructionLoss(stage.loss, len(modalities))
+    loss = ReconstructionLoss(stage.loss, len(modalities), masks[0] == FOREGROUND)
     task = AutoencoderTask(module, data, loss, settings, seed, discriminator, adversarial)
     contract = {
         "kind": "autoencoder",
@@ -66,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         "spec": spec,
         "modalities": modalities,
         "regions": list(regions),
+        "masks": masks,
         "written": shared["written"],
         "grid": grid,
         "value_range": [-1, 1],

@@ -8,6 +8,7 @@ from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.study.dataset import FOREGROUND
 
 MODULE = "workflow_scripts.programs.autoencoder.train_depth_decoder"
 SPEC = ("levels", "kernel_size")
@@ -47,12 +48,11 @@ def main(argv: list[str] | None = None) -> None:
         module = build_depth_decoder({key: config[key] for key in SPEC}, autoencoder)
     if stage.slice_layers == "fixed":
         module.fix_slice_layers()
-    volumes = CaseVolumes(subset.store, case_ids, contract["regions"], settings.devices)
+    volumes = CaseVolumes(subset.store, case_ids, contract["masks"], settings.devices)
     positions = module.positions(contract["grid"]["size"][0])
     data = SlabData(volumes, latents, positions, stage.slab_slices, module.halo, seed)
-    loss = ReconstructionLoss(
-        Loss.read(contract["loss"] | {"kl": 0.0}, "autoencoder.loss"), len(contract["modalities"])
-    )
+    terms = Loss.read(contract["loss"] | {"kl": 0.0}, "autoencoder.loss")
+    loss = ReconstructionLoss(terms, len(contract["modalities"]), contract["masks"][0] == FOREGROUND)
     task = DepthDecoderTask(module, data, loss, stage.through_plane, std, stage.latent_noise, settings, seed)
     log.info(
         "depth decoder of %s: %.2f M parameters, %.2f M of them along depth, %d training cases",
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         "name",
         "modalities",
         "regions",
+        "masks",
         "written",
         "grid",
         "value_range",

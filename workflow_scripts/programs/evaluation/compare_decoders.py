@@ -35,10 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     import pandas as pd
     import torch
 
-    from workflow_scripts.diffusion.gate import foreground_mask
     from workflow_scripts.diffusion.generator import Request
     from workflow_scripts.diffusion.kinds import load_generator
-    from workflow_scripts.diffusion.synthesis import cut_to_foreground
+    from workflow_scripts.diffusion.synthesis import cut_to_foreground, foreground_of
     from workflow_scripts.evaluation.case_features import CaseFeatures, check_same_settings
     from workflow_scripts.evaluation.decoder_images import COLUMNS
     from workflow_scripts.evaluation.decoders import gradient_rows
@@ -71,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
             latent = generator.latents([request])[0]
             made = {name: generator.decode(latent, decoder) for name, decoder in decoders.items()}
             background = contract["written"]["background"]
-            foregrounds = {name: foreground_mask(sample.image, background) for name, sample in made.items()}
+            foregrounds = {name: foreground_of(sample, background) for name, sample in made.items()}
             shared = torch.from_numpy(np.logical_and(*foregrounds.values()))  # gradients of the same voxels for both
             for name, sample in made.items():
                 rows = gradient_rows(torch.from_numpy(sample.image), shared, modalities)

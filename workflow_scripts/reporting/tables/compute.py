@@ -9,6 +9,7 @@ from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...evaluation.system_cost import published_cost, system_cost
 from ...study.conditions import condition_names
 from ...study.settings.systems import shipped_systems
+from ...training.case_volumes import mask_names
 from .cells import THIS_RUN, amount
 from .text import Table, read_together
 
@@ -28,7 +29,7 @@ def compute_table(
 
     systems : resolved systems of the run, at its widths
     shipped : systems of config/systems/ as shipped, whose ``published`` settings are counted
-    channels : (modalities, regions) of the run
+    channels : (modalities, masks) of the run
     size : [D, H, W] of the run
     conditions : names of the run's tumour conditions
     measured : rows of measure_cost
@@ -133,10 +134,11 @@ def compute_notes(table: pd.DataFrame) -> list[str]:
 
 def _make(files: Mapping[str, list[Path]], settings: dict) -> pd.DataFrame:
     regions = settings["regions"]
+    masks = mask_names(regions, settings["rule"] != "none", settings["foreground_channel"])
     return compute_table(
         {name: settings["system"][name] for name in settings["systems"]},
         {name: system.plain() for name, system in shipped_systems().items()},
-        (len(settings["modalities"]), len(regions)),
+        (len(settings["modalities"]), len(masks)),
         settings["size"],
         condition_names(regions),
         read_together(files["costs"]),

@@ -154,6 +154,7 @@ class _Stage(Block):
 
     modalities: list[str] | None = key(None, "", "image channels that the volumes must hold; null: whatever they hold")
     regions: list[str] = key(meaning="mask channels of the volumes")
+    foreground_channel: bool = key(True, "", "one more mask channel, where the data set has a background")
     seed: Seed = key(0, "", "of weights and batches")
 
 

@@ -63,6 +63,13 @@ class Study(Block):
     regions: Annotated[list[str], Field(min_length=1), Unique] | None = key(
         None, "", "mask channels: the first one or more of the data set's nested regions; null: all of them"
     )
+    foreground_channel: bool = key(
+        True,
+        "",
+        "networks see and give back the foreground as a mask channel of its own, by which what they make is cut, and "
+        "image losses count inside it alone; false: images are cut where they are dark. Data sets whose foreground has "
+        "the rule `none` have no such channel",
+    )
     demo_cohort: DemoCohort = key(DemoCohort(), "", "the simulated cohort")
     preprocessing: Preprocessing = key(Preprocessing(), "", "the common grid")
     splits: Splits = key(Splits(), "", "real patients")
