@@ -15,9 +15,11 @@ from report_parts import add_the_rest, demo_config
 from workflow import copy_project, planned
 
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.programs.reporting import make_report
 from workflow_scripts.reporting.report.answer import headline
 from workflow_scripts.study.arms import NO_CONTROL
+from workflow_scripts.study.generators import AUGMENTATION_ONLY
 
 
 @pytest.fixture
@@ -116,6 +118,13 @@ def test_refused_cases_and_refused_draws_are_listed_and_counted(run):
     assert "1 synthetic cases made, 3 draws refused" in page.text
     assert "the tumour has … ml; min_volume_ml asks for … (2)" in page.text
     assert "the tumour has 0.31 ml" in page.text, "each draw with its own numbers"
+
+
+def test_cases_in_training_patients_are_said_to_be_for_augmentation_alone(run):
+    assert AUGMENTATION_ONLY not in Page(report(run)).text
+    table = read_tsv(run.synthetic / "cases.tsv")
+    write_tsv(run.synthetic / "cases.tsv", table.assign(host="C", donor="D", use=AUGMENTATION_ONLY))
+    assert f"made in a training patient, whose brain it shows: {AUGMENTATION_ONLY}." in Page(report(run)).text
 
 
 def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from report_files import add_synthetic, viewer_file
 
-from workflow_scripts.base.files import read_tsv, sha256_file
+from workflow_scripts.base.files import read_tsv, sha256_file, write_tsv
 from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.reporting.report.viewer_volumes import coarser, pack, viewed_case
+from workflow_scripts.study.generators import AUGMENTATION_ONLY
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,15 @@ def test_real_patients_stay_out_unless_the_user_lets_them_in(cohort, tmp_path):
     assert [case["kind"] for case in cases] == ["real", "real", "synthetic", "synthetic"]
     held_out = set(json.loads((cohort / "splits.json").read_text())["test"])
     assert {case["case_id"] for case in cases[:2]} <= ids - held_out, "patients of the training subset"
+
+
+def test_a_case_made_in_a_patient_stays_out_as_the_patient_does(cohort, tmp_path):
+    path = cohort / "synthetic/cases.tsv"
+    table = read_tsv(path)
+    write_tsv(path, table.assign(host="C", use=AUGMENTATION_ONLY))
+    assert not packed(cohort, tmp_path)["cases"]
+    assert [case["kind"] for case in packed(cohort, tmp_path, real_volumes=True)["cases"]][2:] == ["synthetic"] * 2
+    write_tsv(path, table)
 
 
 def test_volumes_get_coarser_until_they_fit(cohort, tmp_path):

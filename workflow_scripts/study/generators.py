@@ -17,6 +17,8 @@ from .settings.generator import Conditions, Denoiser, Diffusion, Gan, Mix, Sampl
 
 AUGMENTATION_ONLY = "for augmentation, not for release"
 """What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
+USE = "use"
+"""Column of tables, and key of sidecars, that says it."""
 
 
 @dataclass(frozen=True)

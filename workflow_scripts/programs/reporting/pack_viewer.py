@@ -2,7 +2,8 @@
 
 Config: {"cases": 4, "modalities": [...], "regions": [...], "seed": 0, "viewer_megabytes": 25, "real_volumes": false}.
 The cases are those of the case figures: a seeded draw from the training patients, and the first synthetic ones by
-number. Volumes of real patients are only taken in with `real_volumes`; a simulated patient is nobody.
+number. Volumes of real patients, and of cases that are made in one, are only taken in with `real_volumes`; a simulated
+patient is nobody.
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.slices import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
 from workflow_scripts.study.dataset import MASK
+from workflow_scripts.study.generators import USE
 from workflow_scripts.study.settings.evaluation import ViewerSettings
 
 SEED = 0  # of the choice of training cases
@@ -43,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
             found.append(viewed_case(case_id, kind, "", images, levels, np.array(meta["affine"])))
     for table in args.tables if limit_bytes else []:
         made: pd.DataFrame = read_tsv(table).sort_values("number")
+        if USE in made and not (args.simulated or settings.real_volumes):
+            continue  # a case that is made in a patient shows the patient
         for case_id in made.case_id.iloc[:count]:
             folder = table.parent / case_id
             image, levels = read_synthetic_case(folder, case_id, modalities)

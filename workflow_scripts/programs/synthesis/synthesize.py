@@ -130,9 +130,9 @@ def _whole(text: str) -> int:
 
 def _origins(kind, made) -> dict:
     """What is said of a case that is made of training cases: which, and what it is for."""
-    from workflow_scripts.study.generators import AUGMENTATION_ONLY
+    from workflow_scripts.study.generators import AUGMENTATION_ONLY, USE
 
-    return {name: getattr(made, name) for name in kind.origins} | ({"use": AUGMENTATION_ONLY} if kind.hosts else {})
+    return {name: getattr(made, name) for name in kind.origins} | ({USE: AUGMENTATION_ONLY} if kind.hosts else {})
 
 
 def _case_row(case_id: str, case, names, origins: dict) -> dict:
@@ -144,8 +144,10 @@ def _case_row(case_id: str, case, names, origins: dict) -> dict:
 def _case_table(rows: list[dict], names, kind):
     import pandas as pd
 
+    from workflow_scripts.study.generators import USE
+
     conditions = [f"{which}_{name}" for which in ("requested", "measured") for name in names]
-    origins = [*kind.origins, "use"] if kind.hosts else []
+    origins = [*kind.origins, USE] if kind.hosts else []
     columns = ["case_id", "number", "attempts", *origins, *conditions, "along_depth"]
     return pd.DataFrame(rows, columns=columns).sort_values("number")
 

@@ -4,7 +4,8 @@ import pandas as pd
 
 from ....base.files import read_json, read_tsv
 from ....evaluation.statistics.ratio_table import NOT_MEASURED
-from ..blocks import Details, Heading, Notes, Run, Section, Table, Text
+from ....study.generators import AUGMENTATION_ONLY, USE
+from ..blocks import Caution, Details, Heading, Notes, Run, Section, Table, Text
 
 _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
 
@@ -12,7 +13,8 @@ _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their 
 def gate(run: Run) -> Section:
     """Per generator: cases made, draws refused, and how often for which reason."""
     title = "What the quality gate refused"
-    made = {label: len(table) for label, table in run.labelled("synthetic")}
+    synthetic = dict(run.labelled("synthetic"))
+    made = {label: len(table) for label, table in synthetic.items()}
     blocks = []
     for label, table in run.labelled("synthetic_rejected"):
         kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
@@ -23,6 +25,9 @@ def gate(run: Run) -> Section:
             f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draw{'s' * (len(table) != 1)} refused"
         )
         blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
+        if USE in synthetic.get(label, ()):
+            what = f"Every one of these cases is made in a training patient, whose brain it shows: {AUGMENTATION_ONLY}."
+            blocks.append(Caution(what))
         if len(table):
             frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})
             blocks.append(Details("Every refused draw", [Table(f"refused draws of {label}", frame)]))

@@ -28,7 +28,7 @@ def _captions(packed: dict) -> list[str]:
     sentences = [f"{said} (n_real = {packed['n_real']})."]
     if not patients:
         sentences.append(
-            "Volumes of real patients are left out, since a report is easily passed on; "
+            "Volumes of real patients, and of cases that are made in one, are left out, since a report is easily passed on; "
             "evaluation.report.real_volumes: true takes them in."
         )
     edges = " x ".join(f"{edge:g}" for edge in packed["spacing_mm"])
