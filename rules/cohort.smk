@@ -16,7 +16,8 @@ use rule stage as demo_cohort with:
 
 use rule stage as find_cases with:
     input:
-        f"{RUN}/demo_cohort/manifest.tsv" if SIMULATED else [],
+        after=f"{RUN}/demo_cohort/manifest.tsv" if SIMULATED else [],
+        patients=config["patients"] or [],
     output:
         out=f"{RUN}/cohort/found.tsv",
         rejected=f"{RUN}/cohort/found.rejected.tsv",
@@ -61,12 +62,13 @@ use rule stage as merge_cohort with:
     output:
         cases=f"{RUN}/cohort/cases.tsv",
         rejected=f"{RUN}/cohort/rejected.tsv",
+        remarks=f"{RUN}/cohort/remarks.tsv",
     log:
         f"{RUN}/logs/merge_cohort.log",
     benchmark:
         f"{RUN}/benchmarks/merge_cohort.tsv"
     params:
-        **run("cohort.merge_cohort", blocks.picked(config, ("on_bad_case",))),
+        **run("cohort.merge_cohort", blocks.merge_cohort),
 
 
 use rule stage as split_cohort with:

@@ -153,6 +153,7 @@ use rule stage as make_report with:
         cases=rules.merge_cohort.output.cases,
         splits=rules.split_cohort.output.out,
         rejected=rules.merge_cohort.output.rejected,
+        remarks=rules.merge_cohort.output.remarks,
         reference_rejected=rules.measure_reference_masks.output.rejected if REFERENCE_ROOT else [],
         cost=f"{RUN}/tables/cost.csv",
     output:

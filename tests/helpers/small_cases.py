@@ -108,13 +108,15 @@ def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path
         "size": [16, 32, 32],
         **own,
     }
-    merging = ["--config", json.dumps({"on_bad_case": settings["on_bad_case"]})]
+    table = ["--patients", str(settings.pop("patients"))] if "patients" in settings else []
+    joining = {key: settings[key] for key in ("dataset", "layout", "on_bad_case")} | {"patients": bool(table)}
+    merging = ["--config", json.dumps(joining)]
     finding, gridding = (
         ["--config", json.dumps({key: value for key, value in settings.items() if key not in left_out})]
         for left_out in (("spacing_mm", "size"), ("layout",))
     )
     found, refused = str(out / "found.tsv"), str(out / "found_rejected.tsv")
-    find_cases.main([*finding, "--data-root", str(data_root), "--out", found, "--rejected", refused])
+    find_cases.main([*finding, *table, "--data-root", str(data_root), "--out", found, "--rejected", refused])
     tables, rejected = [], [refused]
     for shard in range(shards):
         tables.append(str(out / "shards" / f"{shard}.tsv"))
@@ -122,5 +124,6 @@ def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path
         where = ["--found", found, "--volumes", str(out / "volumes"), "--out", tables[-1], "--rejected", rejected[-1]]
         preprocess.main([*gridding, *where, "--shard", str(shard), "--shards", str(shards)])
     results = ["--cases", str(out / "cases.tsv"), "--rejected", str(out / "rejected.tsv")]
+    results += ["--remarks", str(out / "remarks.tsv")]
     merge_cohort.main([*merging, "--shards", *tables, "--rejected-shards", *rejected, *results])
     return out

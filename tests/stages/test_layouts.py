@@ -72,7 +72,7 @@ def test_the_old_names_count_as_2018_below_grade_folders_only_if_both_are_wanted
         ("BraTS-GLI-00000-000", "BraTS-GLI-00000"),
         ("BraTS-GLI-00000-101", "BraTS-GLI-00000"),
         ("BraTS2021_00006", "BraTS2021_00006"),
-        ("Brats18_CBICA_AAB_1", "Brats18_CBICA_AAB_1"),
+        ("Brats18_CBICA_AAB_1", "CBICA_AAB"),
         ("BRATS_001", "BRATS_001"),
         ("SliceAug-00012-000", "SliceAug-00012"),
         ("site-001", "site-001"),
@@ -153,7 +153,12 @@ def _other_layout(root: Path):
         (_file_only, "readme.txt", "auto", "is a file, not a folder"),
         (_file_only, ".", "auto", "no NIfTI image"),
         (_unknown_names, ".", "auto", r"none named as expected \(for example patient1\.nii\.gz\)"),
-        (_unknown_names, ".", "brats1999", "layout 'brats1999' is not known: write auto, or one of brats2018"),
+        (
+            _unknown_names,
+            ".",
+            "brats1999",
+            "layout 'brats1999' is not known: write auto, or one of mu_glioma_post, brats2018",
+        ),
         (_other_layout, ".", "brats2023", "look like brats2018 or brats2021: set `layout: auto`"),
     ],
 )

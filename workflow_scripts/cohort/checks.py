@@ -9,6 +9,7 @@ import numpy as np
 from ..base.errors import BadCase
 from ..study.dataset import FOREGROUND, MASK, Dataset
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
+from .identity import image_digest, mask_digest
 from .layouts import CaseFiles, parts_of
 from .nifti import SYNTHETIC, Nifti, UnreadableNifti, read_nifti
 from .planes import bounding_box
@@ -16,6 +17,7 @@ from .regions import UnknownLabels, labels_to_levels
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two files' grids may differ
 MAX_TUMOUR_OUTSIDE = 0.5  # share of the tumour outside the foreground: above it mask and images do not belong together
+MOST_LISTED = 5  # unknown labels in a message
 NOTED_TUMOUR_OUTSIDE = 0.05
 NOTED_FOREGROUND_MISSING = 0.1  # share of the foreground that one modality does not cover
 
@@ -28,7 +30,8 @@ class Case:
     values : modality -> float32 (N,), the file's own numbers at the N voxels of the foreground, in C order;
     levels : uint8 (D, H, W) (see `regions`), of these regions;
     affine : voxel (w, h, d) to RAS mm; source_affine, source_shape : the grid of the mask's file (X, Y, Z);
-    notes : what the user should know of it; digest : of the images' voxels within the foreground.
+    notes : what the user should know of it; labels : voxels of each label in the mask's file;
+    digests : content, of the images' voxels within the foreground; mask and image, see `identity`.
     """
 
     case_id: str
@@ -43,7 +46,8 @@ class Case:
     affine: np.ndarray
     source_affine: np.ndarray
     source_shape: tuple[int, int, int]
-    digest: str
+    labels: dict[int, int]
+    digests: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -103,8 +107,8 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     _check_bounds(files, "voxel edges of", spacing_of(mask_affine), dataset.bounds.spacing_mm, "mm")
     if not reference[3].oriented:
         notes.append("the header gives no orientation: the NIfTI default is assumed")
-    levels, _ = to_ras(_levels(files, dataset, mask.data.T, notes).T, mask.affine)  # .T: planes as they lie in memory
-    levels = np.ascontiguousarray(levels)
+    levels, labels = _levels(files, dataset, mask.data.T, notes)  # .T: planes as they lie in memory
+    levels = np.ascontiguousarray(to_ras(levels.T, mask.affine)[0])
     foreground, box = _foreground(files, dataset, images)
     where = np.flatnonzero(foreground[box])
     values = {}
@@ -116,11 +120,14 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
             notes.append(f"{name} is zero in {missing:.0%} of the foreground")
     _check_tumour_place(files, levels, foreground, notes)
     paths = {name: str(files.paths[name]) for name in (*given, MASK)}
-    digest = _digest(files, values, foreground[box])
+    first = np.zeros(foreground[box].shape, dtype=np.float32)
+    first.ravel()[where] = values[modalities[0]]
+    digests = {"content": _digest(files, values, foreground[box]), "mask": mask_digest(levels)}
+    digests["image"] = image_digest(first)
     shape = tuple(mask.data.shape)
     case = Case(
         *(case_id, files.patient_id, files.layout, paths, foreground, box, values, levels, tuple(dataset.regions)),
-        *(mask_affine, mask.affine, shape, digest, notes),
+        *(mask_affine, mask.affine, shape, labels, digests, notes),
     )
     volume_ml = case.volumes_ml()["foreground_ml"]
     _check_bounds(files, "a foreground of", [volume_ml], dataset.bounds.foreground_ml, "ml")
@@ -174,8 +181,10 @@ def _check_grid(case_id: str, path: object, shape: tuple, affine: np.ndarray, re
         raise BadCase(case_id, path, what, "Resample all files of the case on one grid, or mend the header", "grid")
 
 
-def _levels(files: CaseFiles, dataset: Dataset, labels: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Level map of a label map."""
+def _levels(
+    files: CaseFiles, dataset: Dataset, labels: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Level map of a label map, and the voxels of each label."""
     path, left_out = files.paths[MASK], dataset.layouts[files.layout].left_out
     level_of = dataset.levels_of(files.layout)
     try:
@@ -186,9 +195,16 @@ def _levels(files: CaseFiles, dataset: Dataset, labels: np.ndarray, notes: list[
             remedy = "Resample masks with nearest-neighbour interpolation"
         else:
             known = ", ".join(map(str, sorted(level_of)))
-            what = f"unknown label {', '.join(map(str, error.values))} in the mask; {files.layout} has {known}"
+            some = ", ".join(map(str, error.values[:MOST_LISTED]))
+            more = f" and {len(error.values) - MOST_LISTED} more" if len(error.values) > MOST_LISTED else ""
+            what = f"unknown label {some}{more} in the mask; {files.layout} has {known}"
             remedy = "Set `layout` to the cohort's own, or mend the mask"
+            if more:
+                remedy = "This looks like an image: put the mask in its place"
         raise BadCase(files.case_id, path, what, remedy, "labels") from None
+    if labels.dtype.kind == "f" and (labels != np.rint(labels)).any():
+        odd = labels[labels != np.rint(labels)][0]
+        notes.append(f"labels are no whole numbers, such as {odd:.6g}, and are rounded")
     for label, name in left_out.items():
         if label in counts:
             notes.append(f"label {label} ({name}) is kept out of the tumour: {counts[label]} voxels")
@@ -196,7 +212,7 @@ def _levels(files: CaseFiles, dataset: Dataset, labels: np.ndarray, notes: list[
         left = f" (only {', '.join(left_out.values())})" if counts else ""
         what = f"the mask is empty: no tumour in it{left}"
         raise BadCase(files.case_id, path, what, "Leave the case out", "empty")
-    return levels
+    return levels, counts
 
 
 def _foreground(files: CaseFiles, dataset: Dataset, images: dict[str, np.ndarray]) -> tuple[np.ndarray, tuple]:

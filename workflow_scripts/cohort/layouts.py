@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.cli import log
 from ..base.errors import BadCase, UserError
 from ..study.dataset import EXTENSIONS, FOREGROUND, MASK, Dataset, Layout
 
@@ -62,6 +63,11 @@ def _walk(root: Path, refused: list[BadCase]) -> Iterator[Path]:
         todo.extend(reversed(folders))
 
 
+def name_of(path: Path) -> str:
+    """The name that says what an image is: its own, or that of a folder that is called like an image and holds it."""
+    return path.parent.name if _is_image(path.parent) and _is_image(path) else path.name
+
+
 def _named_cases(files: list[Path], root: Path, layouts: Mapping[str, Layout]) -> dict[str, list[tuple]]:
     """case id -> [(layout, part, path)] for all files whose name fits one of the layouts."""
     cases: dict[str, list[tuple[str, str, Path]]] = {}
@@ -76,45 +82,72 @@ def _named_cases(files: list[Path], root: Path, layouts: Mapping[str, Layout]) -
         for name, layout in by_file.items():
             if twins.count(layout.pattern) > 1 and bool(layout.folders) != bool(folders[layout.pattern] & above):
                 continue
-            if match := layout.pattern.fullmatch(path.name):
+            match = layout.pattern.fullmatch(name_of(path))
+            if match and layout.takes(match["case"]):
                 cases.setdefault(match["case"], []).append((name, layout.part_of(match["part"]), path))
                 break
     return cases
 
 
-def _channels(folder: Path, layout: Layout) -> dict[str, int]:
-    """Modality -> channel of the images, from dataset.json beside their folder if there is one."""
+def _channels(folder: Path, layout: Layout, levels: Mapping[int, int]) -> dict[str, int]:
+    """Modality -> channel of the images, from dataset.json beside their folder if there is one.
+
+    Raises UserError if it names other channels, or regions of other labels than the layout's `levels` (label -> level).
+    """
     path = folder / "dataset.json"
     if not path.is_file():
         return {name: index for index, name in enumerate(layout.channels)}
     try:
-        names = json.loads(path.read_text("utf-8"))["modality"]
-        return {layout.channel_names[str(name).lower()]: int(index) for index, name in names.items()}
+        content = json.loads(path.read_text("utf-8"))
+        names = content.get("channel_names") or content["modality"]
+        found = {layout.channel_names[str(name).lower()]: int(index) for index, name in names.items()}
+        regions = [set(labels) for labels in content.get("labels", {}).values() if isinstance(labels, list)]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         known = ", ".join(sorted(layout.channel_names))
         what = f"{path} does not say which channel is which ({type(error).__name__}: {error})"
-        raise UserError(f'{what}. Write "modality": {{"0": ...}}; names known: {known}') from None
+        raise UserError(f'{what}. Write "channel_names": {{"0": ...}}; names known: {known}') from None
+    expected = [{label for label, level in levels.items() if level > place} for place in range(max(levels.values()))]
+    if regions and sorted(map(sorted, regions)) != sorted(map(sorted, expected)):
+        what = f"{path} has regions of labels {regions}, not {expected}"
+        raise UserError(f"{what}. Give the cases a data set of their own (`dataset:`), with these labels")
+    return found
 
 
-def _cases_of_images(files: list[Path], name: str, layout: Layout, dataset: Dataset) -> list[CaseFiles]:
-    """The cases of a layout that keeps all channels in one image, beside a folder of masks."""
-    cases: list[CaseFiles] = []
+def _cases_of_images(files: list[Path], name: str, dataset: Dataset, left_out: dict[Path, str]) -> list[CaseFiles]:
+    """The cases of a layout that keeps its images in one folder, all channels of a case in one file or each in a numbered
+    one, beside a folder of masks. A folder whose channels are not the data set's goes to `left_out`, with the reason."""
+    layout, there = dataset.layouts[name], set(files)
+    cases: dict[Path, CaseFiles] = {}
     channels: dict[Path, dict[str, int]] = {}
-    there = set(files)
     for path in files:
-        match = re.fullmatch(rf"(?P<case>.+?){EXTENSIONS}", path.name)
-        if path.parent.name != layout.images or not match:
-            continue
+        match = re.fullmatch(rf"(?P<case>.+?)(_(?P<channel>\d{{4}}))?{EXTENSIONS}", path.name)
         folder = path.parent.parent
+        if path.parent.name != layout.images or not match or folder in left_out:
+            continue
+        masks = {
+            case: [
+                mask for suffix in (".nii.gz", ".nii") if (mask := folder / layout.masks / f"{case}{suffix}") in there
+            ]
+            for case in (match["case"], re.sub(EXTENSIONS, "", path.name))
+        }
+        whole_name, case_id = re.sub(EXTENSIONS, "", path.name), match["case"]
+        if layout.numbered != bool(match["channel"] and not masks[whole_name]):
+            continue
+        case_id = case_id if layout.numbered else whole_name
         if folder not in channels:
-            channels[folder] = _channels(folder, layout)
-        paths = dict.fromkeys(channels[folder], path)
-        masks = [folder / layout.masks / f"{match['case']}{suffix}" for suffix in (".nii.gz", ".nii")]
-        if present := [mask for mask in masks if mask in there]:
-            paths[MASK] = present[0]
-        case_id = match["case"]
-        cases.append(CaseFiles(case_id, dataset.patient_of(case_id), name, paths, dict(channels[folder])))
-    return cases
+            try:
+                channels[folder] = _channels(folder, layout, dataset.levels_of(name))
+            except UserError as error:
+                left_out[folder] = str(error)
+                continue
+        case = cases.setdefault(folder / case_id, CaseFiles(case_id, dataset.patient_of(case_id), name, {}))
+        if layout.numbered:
+            case.paths |= {part: path for part, index in channels[folder].items() if index == int(match["channel"])}
+        else:
+            case.paths, case.channels = dict.fromkeys(channels[folder], path), dict(channels[folder])
+        if masks[case_id]:
+            case.paths[MASK] = masks[case_id][0]
+    return [case for case in cases.values() if case.paths]
 
 
 def _assemble(case_id: str, items: list[tuple[str, str, Path]], dataset: Dataset) -> CaseFiles:
@@ -139,6 +172,10 @@ def _check_complete(case: CaseFiles, parts: Sequence[str], layout: Layout) -> No
     if missing:
         folder = next(iter(case.paths.values())).parent
         what = f"the tumour mask ({MASK})" if missing == [MASK] else ", ".join(missing)
+        there = sorted(path.name for path in folder.iterdir() if _is_image(path))
+        strays = [name for name in there if folder / name not in case.paths.values()] if layout.files else []
+        if strays and len(there) < 20:
+            what += f"; beside its files lies {', '.join(strays[:3])}, of another name"
         raise BadCase(case.case_id, folder, f"missing {what}", f"Expected {layout.example}", "incomplete")
 
 
@@ -166,10 +203,13 @@ def find_cases(
         raise UserError(f"data_root {root} {what}: give the folder that holds the cases")
     refused: list[BadCase] = []
     files = list(_walk(root, refused))
-    wanted = {name: item for name, item in dataset.layouts.items() if layout in ("auto", name)}
+    wanted = {
+        name: item for name, item in dataset.layouts.items() if (layout == "auto" and not item.asked) or layout == name
+    }
     candidates: dict[str, list[CaseFiles]] = {}
+    left_out: dict[Path, str] = {}
     for name, item in wanted.items():
-        for case in _cases_of_images(files, name, item, dataset) if item.images else ():
+        for case in _cases_of_images(files, name, dataset, left_out) if item.images else ():
             candidates.setdefault(case.case_id, []).append(case)
     named = _named_cases(files, root, wanted)
     used = {path for items in named.values() for _, _, path in items}
@@ -187,6 +227,10 @@ def find_cases(
             found.append(cases[0])
         except BadCase as error:
             refused.append(error)
+    for folder, reason in left_out.items():
+        if not found and not refused:
+            raise UserError(reason)
+        log.warning("%s is left out: %s", folder, reason)
     if not found and not refused:
         raise UserError(_nothing_found(root, files, layout, dataset))
     return found, refused, [path for path in files if _is_image(path) and path not in used]

@@ -10,6 +10,8 @@ import numpy as np
 
 from ..base.errors import UserError
 
+ROUNDED = 0.01  # as slopes of a header and interpolation leave labels
+
 
 class UnknownLabels(ValueError):
     """A mask holds values that its label map does not know; `values` are the whole ones, `broken` one that is none."""
@@ -22,14 +24,17 @@ class UnknownLabels(ValueError):
 def labels_to_levels(labels: np.ndarray, level_of: Mapping[int, int]) -> tuple[np.ndarray, dict[int, int]]:
     """Level map of a label map, and how many voxels each label has.
 
-    Labels may be stored as floats, as long as they are whole numbers. `level_of` is label -> level, without 0. Raises
-    UnknownLabels.
+    Labels may be stored as floats: what lies within `ROUNDED` of a whole number, as a share of it, is that number.
+    `level_of` is label -> level, without 0. Raises UnknownLabels.
     """
+    if labels.dtype.kind == "f":
+        whole = np.rint(labels)
+        close = np.abs(labels - whole) <= ROUNDED * np.maximum(1, np.abs(whole))  # NaN is not, nor is infinity
+        if not close.all():
+            raise UnknownLabels(broken=float(labels[~close][0]))
+        labels = whole
     inside = labels != 0
-    values, counts = np.unique(labels[inside], return_counts=True)  # NaN is not 0, so it is among them
-    whole = np.isfinite(values) & (values == np.rint(values))
-    if not whole.all():
-        raise UnknownLabels(broken=float(values[~whole][0]))
+    values, counts = np.unique(labels[inside], return_counts=True)
     if unknown := [int(value) for value in values if int(value) not in level_of]:
         raise UnknownLabels(unknown)
     table = np.zeros(max(level_of) + 1, dtype=np.uint8)

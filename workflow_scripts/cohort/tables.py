@@ -11,6 +11,8 @@ from ..study.dataset import Dataset
 from .checks import Case
 from .layouts import CaseFiles, parts_of
 
+OF_SHARDS = ("labels", "image_digest")
+"""Columns of the shards' tables that the cohort as a whole is looked at by, and that cases.tsv leaves out."""
 REJECTED_COLUMNS = ("case_id", "file", "reason", "kind")
 
 
@@ -21,9 +23,9 @@ def path_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
 
 
 def case_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
-    """The columns of cases.tsv; volumes in ml on the case's own grid."""
+    """The columns of cases.tsv and `OF_SHARDS`; volumes in ml on the case's own grid."""
     volumes = [f"{name}_ml" for name in (*dataset.regions, "foreground")]
-    return [*path_columns(dataset, modalities), *volumes, "note", "content_digest"]
+    return [*path_columns(dataset, modalities), *volumes, "note", "content_digest", "mask_digest", *OF_SHARDS]
 
 
 def _path_row(case: CaseFiles, modalities: Sequence[str]) -> dict:
@@ -68,12 +70,13 @@ def join_tables(paths: Sequence[str]) -> pd.DataFrame:
 
 def case_row(files: CaseFiles, case: Case) -> dict:
     """The row of a case that passed the checks. Keeps no array of it."""
-    note = {"note": "; ".join(case.notes), "content_digest": case.digest}
-    return {**_path_row(files, list(case.values)), **case.volumes_ml(), **note}
+    row = {"note": "; ".join(case.notes), "labels": " ".join(f"{name}:{count}" for name, count in case.labels.items())}
+    row |= {f"{name}_digest": digest for name, digest in case.digests.items()}
+    return {**_path_row(files, list(case.values)), **case.volumes_ml(), **row}
 
 
 def passed_table(rows: Iterable[dict], dataset: Dataset, modalities: Sequence[str]) -> pd.DataFrame:
-    """A table of `case_row`s, which is what cases.tsv holds."""
+    """A table of `case_row`s."""
     return _table(rows, case_columns(dataset, modalities))
 
 

@@ -35,6 +35,11 @@ def find_cases(config: dict, wildcards: Any = None) -> dict:
     return dataset(config, "foreground") | picked(config, ("modalities", "layout", "on_bad_case"))
 
 
+def merge_cohort(config: dict, wildcards: Any = None) -> dict:
+    """Of `merge_cohort`."""
+    return dataset(config) | picked(config, ("layout", "on_bad_case")) | {"patients": config["patients"] is not None}
+
+
 def preprocess(config: dict, wildcards: Any = None) -> dict:
     """Of `preprocess`."""
     shared = dataset(config, "foreground", "intensity", "bounds") | picked(config, ("modalities", "on_bad_case"))

@@ -34,7 +34,26 @@ FileName = Annotated[
 # JSON has no numbers as keys
 Label = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v)]
 Range = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Patterns = Annotated[
+    list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v or []), Words("a pattern, or several")
+]
 Names = Annotated[list[Name], Field(min_length=1, max_length=100), Unique]
+
+
+def _check_pattern(place: list[str], pattern: str) -> int:
+    """Number of groups of a regular expression. Raises Fault."""
+    try:
+        return re.compile(pattern).groups
+    except re.error as error:
+        raise Fault(place, "(.+)_[0-9]+", f"is {pattern!r}, which is no pattern of a name ({error})") from None
+
+
+class Unsure(Block):
+    """Labels that, over all cases of a cohort, speak for another meaning than the layout's: without `layout` the run stops."""
+
+    present: list[int] = key([], "labels", "that some case has")
+    absent: list[int] = key(meaning="labels that no case has")
+    instead: str = key(meaning="layout that such masks may be of")
 
 
 class Layout(Block):
@@ -45,13 +64,17 @@ class Layout(Block):
     parts: dict[FilePart, Name] = key(
         {}, "", f"word in a file's name: what the file holds, a modality, {MASK} (the labels) or {FOREGROUND}"
     )
+    cases: Patterns = key([], "patterns", "of the case ids that it takes; none: all")
+    asked: bool = key(False, "", "whether it is read only where `layout` names it")
     folders: list[str] = key([], "", "folders that tell this layout from another one of the same file names")
     images: FilePart | None = key(None, "", "folder of images that hold all channels, named by their case")
     masks: FilePart | None = key(None, "", "folder of their masks, of the same names")
+    numbered: bool = key(False, "", "whether `images` has a file a channel, <case>_0000 and so on, as nnU-Net has")
     channels: list[Name] = key([], "", "modality of each channel, where no dataset.json beside the folders says it")
     channel_names: dict[str, Name] = key({}, "", "what dataset.json calls a channel, in lower case: modality")
     labels: dict[Label, Name] = key(meaning="label in the mask: innermost region that it lies in")
     left_out: dict[Label, str] = key({}, "", "label that lies in no region: what it is")
+    unsure: Unsure | None = key(None, "", "labels that speak for another layout of the same names")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -59,6 +82,8 @@ class Layout(Block):
             raise Fault(["files"], "{case}_{part}", "and `parts` must be there, or `images` and `masks`, not both")
         if self.files is not None and MASK not in self.parts.values():
             raise Fault(["parts"], self.parts | {"mask": MASK}, f"does not say which file is the mask ({MASK})")
+        for pattern in self.cases:
+            _check_pattern(["cases"], pattern)
         known = [*self.labels, *self.left_out]
         if not self.labels or len(known) > len(set(known)) or not 1 <= min(known) <= max(known) <= 255:
             raise Fault(["labels"], {1: "lesion"}, "must name a label, from 1 to 255, and none that left_out names")
@@ -72,6 +97,10 @@ class Layout(Block):
         name = re.escape(self.files).replace(r"\{case\}", "(?P<case>.+)")
         parts = "|".join(map(re.escape, self.parts))
         return re.compile(name.replace(r"\{part\}", f"(?P<part>{parts})") + EXTENSIONS, re.IGNORECASE)
+
+    def takes(self, case_id: str) -> bool:
+        """Whether a case of that id can be of this layout."""
+        return not self.cases or any(re.fullmatch(pattern, case_id, re.IGNORECASE) for pattern in self.cases)
 
     def part_of(self, word: str) -> str:
         """The modality, mask or foreground that a word of a file's name stands for."""
@@ -160,8 +189,10 @@ class Dataset(Block):
     regions: Names = key(meaning="nested regions, from the outside in; the first is the whole tumour")
     layouts: Annotated[dict[FilePart, Layout], Field(min_length=1)] = key(meaning="ways of storing a case, by name")
     written_as: str = key(meaning="layout of synthetic cases and predictions, one with `files`")
-    patient: str | None = key(
-        None, "pattern", "of case ids, with a group that is the patient; an id that it does not fit is the patient"
+    patient: Patterns = key(
+        [],
+        "patterns",
+        "of case ids, whose groups are the patient; the first that fits counts; an id that none fits is the patient",
     )
     foreground: Foreground = key(Foreground(), "", "which voxels are looked at")
     intensity: Intensity = key(Intensity(percentiles=[0.5, 99.5]), "", "which values are told apart")
@@ -181,12 +212,13 @@ class Dataset(Block):
                 raise Fault([key_of], ["image"], f"names {reserved[0]!r}, which is another part of a case")
         if self.intensity.window and set(self.intensity.window) != set(self.modalities):
             raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, "needs every modality")
-        try:
-            groups = re.compile(self.patient or "()").groups
-        except re.error:
-            groups = 0
-        if groups != 1:
-            raise Fault(["patient"], "(.+)_[0-9]+", f"is {self.patient!r}, but must be a pattern with one group")
+        for pattern in self.patient:
+            if not _check_pattern(["patient"], pattern):
+                what = f"is {pattern!r}, but must be a pattern with a group, the patient"
+                raise Fault(["patient"], "(.+)_[0-9]+", what)
+        for name, layout in self.layouts.items():
+            if layout.unsure and layout.unsure.instead not in self.layouts:
+                raise Fault(["layouts", name, "unsure", "instead"], name, "must be a layout")
         self._check_written()
         return self
 
@@ -247,8 +279,10 @@ class Dataset(Block):
 
     def patient_of(self, case_id: str) -> str:
         """The patient of a case: cases of one patient are no independent cases."""
-        match = re.fullmatch(self.patient, case_id) if self.patient else None
-        return match[1] if match else case_id
+        for pattern in self.patient:
+            if match := re.fullmatch(pattern, case_id):
+                return "_".join(filter(None, match.groups())) or case_id
+        return case_id
 
 
 def read_dataset(name: str) -> Dataset:

@@ -6,12 +6,14 @@ Config: {"dataset": {...}, "modalities": [...], "layout": "auto", "on_bad_case":
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
-from workflow_scripts.base.errors import UserError
+from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.cohort.layouts import find_cases
+from workflow_scripts.cohort.identity import read_patients
+from workflow_scripts.cohort.layouts import CaseFiles, find_cases
 from workflow_scripts.cohort.tables import found_table, rejected_table
 from workflow_scripts.study.settings.cases import FindSettings
 
@@ -21,11 +23,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-root", required=True, help="folder of the cohort")
     parser.add_argument("--out", required=True, help="found.tsv to write: a row a case, its paths")
     parser.add_argument("--rejected", required=True, help="table to write: a row a refused case, file and reason")
+    parser.add_argument("--patients", type=Path, help="table of case_id and patient_id, which decides who is who")
     args = parser.parse_args(argv)
     settings = FindSettings.read(args.config)
     dataset, modalities = settings.dataset, settings.modalities
     root = Path.cwd() / args.data_root  # not resolve(): paths stay as given, links are not replaced
     found, refused, unused = find_cases(root, dataset, modalities, settings.layout)
+    if args.patients is not None:
+        found = _of_table(found, args.patients, refused)
     if refused and settings.on_bad_case == "fail":
         raise refused[0]
     if not found:
@@ -36,6 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.info("%d NIfTI files belong to no case and are left out, for example %s", len(unused), unused[0])
     kinds = sorted({case.layout for case in found})
     log.info("%d cases found (%s), %d refused, under %s", len(found), ", ".join(kinds), len(refused), root)
+
+
+def _of_table(found: list[CaseFiles], path: Path, refused: list[BadCase]) -> list[CaseFiles]:
+    """The cases with the patients of the user's table; a case that it lacks goes to `refused`."""
+    patients, kept = read_patients(path), []
+    for case in found:
+        if case.case_id in patients:
+            kept.append(replace(case, patient_id=patients[case.case_id]))
+        else:
+            what = "the table of patients lacks this case"
+            refused.append(BadCase(case.case_id, path, what, f"Add a line: {case.case_id},<patient>", "incomplete"))
+    return kept
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Join the shards to cases.tsv and rejected.tsv, and refuse cases whose images are those of another case.
+"""Join the shards to cases.tsv and rejected.tsv, and look at the cohort as a whole: copies, patients, labels.
 
-Config: {"on_bad_case": "reject"}: "fail" stops if any case was refused.
+Cases whose images are those of another case are refused; what is odd or only suspected is written to remarks.tsv.
+Config: {"dataset": {...}, "on_bad_case": "reject", "layout": "auto", "patients": false}: "fail" stops if any case was
+refused; patients: a table of the user says who they are.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ import pandas as pd
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.cohort.tables import REJECTED_COLUMNS, join_tables, refuse_copies, rejected_table
-from workflow_scripts.study.settings.cases import MergeSettings
+from workflow_scripts.cohort.identity import join_patients
+from workflow_scripts.cohort.plausibility import check_labels
+from workflow_scripts.cohort.tables import OF_SHARDS, REJECTED_COLUMNS, join_tables, refuse_copies, rejected_table
+from workflow_scripts.study.settings.cases import JoinSettings
+
+MOST_LOGGED = 20
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,8 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cases", required=True, help="cases.tsv to write")
     parser.add_argument("--rejected", required=True, help="rejected.tsv to write")
+    parser.add_argument("--remarks", required=True, help="table to write: what is odd about the whole cohort")
     args = parser.parse_args(argv)
-    settings = MergeSettings.read(args.config)
+    settings = JoinSettings.read(args.config)
     cases, copies = refuse_copies(join_tables(args.shards))
     rejected = pd.concat([join_tables(args.rejected_shards), rejected_table(copies)], ignore_index=True)
     rejected = rejected[list(REJECTED_COLUMNS)].sort_values("case_id", kind="stable", ignore_index=True)
@@ -35,8 +42,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cases.empty:
         first = " ".join(f"The first: {row.case_id}: {row.reason} ({row.file})" for row in rejected[:1].itertuples())
         raise UserError(f"no case is left: {len(rejected)} were refused. {first}")
+    remarks = check_labels(cases, settings.dataset, settings.layout)
+    cases, suspected = join_patients(cases, settings.patients)
+    remarks += suspected
+    for remark in remarks[:MOST_LOGGED]:
+        log.warning("%s", remark)
+    if len(remarks) > MOST_LOGGED:
+        log.warning("and %d more remarks: %s", len(remarks) - MOST_LOGGED, args.remarks)
+    write_tsv(args.remarks, pd.DataFrame({"note": remarks}, dtype=str))
     write_tsv(args.rejected, rejected)
-    write_tsv(args.cases, cases)
+    write_tsv(args.cases, cases.drop(columns=list(OF_SHARDS)))
     log.info("%d cases pass, %d are refused (%s)", len(cases), len(rejected), args.rejected)
 
 

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     train = subset.case_ids
     if train != reference.case_ids:
         raise UserError(f"{args.reference} is not of this train subset: run `snakemake -R memorisation_reference`")
+    rows_of = {case_id: row for other in (subset, *others) for case_id, row in other.rows.items()}
     stores = {case_id: other.store for other in (subset, *others) for case_id in other.case_ids}
     held_out = [case_id for other in others for case_id in other.case_ids]
     if not held_out:
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         for group, case_ids in (("held_out", held_out), ("train", train)):
             for case_id in case_ids:
                 store = stores[case_id]
-                own = store.meta(case_id)["patient_id"]
+                own = rows_of[case_id]["patient_id"]
                 image, levels = np.asarray(store.image(case_id)), np.asarray(store.levels(case_id))
                 known_features = features[train.index(case_id), 0] if group == "train" else read(image)
                 row = audit_row(reference, features, case_id, image, levels, known_features, left_out=own)

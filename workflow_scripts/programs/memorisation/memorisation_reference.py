@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
                 )
             images.append(coarse_image(store.image(case_id), blocks, sigma).astype(np.float16))
             masks.append(coarse_mask(store.levels(case_id), blocks).astype(np.float16))
-            patients.append(meta["patient_id"])
+            patients.append(subset.rows[case_id]["patient_id"])
             bar.update()
     description = {key: first[key] for key in ("modalities", "size", "spacing_mm")}
     description |= {"blocks": list(blocks), "sigma": sigma, "max_shift_mm": settings.max_shift_mm}

@@ -30,6 +30,7 @@ FILES = {
     "cases": "cases.tsv of the cohort",
     "splits": "splits.json of the cohort",
     "rejected": "rejected.tsv of the cohort",
+    "remarks": "remarks.tsv of the cohort: what is odd about it as a whole",
     "reference_rejected": "reference_masks.rejected.tsv, where a folder of masks is the reference",
     "figures": "the figures of the study, PNG or SVG",
     "viewer": "volumes for the viewer, of pack_viewer",

@@ -12,23 +12,31 @@ from .cohort import Measured, Preprocessing
 
 
 class MergeSettings(Block):
-    """Of the program that joins the shards."""
-
     on_bad_case: Literal["reject", "fail"] = key("reject", "", "a case that fails a check is listed, or stops the run")
 
 
 class CaseSettings(MergeSettings):
     dataset: Dataset = key(meaning="what the cases are")
+
+
+class JoinSettings(CaseSettings):
+    """Of the program that joins the shards and looks at the cohort as a whole."""
+
+    layout: str = key("auto", "", "the one layout of the data set that is read; `auto` looks")
+    patients: bool = key(False, "", "whether a table of the user says who the patients are")
+
+
+class ImageSettings(CaseSettings):
     modalities: Annotated[list[str], Field(min_length=1), Unique] = key(meaning="image channels, in this order")
 
 
-class FindSettings(CaseSettings):
+class FindSettings(ImageSettings):
     """Of the program that finds cases."""
 
     layout: str = key("auto", "", "the one layout of the data set that is read; `auto` looks")
 
 
-class GridSettings(CaseSettings, Preprocessing):
+class GridSettings(ImageSettings, Preprocessing):
     """Of the program that checks cases and puts them on the common grid."""
 
 

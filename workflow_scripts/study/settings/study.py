@@ -54,6 +54,15 @@ class Study(Block):
         examples=[DATASET, "/data/my_cohort.yaml"],
     )
     layout: str = key("auto", "", "the one layout of the data set that is read; `auto` looks")
+    patients: Annotated[str, Field(pattern=r"^[^{}\n]*[^{}\s][^{}\n]*$"), Words("none, or a path, without { and }")] = (
+        key(
+            NONE,
+            "`none` or path",
+            "CSV or TSV with the columns case_id and patient_id, which decides who is who; none: the data set's patterns of ids, "
+            "and equal masks",
+            examples=[NONE, "/data/patients.csv"],
+        )
+    )
     on_bad_case: Literal["reject", "fail"] = key(
         "reject", "", "a case that fails a check is listed in `cohort/rejected.tsv`, or stops the run"
     )
@@ -115,7 +124,11 @@ class Study(Block):
         and null where there is no container or reference."""
         plain = self.asked() | {"system": {name: system.plain() for name, system in self.system.items()}}
         plain["data_set"] = self.data_set.model_dump(mode="json")
-        for block, name in ((plain, "container"), (plain["evaluation"]["masks"], "reference_root")):
+        for block, name in (
+            (plain, "container"),
+            (plain, "patients"),
+            (plain["evaluation"]["masks"], "reference_root"),
+        ):
             block[name] = None if block[name] == NONE else block[name]
         return plain
 
@@ -139,6 +152,8 @@ def read_study(config: Mapping) -> Study:
 def _check_paths(study: Study) -> None:
     if not study.simulated and not Path(study.data_root).is_dir():
         raise Fault(["data_root"], "/data/cohort", f"{study.data_root!r} is no folder that can be read")
+    if study.patients != NONE and not Path(study.patients).is_file():
+        raise Fault(["patients"], "/data/patients.csv", f"{study.patients!r} is no file that can be read")
     reference = study.evaluation.masks.reference_root
     if reference != NONE and not Path(reference).is_dir():
         what = f"{reference!r} is no folder that can be read"

@@ -39,7 +39,7 @@ def _refused(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def cohort(run: Run) -> Section:
-    """Sizes of the splits, the cases and reference masks that were refused with file and reason, and notes on those used."""
+    """Sizes of the splits, what is odd about the cohort, the cases and reference masks that were refused with file and reason, and notes on those used."""
     cases = pd.concat([read_tsv(file) for file in run.paths("cases")])
     rejected = pd.concat([read_tsv(file) for file in run.paths("rejected")])
     splits = read_json(run.paths("splits")[0])
@@ -51,6 +51,8 @@ def cohort(run: Run) -> Section:
             f"{len(splits['val'])}, training: {train}. The sets share no patient."
         )
     ]
+    if remarks := [note for file in run.paths("remarks") for note in read_tsv(file).note]:
+        blocks += [Text("To be checked, before any number below is believed:"), Notes(remarks)]
     if len(rejected):
         blocks.append(Table("refused cases", _refused(rejected, "refused case"), 3))
     for file in run.paths("reference_rejected"):
