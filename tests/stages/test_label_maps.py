@@ -121,7 +121,7 @@ REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]
 def test_a_raw_folder_of_nnunet_is_read(tmp_path):
     nnunet_folder(tmp_path / "data/Dataset137_BraTS", CHANNELS, REGIONS)
     cases = read_tsv(prepare(tmp_path / "data", tmp_path / "out") / "cases.tsv").set_index("case_id")
-    assert list(cases.index) == ["BRATS_000", "BRATS_001"] and set(cases.layout) == {"nnunet_raw"}
+    assert list(cases.index) == ["BRATS_000", "BRATS_001"] and set(cases.layout) == {"nnunet_raw_format"}
     assert cases.t1c_path["BRATS_001"].endswith("BRATS_001_0002.nii.gz")
     assert cases.whole_tumor_ml["BRATS_001"] == pytest.approx(TRUE_ML[0])
 
