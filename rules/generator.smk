@@ -21,6 +21,7 @@ use rule gpu_stage as train_generator with:
         latents=FILES.latents,
         autoencoder=FILES.autoencoder,
         train=FILES.volumes,
+        val=FILES.judged_by,
     output:
         f"{N}/generator/{{system}}/loss.csv",
         out=multiext(f"{N}/generator/{{system}}/model", ".safetensors", ".json"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.training_set import TrainingFiles, read_training_set
 from workflow_scripts.programs.autoencoder import extract_latents, train_autoencoder
 from workflow_scripts.programs.generator import measure_tumours, train_generator
+from workflow_scripts.study.files import Files
 from workflow_scripts.study.settings.generator import Conditions, Diffusion
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.study.settings.training import TrainSettings
@@ -126,3 +129,40 @@ def test_a_model_with_all_of_it_trains_and_draws_from_its_folder_alone(cohort, l
     )
     assert list(both.shape[1:]) == read_json(tmp_path / "model/model.json")["latent"]["shape"]
     torch.testing.assert_close(both[1], alone[0], atol=1e-3, rtol=0)
+
+
+def test_a_step_is_chosen_by_the_validation_cases_where_that_is_asked_for(cohort, latents, tmp_path, caplog):
+    asked = {"system": "tiny", "regions": list(REGIONS)}
+    asked |= {"denoiser": {"channels": [8, 8], "blocks_per_level": 1, "embedding_dim": 16}}
+    inputs = {"latents": latents, "autoencoder": cohort / "autoencoder", "conditions": cohort / "conditions.tsv"}
+    val = subset_paths(cohort, "val")
+    kept = {}
+    for every in (None, 2):
+        diffusion = {"held_out_every_steps": every, "training": TRAINING | {"steps": 4, "learning_rate": 1e-5}}
+        out, state = tmp_path / str(every), tmp_path / f"state {every}"
+        with caplog.at_level("INFO"):
+            program(
+                train_generator.main,
+                asked | {"diffusion": diffusion},
+                **inputs,
+                **(val if every else {}),
+                out=out,
+                state=state,
+            )
+        kept[every] = load_file(out / "model.safetensors"), read_json(out / "model.json")
+    assert kept[None][1]["step_chosen_by"] == [] and kept[2][1]["step_chosen_by"] == [CASE(2)]
+    assert kept[2][1]["training_case_ids"] == [CASE(0), CASE(1)]
+    losses = [float(found) for found in re.findall(r"held-out loss after \d+ steps: ([0-9.]+)", caplog.text)]
+    assert len(losses) == 2
+    if losses[1] < losses[0]:
+        assert all(torch.equal(kept[None][0][name], value) for name, value in kept[2][0].items())
+
+
+def test_the_workflow_hands_the_validation_subset_to_a_training_that_asks_for_it_alone():
+    def given(every):
+        system = {"diffusion": {"held_out_every_steps": every}, "autoencoder": None}
+        files = object.__new__(Files)
+        files.config, files.run = {"system": {"mine": system}}, "results/study"
+        return files.judged_by(SimpleNamespace(system="mine"))
+
+    assert given(None) == [] and given(50) == ["results/study/cohort/val/manifest.json"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from ..study.settings.training import TrainSettings
 from ..training.orders import Order
 from ..training.task import Player
 from .conditioning import Conditioning, n_maps, n_numbers
+from .conditions import ConditionTable
 from .generator import Cost
 from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, loss_weight, target
@@ -24,6 +26,7 @@ from .samplers import SAMPLERS, DepthCorrelated, X0Predictor, draw_noise, networ
 from .schedules import build_schedule
 from .training_set import TrainingSet
 
+HELD_OUT_BATCHES = 16
 UNCHANGED = 0.5
 """Share of the samples, of cases that have changed copies, that are the case itself or its mirror image."""
 
@@ -67,6 +70,7 @@ class DenoisingTask:
         levels = self._schedule.of(torch.arange(self._schedule.timesteps), torch.float64)  # (T,) each
         self._weight = loss_weight(self._parameterization, *levels, diffusion.min_snr_gamma)
         self._batch_size, self._seed = settings.batch_size, seed
+        self.held_out: HeldOutLoss | None = None
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """Clean latents (B, e, D, h, w), noise of that shape, time steps (B,), conditions (B, S + L), keep (B,) booleans,
@@ -102,7 +106,7 @@ class DenoisingTask:
         return self._variants.latents[place], self._variants.conditions[place], self._variants.labels[place]
 
     def loss(
-        self, player: str, modules: Mapping[str, nn.Module], batch: dict[str, Tensor], step: int
+        self, player: str, modules: Mapping[str, Callable[..., Tensor]], batch: dict[str, Tensor], step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted distance between prediction and target, a mean over samples, and the same without weights."""
         x0, noise, time = batch["latents"], batch["noise"], batch["time"]
@@ -115,6 +119,23 @@ class DenoisingTask:
         distance = (error.abs() if self._l1 else error.square()).flatten(1).mean(dim=1)  # (B,)
         weight = self._weight.to(time.device)[time].float()
         return (weight * distance).mean(), {"unweighted": distance.mean()}
+
+
+class HeldOutLoss:
+    """The loss of a task over the validation cases: the same noise and time steps each time, and the conditions as they are.
+
+    See `training.held_out.HeldOut`.
+    """
+
+    def __init__(self, task: DenoisingTask, every_steps: int):
+        self.every_steps, self._task = every_steps, task
+
+    def loss(self, modules: Mapping[str, Callable[..., Tensor]], device: torch.device) -> float:
+        found = []
+        for number in range(HELD_OUT_BATCHES):
+            batch = {name: value.to(device) for name, value in self._task.batch(number).items()}
+            found.append(float(self._task.loss("denoiser", modules, batch, number)[0]))
+        return sum(found) / len(found)
 
 
 class Denoising(NetworkGenerator):
@@ -138,7 +159,17 @@ class Denoising(NetworkGenerator):
         told = Conditions.read(blocks["conditions"], "conditions")
         conditioning = Conditioning(told, data.conditions, data.contract["grid"], data.scale["shape"])
         diffusion = Diffusion.read(blocks["diffusion"], "diffusion")
-        return DenoisingTask(denoiser, data, conditioning, diffusion, settings, seed)
+        task = DenoisingTask(denoiser, data, conditioning, diffusion, settings, seed)
+        if data.held_out is not None and diffusion.held_out_every_steps is not None:
+            latents, rows = data.held_out
+            held_out = replace(
+                data, latents=latents, conditions=ConditionTable(data.conditions.names, rows), variants=None
+            )
+            plain = replace(conditioning, settings=told.model_copy(update={"noise": 0.0, "spatial_jitter": 0.0}))
+            asked = diffusion.model_copy(update={"condition_dropout": 0.0})
+            judged = DenoisingTask(denoiser, held_out, plain, asked, settings, seed)
+            task.held_out = HeldOutLoss(judged, diffusion.held_out_every_steps)
+        return task
 
     @property
     def conditioning(self) -> Conditioning:

@@ -118,6 +118,7 @@ class NetworkGenerator(Generator):
             "foreground_volume_ml": data.foreground_volume_ml,
             "training": config[trained_by]["training"],
             "seed": config["seed"],
+            "step_chosen_by": files.val.case_ids if files.val else [],
             "config_digest": sha256_json(config),
             "code_digest": code_digest(cls.__module__),
         }

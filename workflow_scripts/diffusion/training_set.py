@@ -16,14 +16,17 @@ from torch import Tensor
 from ..base.errors import UserError
 from ..base.files import read_tsv
 from ..cohort.subset import Subset
+from ..cohort.tumour_table import measure_case
+from ..models.build_autoencoder import build_autoencoder
 from ..study.conditions import condition_names
 from ..training.augmentation import N_LABELS
 from ..training.case_volumes import CaseVolumes, common_grid, mask_names
 from ..training.latents import read_latents
-from ..training.model_files import load_model
+from ..training.model_files import load_model, load_weights
 from .conditions import ConditionTable
 
 BOUND_MARGIN = 0.1  # of the training latents' range, at either end
+SLICES = 32  # of validation cases, encoded at once
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,14 @@ class TrainingFiles:
     """What a generator sees of the train subset: either its latents, or its volumes.
 
     conditions: conditions.tsv of measure_tumours; latents, autoencoder: folders of extract_latents and of the
-    autoencoder that made them; train: the subset itself.
+    autoencoder that made them; train: the subset itself; val: the validation subset, where a step is chosen by it.
     """
 
     conditions: Path
     latents: Path | None = None
     autoencoder: Path | None = None
     train: Subset | None = None
+    val: Subset | None = None
 
     def __post_init__(self):
         if (self.train is None) == (self.latents is None) or (self.latents is None) != (self.autoencoder is None):
@@ -98,6 +102,8 @@ class TrainingSet:
         What was taken out of the latents in place of the scale's mean.
     variants : Variants or None
         Changed copies of the cases.
+    held_out : (latents (n, e, D, h, w) in the scale of these, conditions (n, F)) or None
+        Of the validation cases, by which a step is chosen.
     """
 
     case_ids: list[str]
@@ -111,6 +117,7 @@ class TrainingSet:
     autoencoder_weights: dict[str, Tensor] = field(default_factory=dict)
     positional_mean: Tensor | None = None
     variants: Variants | None = None
+    held_out: tuple[Tensor, np.ndarray] | None = None
 
 
 def read_training_set(
@@ -129,6 +136,8 @@ def read_training_set(
     the cases differ in grid or modalities.
     """
     if files.train is not None:
+        if files.val is not None:
+            raise UserError("diffusion.held_out_every_steps goes with an autoencoder alone: set it to null")
         return _volumes(files.train, files.conditions, regions, normalised, copies, foreground_channel)
     assert files.latents is not None and files.autoencoder is not None, "TrainingFiles has seen to it"
     weights, contract = load_model(files.autoencoder)
@@ -168,12 +177,29 @@ def read_training_set(
         [
             *(files.conditions, files.latents / "latents.safetensors"),
             *(files.latents / "latents.json", files.autoencoder / "model.json"),
+            *([files.val.manifest] if files.val else []),
         ],
         contract["spec"],
         weights,
         taken if encoded.positional_mean else None,
         variants,
+        _held_out(files.val, contract, weights, taken, std) if files.val else None,
     )
+
+
+def _held_out(
+    val: Subset, contract: dict, weights: dict[str, Tensor], mean: Tensor, std: Tensor
+) -> tuple[Tensor, np.ndarray]:
+    """Latents of the validation cases, encoded and scaled as those of the training cases, and their conditions."""
+    regions = contract["regions"]
+    channels = len(contract["modalities"]), len(contract["masks"])
+    module = build_autoencoder(contract["spec"], *channels, contract["grid"]).eval()
+    load_weights(module, weights, "the autoencoder")
+    volumes = CaseVolumes(val.store, val.case_ids, contract["masks"])
+    latents = torch.cat([module.encode_volumes(volumes[[number]], SLICES) for number in range(len(volumes))])
+    measured = [measure_case(val.store, case_id, regions) for case_id in volumes.case_ids]
+    rows = np.array([[row[name] for name in condition_names(regions)] for row in measured])
+    return (latents - mean) / std[:, None, None, None], rows
 
 
 class NormalisedVolumes:

@@ -56,6 +56,11 @@ class Files:
         """The train subset, for a {system} in voxel space; none for a system over latents."""
         return [] if self.latents(wildcards) else [f"{self._n(wildcards)}/train/manifest.json"]
 
+    def judged_by(self, wildcards: Any) -> list[str]:
+        """The validation subset, for a {system} whose training chooses a step by it; none for others."""
+        asked = (self.config["system"][wildcards.system].get("diffusion") or {}).get("held_out_every_steps")
+        return [f"{self.run}/cohort/val/manifest.json"] if asked else []
+
     def model(self, wildcards: Any) -> list[str]:
         """The trained generator of a {system}, with its depth decoder if it has one."""
         along_depth = [f"depth_decoder/{name}" for name in MODEL if wildcards.system in self.depth_decoded]

@@ -28,6 +28,7 @@ from ..study.settings.training import TrainSettings
 from .checkpoint import Checkpoints
 from .curves import Curves
 from .ema import EMA
+from .held_out import Choice, Weights
 from .interrupt import StopRequest
 from .prefetch import prefetched
 from .task import Task
@@ -76,6 +77,7 @@ class TrainingRun:
         self.bad_step = torch.tensor(-1, device=fabric.device)
         self.curves: Curves | None = None
         self.kept: int | None = None
+        self.choice = Choice(getattr(task, "held_out", None))
         self._resume()
 
     def _resume(self) -> None:
@@ -90,6 +92,7 @@ class TrainingRun:
             self.optimizers[name].optimizer.load_state_dict(content["optimizer"])
             if name in self.averages:
                 self.averages[name].load_state_dict(content["average"])
+        self.choice.load_state_dict(saved["choice"])
         self.start = self.kept = saved["step"]
         self.columns, self.rows = saved["columns"], saved["rows"]
         self.count, self.window = saved["count"], saved["window"].to(self.fabric.device)
@@ -117,6 +120,9 @@ class TrainingRun:
                     shown = self._shown()
                 if due:
                     self._log(done)
+                if self.choice.due(done, steps) and self.fabric.is_global_zero:
+                    with self.fabric.autocast():
+                        self.choice.judge(done, self.raw, self._weights(), self.fabric.device)
                 if bar:
                     bar.update(1, **shown)
                 if signal_number and done < steps:
@@ -235,7 +241,7 @@ class TrainingRun:
             for name in self.raw
         }
         curve = {"columns": self.columns, "rows": self.rows, "window": self.window, "count": self.count}
-        return {"step": done, "finished": False, "players": players, **curve}
+        return {"step": done, "finished": False, "players": players, "choice": self.choice.state_dict(), **curve}
 
     def _save(self, done: int) -> bool:
         """Write a checkpoint (rank 0). If the disk refuses, say so and go on: the one before is untouched."""
@@ -261,12 +267,8 @@ class TrainingRun:
     def _finish(self) -> None:
         """Replace the checkpoints by the result: final weights and curve."""
         if self.fabric.is_global_zero:
-            weights = {
-                name: {
-                    key: value.cpu() for key, value in (self.averages.get(name) or self.raw[name]).state_dict().items()
-                }
-                for name in self.raw
-            }
+            chosen = self.choice.weights or self._weights()
+            weights = {name: {key: value.cpu() for key, value in of.items()} for name, of in chosen.items()}
             content = {"step": self.settings.steps, "finished": True, "weights": weights}
             try:
                 self.checkpoints.save(content | {"columns": self.columns, "rows": self.rows}, keep=1)
@@ -274,6 +276,10 @@ class TrainingRun:
                 refusal = self.checkpoints.refusal(self.title, self.settings.steps, self.kept, error)
                 raise UserError(refusal) from None
         self._close()
+
+    def _weights(self) -> Weights:
+        """Of each player what would be kept now: the averaged weights, where there are such."""
+        return {name: (self.averages.get(name) or self.raw[name]).state_dict() for name in self.raw}
 
     def _close(self) -> None:
         if self.curves is not None:

@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--latents", action=Folder, help="folder of extract_latents")
     parser.add_argument("--autoencoder", action=Folder, help="folder of train_autoencoder")
     parser.add_argument("--train", type=Path, help="manifest.json of the train subset, for a system in voxel space")
+    parser.add_argument("--val", type=Path, help="manifest.json of the validation subset, by which a step is chosen")
     parser.add_argument("--out", action=Folder, required=True, help="folder of the trained generator")
     args = parser.parse_args(argv)
 
@@ -26,7 +27,8 @@ def main(argv: list[str] | None = None) -> None:
 
     use_threads(args.threads)
     train = Subset.open(args.train, "train") if args.train else None
-    files = TrainingFiles(args.conditions, args.latents, args.autoencoder, train)
+    val = Subset.open(args.val, "val") if args.val else None
+    files = TrainingFiles(args.conditions, args.latents, args.autoencoder, train, val)
     config = read_training(args.config).model_dump()
     kind_of(config["kind"]).train(config, files, args.out, args.state)
 

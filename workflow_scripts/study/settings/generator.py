@@ -93,6 +93,12 @@ class Diffusion(Block):
     depth_correlation: Annotated[Number, Field(ge=0, lt=1)] = key(
         0.0, "correlation", "of the noise from slice to slice, in training and sampling; 0: white"
     )
+    held_out_every_steps: Count | None = key(
+        None,
+        "steps",
+        "between measurements of the loss on the validation patients, whose lowest decides which weights are kept; null: "
+        "the last ones are, and no validation patient is looked at",
+    )
     training: TrainSettings = key(
         unit="", meaning="a batch holds volumes", defaults={"weight_decay": 0.01, "ema_half_life_steps": 2000}
     )
