@@ -126,17 +126,34 @@ def occupancy(conditions: Tensor, names: Sequence[str], shape: Sequence[int], gr
         half = half * (volume_mm3 / (4 / 3 * math.pi * half.prod(dim=1)))[:, None] ** (1 / 3)
     shares = [torch.ones(len(conditions), dtype=torch.float64), *(column[name] for name in fractions_in(names))]
     halves = half[:, None] * torch.stack(shares, dim=1).clamp(min=0)[..., None] ** (1 / 3)  # (B, R, 3)
-    fine = [round(size / cells) for size, cells in zip(grid["size"], shape, strict=True)]  # voxels a cell, an axis
-    places = [
-        (torch.arange(cells * count, dtype=torch.float64) - (cells * count - 1) / 2) * spacing
-        for cells, count, spacing in zip(shape, fine, grid["spacing_mm"], strict=True)
-    ]
-    offset = [(place[None] - centre[:, axis, None])[:, None] for axis, place in enumerate(places)]  # (B, 1, n) each
-    ratio = [(part / halves[..., axis, None].clamp(min=LEAST_EDGE_MM)).abs() for axis, part in enumerate(offset)]
-    z, y, x = ratio[0][..., :, None, None], ratio[1][..., None, :, None], ratio[2][..., None, None, :]
-    distance = (z**2 + y**2 + x**2).sqrt() if form == "ellipsoid" else torch.maximum(torch.maximum(z, y), x)
     radius = halves.prod(dim=2) ** (1 / 3)  # (B, R), mm
+    maps = torch.zeros(*halves.shape[:2], *shape)
+    for made, place, edges, size in zip(maps, centre, halves, radius, strict=True):
+        _fill(made, place, edges, size, grid, form)
+    return maps
+
+
+def _fill(maps: Tensor, centre: Tensor, halves: Tensor, radius: Tensor, grid: Mapping, form: str) -> None:
+    """The maps (R, d, h, w) of one tumour: centre (3,), half edges (R, 3) and radii (R,) in mm, axes (z, y, x).
+
+    Voxel by voxel, but only in the cells about the tumour.
+    """
     voxel_mm = math.prod(grid["spacing_mm"]) ** (1 / 3)
-    inside = ((1 - distance) * (radius / voxel_mm)[..., None, None, None] + 0.5).clamp(0, 1)  # (B, R, D, H, W)
-    inside = inside * (radius > LEAST_EDGE_MM)[..., None, None, None]  # a region of no volume is nowhere
-    return F.avg_pool3d(inside.float(), fine)
+    reach = halves[0] * (1 + voxel_mm / (2 * radius[0].clamp(min=LEAST_EDGE_MM)))
+    windows, counts, ratios = [], [], []
+    for axis, (cells, size, spacing) in enumerate(zip(maps.shape[1:], grid["size"], grid["spacing_mm"], strict=True)):
+        count = round(size / cells)  # voxels in a cell
+        low = cells * count * spacing / 2 + float(centre[axis])  # from the grid's lower edge, mm
+        first = max(0, math.floor((low - float(reach[axis])) / (count * spacing)))
+        last = min(cells, math.ceil((low + float(reach[axis])) / (count * spacing)))
+        if first >= last:
+            return  # the tumour lies outside of the grid
+        places = (torch.arange(first * count, last * count, dtype=torch.float64) + 0.5) * spacing - low
+        ratios.append((places / halves[:, axis, None].clamp(min=LEAST_EDGE_MM)).abs())  # (R, n)
+        windows.append(slice(first, last))
+        counts.append(count)
+    z, y, x = ratios[0][:, :, None, None], ratios[1][:, None, :, None], ratios[2][:, None, None, :]
+    distance = (z**2 + y**2 + x**2).sqrt() if form == "ellipsoid" else torch.maximum(torch.maximum(z, y), x)
+    inside = ((1 - distance) * (radius / voxel_mm)[:, None, None, None] + 0.5).clamp(0, 1)  # (R, D, H, W)
+    inside = inside * (radius > LEAST_EDGE_MM)[:, None, None, None]  # a region of no volume is nowhere
+    maps[:, windows[0], windows[1], windows[2]] = F.avg_pool3d(inside.float()[None], counts)[0]
