@@ -105,6 +105,10 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     size, mask_affine = ras_grid(mask.data.shape, mask.affine)
     _check_grid(case_id, seg_path, size, mask_affine, reference)
     _check_bounds(files, "voxel edges of", spacing_of(mask_affine), dataset.bounds.spacing_mm, "mm")
+    if (mask.affine == np.eye(4)).all() or (reference[3].affine == np.eye(4)).all():
+        notes.append(
+            "the affine is the identity, as of a program that knows no orientation: check left, right, up and down"
+        )
     if not reference[3].oriented:
         notes.append("the header gives no orientation: the NIfTI default is assumed")
     levels, labels = _levels(files, dataset, mask.data.T, notes)  # .T: planes as they lie in memory

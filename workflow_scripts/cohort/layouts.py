@@ -56,7 +56,13 @@ def _walk(root: Path, refused: list[BadCase]) -> Iterator[Path]:
                 what = "the name is not valid UTF-8"
                 refused.append(BadCase(Path(shown).name, shown, what, "Rename it", "unreadable"))
                 continue
-            if entry.is_dir():
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:  # a link to itself
+                reason = f"it cannot be read ({error.strerror})"
+                refused.append(BadCase(entry.name, entry.path, reason, "Remove it, or mend the link", "unreadable"))
+                continue
+            if is_folder:
                 folders.append(Path(entry.path))
             else:
                 yield Path(entry.path)

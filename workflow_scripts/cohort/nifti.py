@@ -3,14 +3,15 @@
 import gzip
 import math
 import os
+import stat
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from ..base.errors import UserError
 from ..base.files import atomic, read_json, write_json
@@ -19,7 +20,13 @@ from .geometry import to_ras
 
 INTENSITY_STEPS = 10_000  # int16 code of +1 in synthetic images; -1 is 0
 SYNTHETIC = "synthetic case, SliceAug"  # header text of every file that the project makes up
-MAX_BYTES = 2**30  # of one decompressed file: a worker stays below 2 GB
+MAX_BYTES = 2**30  # of one image as float32, and of its file: a worker stays below 2 GB
+MAX_MEMBERS = 2**17  # of a gzip file: block-gzipped, a GiB has 2^14
+CHUNK = 2**16  # bytes read at once
+PADDING = 2**10  # bytes that may follow the voxels
+MIN_SPACING_MM, MAX_SPACING_MM, MAX_ORIGIN_MM = 1e-3, 1e3, 1e5
+MIN_SKEW = 0.1  # volume of a voxel over the product of its edges: 1 where the axes are perpendicular
+AGAIN = "Copy the file again"
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 
 
@@ -42,34 +49,43 @@ class Nifti:
     description: str = ""
 
 
-def _bytes_of(path: Path) -> bytes:
+def _size_of(path: Path) -> int:
+    """Bytes of a regular file: a pipe or a device would never end."""
     try:
-        return path.read_bytes()
+        status = path.stat()
     except FileNotFoundError:
         raise UnreadableNifti(path, "the file is not there (a broken link?)") from None
-    except PermissionError:
-        raise UnreadableNifti(path, "no permission to read the file", "Give yourself read permission") from None
-    except IsADirectoryError:
-        raise UnreadableNifti(path, "a folder stands where a file should be") from None
     except OSError as error:
         raise UnreadableNifti(path, f"the file cannot be read ({error.strerror or error})") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableNifti(path, "a folder stands where a file should be")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableNifti(path, "this is no regular file, but a pipe or a device", "Put the image there")
+    return status.st_size
 
 
-def _inflate(path: Path, packed: bytes, limit: int) -> bytes:
-    """Decompress all gzip members and check their sums. Stops at `limit` bytes, which an honest file cannot reach."""
-    members, rest = [], packed
-    while rest:
-        stream = zlib.decompressobj(wbits=31)
+def _inflate(path: Path, stream: BinaryIO, limit: int) -> bytearray:
+    """Decompress all gzip members and check their sums, in linear time. Stops at `limit` bytes in all, which an honest file
+    cannot reach."""
+    inflated, members = bytearray(), 0
+    member, rest = zlib.decompressobj(wbits=31), b""
+    begun = False
+    while rest or (rest := stream.read(CHUNK)):
+        if not begun and members and not (rest := rest.lstrip(b"\0")):  # padding is allowed by the format
+            continue
+        begun = True
         try:
-            members.append(stream.decompress(rest, limit))
+            inflated += member.decompress(rest, limit + 1 - len(inflated))
         except zlib.error as error:
-            raise UnreadableNifti(path, f"the gzip data are damaged ({error})", "Copy the file again") from None
-        if stream.unconsumed_tail:
-            raise UnreadableNifti(path, "the file holds more data than its header says", "Copy the file again")
-        if not stream.eof:
-            raise UnreadableNifti(path, "the gzip data end early: the file is cut off", "Copy the file again")
-        rest = stream.unused_data.lstrip(b"\0")  # padding is allowed by the format
-    return b"".join(members) if len(members) != 1 else members[0]
+            raise UnreadableNifti(path, f"the gzip data are damaged ({error})", AGAIN) from None
+        if len(inflated) > limit or members > MAX_MEMBERS:
+            raise UnreadableNifti(path, "the file holds more data than its header says", AGAIN)
+        rest = member.unconsumed_tail
+        if member.eof:
+            rest, member, members, begun = member.unused_data, zlib.decompressobj(wbits=31), members + 1, False
+    if begun or not members:
+        raise UnreadableNifti(path, "the gzip data end early: the file is cut off", AGAIN)
+    return inflated
 
 
 def _header_of(path: Path, head: bytes) -> tuple[nib.Nifti1Header, int, int]:
@@ -78,57 +94,91 @@ def _header_of(path: Path, head: bytes) -> tuple[nib.Nifti1Header, int, int]:
     if not sizes or len(head) < max(sizes):
         raise UnreadableNifti(path, "this is not a NIfTI file", "Put the NIfTI image there, or remove the file")
     size = sizes.pop()
-    try:
-        header = _HEADERS[size](head[:size], check=True)
-        shape, kind, offset = header.get_data_shape(), header.get_data_dtype(), int(header["vox_offset"])
-    except (HeaderDataError, ValueError) as error:
-        raise UnreadableNifti(path, f"the NIfTI header is damaged ({error})", "Copy the file again") from None
+    header = _HEADERS[size](head[:size], check=True)
+    shape, kind, start = header.get_data_shape(), header.get_data_dtype(), float(header["vox_offset"])
+    if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
+        raise UnreadableNifti(path, "the header is of a pair of files (.hdr and .img)", "Store the image in one file")
+    if not size + 4 <= start < MAX_BYTES or start != int(start):
+        raise UnreadableNifti(path, f"the header puts the voxels at byte {start:g}", "Write the file again")
     if kind.kind not in "iuf":
         raise UnreadableNifti(path, f"voxels are of type {kind}, not plain numbers", "Convert it to a scalar image")
     if min(shape, default=0) < 1:
-        raise UnreadableNifti(path, f"the image has no voxels (shape {tuple(shape)})", "Copy the file again")
-    needed = max(offset, size) + math.prod(shape) * kind.itemsize
-    if needed > MAX_BYTES:
+        raise UnreadableNifti(path, f"the image has no voxels (shape {tuple(shape)})", AGAIN)
+    needed = int(start) + math.prod(shape) * kind.itemsize
+    held = math.prod(shape) * max(kind.itemsize, 4)  # as float32
+    if held > MAX_BYTES:
         limit = f"more than the {MAX_BYTES >> 20} MiB that a worker can hold"
-        raise UnreadableNifti(path, f"the image takes {needed >> 20} MiB, {limit}", "Crop it or store it as int16")
-    return header, max(offset, size), needed
+        raise UnreadableNifti(path, f"the image takes {held >> 20} MiB, {limit}", "Crop it or store it as int16")
+    return header, int(start), needed
 
 
 def read_nifti(path: str | os.PathLike) -> Nifti:
-    """Read a ``.nii`` or ``.nii.gz`` file to its end, with the gzip checksum.
+    """Read a ``.nii`` or ``.nii.gz`` file to its end, with the gzip checksum. Header first: nothing is read that it does not
+    ask for.
 
-    Raises UnreadableNifti if the file is missing, not NIfTI, cut off, damaged, or larger than MAX_BYTES.
+    Raises UnreadableNifti if the file is missing, no regular file, not NIfTI, cut off, damaged, larger than MAX_BYTES in
+    memory, or has an affine that no scanner makes.
     """
     path = Path(path)
-    raw = _bytes_of(path)
-    if packed := raw[:2] == b"\x1f\x8b":
+    size = _size_of(path)
+    try:
+        with path.open("rb") as stream:
+            return _read(path, stream, size)
+    except UnreadableNifti:
+        raise
+    except PermissionError:
+        raise UnreadableNifti(path, "no permission to read the file", "Give yourself read permission") from None
+    except OSError as error:
+        raise UnreadableNifti(path, f"the file cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # whatever a mutated header makes of nibabel and NumPy
+        what = f"the NIfTI header is damaged ({type(error).__name__}: {error})"
+        raise UnreadableNifti(path, what[:300], AGAIN) from None
+
+
+def _read(path: Path, stream: BinaryIO, size: int) -> Nifti:
+    head = stream.read(CHUNK)
+    if packed := head[:2] == b"\x1f\x8b":
         try:
-            head = zlib.decompressobj(wbits=31).decompress(raw, 540)
+            head = zlib.decompressobj(wbits=31).decompress(head, 540)
         except zlib.error as error:
-            raise UnreadableNifti(path, f"the gzip data are damaged ({error})", "Copy the file again") from None
-    else:
-        head = raw[:540]
-    header, start, needed = _header_of(path, head)
-    if packed:
-        raw = _inflate(path, raw, needed + 2**20)  # padding after the voxels fits in a MiB
+            raise UnreadableNifti(path, f"the gzip data are damaged ({error})", AGAIN) from None
+    header, start, needed = _header_of(path, head[:540])
+    stream.seek(0)
+    raw = _inflate(path, stream, needed + PADDING) if packed else stream.read(needed)
     if len(raw) < needed:
-        reason = f"the file is cut off: {len(raw)} of {needed} bytes"
-        raise UnreadableNifti(path, reason, "Copy the file again")
+        raise UnreadableNifti(path, f"the file is cut off: {len(raw)} of {needed} bytes", AGAIN)
+    if not packed and size > needed + PADDING:
+        raise UnreadableNifti(path, "the file holds more data than its header says", AGAIN)
     shape, kind = header.get_data_shape(), header.get_data_dtype()
     data = np.frombuffer(raw, kind, math.prod(shape), start).reshape(shape, order="F")
     if not kind.isnative:
         data = data.astype(kind.newbyteorder("="))
-    try:
-        slope, intercept = header.get_slope_inter()
-        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    except (HeaderDataError, ValueError) as error:
-        raise UnreadableNifti(path, f"the NIfTI header is damaged ({error})", "Copy the file again") from None
+    slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1, 0):
-        data = (data * np.float64(slope) + np.float64(intercept)).astype(np.float32)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UnreadableNifti(path, "the affine in the header is singular or not finite", "Mend its sform or qform")
+        scaled = np.empty(shape, np.float32, order="F")
+        for plane in range(shape[-1]):  # in planes: float64 of the whole would take twice the memory
+            scaled[..., plane] = data[..., plane] * np.float64(slope) + np.float64(intercept)
+        data = scaled
+    affine = _affine_of(path, header)
     oriented = bool(header["sform_code"] or header["qform_code"])
     return Nifti(data, affine, oriented, bytes(header["descrip"]).rstrip(b"\0").decode("latin-1"))
+
+
+def _affine_of(path: Path, header: nib.Nifti1Header) -> np.ndarray:
+    """Voxel to RAS mm, in whatever unit the header has it."""
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) & 7, 1.0)  # metre, micron
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise UnreadableNifti(path, "the affine in the header is singular or not finite", "Mend its sform or qform")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacing.min() < MIN_SPACING_MM or spacing.max() > MAX_SPACING_MM:
+        edges = ", ".join(f"{edge:.4g}" for edge in spacing)
+        raise UnreadableNifti(path, f"the header has voxel edges of {edges} mm", "Mend its units, sform or qform")
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < MIN_SKEW:
+        raise UnreadableNifti(path, "the axes in the header are nearly parallel", "Mend its sform or qform")
+    if np.abs(affine[:3, 3]).max() > MAX_ORIGIN_MM:
+        raise UnreadableNifti(path, "the header puts the image 100 m away or farther", "Mend its sform or qform")
+    return affine
 
 
 def nifti_bytes(
