@@ -23,14 +23,14 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.generator import Sample
     from workflow_scripts.diffusion.synthesis import cut_to_foreground, foreground_of, grid_affine
     from workflow_scripts.study.dataset import parse_written
-    from workflow_scripts.study.settings.autoencoder import Latents
+    from workflow_scripts.study.settings.autoencoder import LatentsStage
     from workflow_scripts.training.autoencoder_task import reconstruct
     from workflow_scripts.training.case_volumes import stack_channels
     from workflow_scripts.training.devices import autocast, default_device, describe, resolve_precision, use_threads
     from workflow_scripts.training.trained_autoencoder import load_autoencoder
 
     use_threads(args.threads)
-    slices_per_batch = Latents.read(args.config, "latents").slices_per_batch
+    slices_per_batch = LatentsStage.read(args.config, "latents").slices_per_batch
     train, others = Subset.open(args.train, "train"), Subset.open(args.others, "others")
     check_apart(train, others)
     module, _, contract = load_autoencoder(args.autoencoder, train)
