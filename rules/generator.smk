@@ -1,5 +1,5 @@
 # The generator of a system: a denoiser or a GAN over latents or volumes, in one self-contained model folder with the
-# autoencoder, if the system has one.
+# autoencoder, if the system has one. A system that draws with the model of another has a copy of that.
 
 
 use rule stage as measure_tumours with:
@@ -18,10 +18,11 @@ use rule stage as measure_tumours with:
 use rule gpu_stage as train_generator with:
     input:
         conditions=rules.measure_tumours.output.out,
-        latents=FILES.latents,
-        autoencoder=FILES.autoencoder,
+        latents=FILES.training_latents,
+        autoencoder=FILES.training_autoencoder,
         train=FILES.volumes,
         val=FILES.judged_by,
+        model=FILES.lent_model,
     output:
         f"{N}/generator/{{system}}/loss.csv",
         out=multiext(f"{N}/generator/{{system}}/model", ".safetensors", ".json"),

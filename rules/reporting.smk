@@ -120,8 +120,8 @@ TABLE_FILES = {
     "depth_decoder": dict(
         quality=FILES.of_autoencoders("depth_decoder/reconstruction.tsv", depth_decoded=True),
         costs=FILES.of_autoencoders("depth_decoder/cost.tsv", depth_decoded=True),
-        synthetic=FILES.evaluations("decoders.tsv", FILES.depth_decoded),
-        fids=FILES.evaluations("decoder_fid.tsv", FILES.depth_decoded),
+        synthetic=FILES.evaluations("decoders.tsv", FILES.decoders_compared),
+        fids=FILES.evaluations("decoder_fid.tsv", FILES.decoders_compared),
     ),
     "cost": dict(after=[file for files in ANSWER.values() for file in ([files] if isinstance(files, str) else files)]),
 }

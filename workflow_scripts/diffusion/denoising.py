@@ -19,10 +19,11 @@ from ..training.orders import Order
 from ..training.task import Player
 from .conditioning import Conditioning, n_maps, n_numbers
 from .conditions import ConditionTable
+from .editing import Known
 from .generator import Cost
 from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, loss_weight, target
-from .samplers import SAMPLERS, DepthCorrelated, X0Predictor, draw_noise, network_calls
+from .samplers import SAMPLERS, DepthCorrelated, Predictor, X0Predictor, draw_noise, network_calls
 from .schedules import build_schedule
 from .training_set import TrainingSet
 
@@ -177,7 +178,14 @@ class Denoising(NetworkGenerator):
         told = Conditions.read(self.contract["generator"]["conditions"], "conditions")
         return Conditioning(told, self.conditions, self.contract["grid"], self.contract["latent"]["shape"])
 
-    def draw(self, conditions: Tensor, rngs: list[torch.Generator], bounds: tuple[Tensor, Tensor]) -> Tensor:
+    def draw(
+        self,
+        conditions: Tensor,
+        rngs: list[torch.Generator],
+        bounds: tuple[Tensor, Tensor],
+        known: Known | None = None,
+    ) -> Tensor:
+        """As `NetworkGenerator.draw`; with what is `known`, in its region alone."""
         diffusion = Diffusion.read(self.contract["generator"]["diffusion"], "diffusion")
         sampler = self.settings.sampler
         if GO_WITH_FLOW[sampler.name] != diffusion.is_flow:
@@ -189,9 +197,14 @@ class Denoising(NetworkGenerator):
         wanted = torch.from_numpy(self.conditions.restore(conditions.double().cpu().numpy())).float()
         numbers, maps = self.conditioning.numbers(wanted), self.conditioning.maps(wanted)
         numbers, maps = numbers.to(self.device), None if maps is None else maps.to(self.device)
-        predict = X0Predictor(self.network, schedule, parameterization, numbers, sampler.guidance, bounds, maps)
+        predict: Predictor = X0Predictor(
+            self.network, schedule, parameterization, numbers, sampler.guidance, bounds, maps
+        )
         source = DepthCorrelated(rngs, diffusion.depth_correlation)
         noise = draw_noise((len(conditions), *self.contract["latent"]["shape"]), source).to(self.device)
+        if known is not None:
+            noise = known.start(noise, *schedule.at(schedule.timesteps - 1))
+            predict = known.kept(predict)
         return SAMPLERS[sampler.name](predict, noise, schedule, sampler.steps, source, sampler.eta)
 
     def describe(self) -> str:

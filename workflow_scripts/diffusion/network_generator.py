@@ -185,18 +185,23 @@ class NetworkGenerator(Generator):
         for latent in self.latents(requests):
             yield self.decode(latent)
 
-    @torch.inference_mode()
     def latents(self, requests: Sequence[Request]) -> Tensor:
         """Latents (B, e, D, h, w), in the autoencoder's own scale."""
         if any(request.host is not None for request in requests):
             raise UserError(f"{self.contract['name']} makes whole patients: it puts no tumour into a host")
-        wanted = self.conditions.normalise(np.stack([request.conditions for request in requests]))
-        conditions = torch.from_numpy(wanted).float().to(self.device)
+        return self.drawn(np.stack([request.conditions for request in requests]), [request.rng for request in requests])
+
+    @torch.inference_mode()
+    def drawn(self, conditions: np.ndarray, rngs: list[torch.Generator], **options) -> Tensor:
+        """Latents (B, e, D, h, w), in the autoencoder's own scale, for conditions (B, F); `options`: of `draw`."""
+        wanted = torch.from_numpy(self.conditions.normalise(conditions)).float().to(self.device)
         with autocast(self.device, self.settings.precision):
-            z = self.draw(
-                conditions, [request.rng for request in requests], (self.scale["low"][None], self.scale["high"][None])
-            )
+            z = self.draw(wanted, rngs, (self.scale["low"][None], self.scale["high"][None]), **options)
         return z.float() * self.scale["std"] + self.scale["mean"]
+
+    def standardised(self, latents: Tensor) -> Tensor:
+        """Latents (B, e, D, h, w) in the autoencoder's own scale, as `draw` makes them."""
+        return (latents - self.scale["mean"]) / self.scale["std"]
 
     @torch.inference_mode()
     def decode(self, latent: Tensor, decoder: Autoencoder | DepthDecoder | None = None) -> Sample:

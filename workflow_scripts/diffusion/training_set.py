@@ -31,10 +31,11 @@ SLICES = 32  # of validation cases, encoded at once
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """What a generator sees of the train subset: either its latents, or its volumes.
+    """What a generator sees of the train subset: its latents, or its volumes, or a model that has learned from it.
 
     conditions: conditions.tsv of measure_tumours; latents, autoencoder: folders of extract_latents and of the
-    autoencoder that made them; train: the subset itself; val: the validation subset, where a step is chosen by it.
+    autoencoder that made them; train: the subset itself; val: the validation subset, where a step is chosen by it;
+    model: folder of a trained generator.
     """
 
     conditions: Path
@@ -42,10 +43,14 @@ class TrainingFiles:
     autoencoder: Path | None = None
     train: Subset | None = None
     val: Subset | None = None
+    model: Path | None = None
 
     def __post_init__(self):
-        if (self.train is None) == (self.latents is None) or (self.latents is None) != (self.autoencoder is None):
-            raise UserError("give either --latents and --autoencoder, or --train")
+        if self.model is not None:
+            if self.train or self.latents or self.autoencoder:
+                raise UserError("give --model alone: what it was trained on is in its folder")
+        elif (self.train is None) == (self.latents is None) or (self.latents is None) != (self.autoencoder is None):
+            raise UserError("give either --latents and --autoencoder, or --train, or --model")
 
 
 class TrainingLatents(Protocol):

@@ -21,6 +21,7 @@ class Files:
     n_real, train_sizes : patients of the train subsets that are studied; of all, those of the learning curve with them
     others : n_real -> other patients of its ladder
     autoencoders, depth_decoded : names of the autoencoders; of the systems that are decoded along depth
+    decoders_compared : those of the latter with a model of their own
     """
 
     def __init__(self, config: dict):
@@ -32,6 +33,7 @@ class Files:
         self.train_sizes = train_sizes(config["segmentation"], self.n_real)
         self.others = others_of(config["segmentation"], self.n_real)
         self.depth_decoded = [name for name, system in config["system"].items() if system.get("depth_decoder")]
+        self.decoders_compared = [name for name in self.depth_decoded if not config["system"][name]["generator"]]
 
     def _n(self, wildcards: Any) -> str:
         return f"{self.run}/n_real~{wildcards.n_real}"
@@ -51,6 +53,19 @@ class Files:
     def depth_decoder(self, wildcards: Any) -> list[str]:
         """The depth decoder of a {system}'s autoencoder."""
         return self._of_space(wildcards, "autoencoder", [f"depth_decoder/{name}" for name in MODEL])
+
+    def lent_model(self, wildcards: Any) -> list[str]:
+        """The trained generator of another system, for a {system} that draws with it and learns nothing."""
+        lender = self.config["system"][wildcards.system]["generator"]
+        return [f"{self._n(wildcards)}/generator/{lender}/{name}" for name in MODEL if lender]
+
+    def training_latents(self, wildcards: Any) -> list[str]:
+        """As `latents`; none for a {system} that learns nothing."""
+        return [] if self.lent_model(wildcards) else self.latents(wildcards)
+
+    def training_autoencoder(self, wildcards: Any) -> list[str]:
+        """As `autoencoder`; none for a {system} that learns nothing."""
+        return [] if self.lent_model(wildcards) else self.autoencoder(wildcards)
 
     def volumes(self, wildcards: Any) -> list[str]:
         """The train subset, for a {system} in voxel space; none for a system over latents."""

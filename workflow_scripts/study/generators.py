@@ -13,7 +13,7 @@ from pydantic import create_model
 
 from ..base.errors import UserError
 from .settings.base import Block, Name, Seed, key
-from .settings.generator import Conditions, Denoiser, Diffusion, Gan, Mix, Sampler, check_sampling
+from .settings.generator import Conditions, Denoiser, Diffusion, Editing, Gan, Mix, Sampler, check_sampling
 
 AUGMENTATION_ONLY = "for augmentation, not for release"
 """What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
@@ -31,6 +31,7 @@ class Kind:
     trained : the blocks that decide what is learned, by name
     trained_by : name of that of them which holds `training`; None: nothing is learned
     sampled : the blocks that decide how cases are drawn, by name
+    drawn_with : kind of the other system whose trained model it draws with, and which `trained` is taken from; None: its own
     latents : whether it may work on the latents of an autoencoder; else on voxels alone
     hosts : whether it puts tumours into patients of the train subset, whose brains its cases then share on purpose
     donors : whether those tumours are patients' too
@@ -42,6 +43,7 @@ class Kind:
     trained: Mapping[str, type[Block]]
     trained_by: str | None = None
     sampled: Mapping[str, type[Block]] = field(default_factory=dict)
+    drawn_with: str | None = None
     latents: bool = True
     hosts: bool = False
     donors: bool = False
@@ -58,17 +60,22 @@ class Kind:
         return ["host"] * self.hosts + ["donor"] * self.donors
 
 
+_DIFFUSION: dict[str, type[Block]] = {"denoiser": Denoiser, "diffusion": Diffusion, "conditions": Conditions}
 KINDS = {
     "diffusion": Kind(
-        "diffusion.denoising",
-        "Denoising",
-        {"denoiser": Denoiser, "diffusion": Diffusion, "conditions": Conditions},
-        "diffusion",
-        {"sampler": Sampler},
-        check=check_sampling,
+        "diffusion.denoising", "Denoising", _DIFFUSION, "diffusion", {"sampler": Sampler}, check=check_sampling
     ),
     "gan": Kind("diffusion.gan", "Gan", {"gan": Gan}, "gan", latents=False),
     "carvemix": Kind("mixing.carvemix", "CarveMix", {"mix": Mix}, latents=False, hosts=True, donors=True),
+    "editing": Kind(
+        "mixing.tumour_editing",
+        "TumourEditing",
+        _DIFFUSION,
+        sampled={"sampler": Sampler, "editing": Editing},
+        drawn_with="diffusion",
+        hosts=True,
+        check=check_sampling,
+    ),
 }
 """`kind` of a system's file -> what is known of it."""
 

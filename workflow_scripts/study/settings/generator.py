@@ -131,6 +131,20 @@ class Sampler(Block):
     guidance: Weight = key(1.0, "factor", "classifier-free guidance; 1: off")
 
 
+class Editing(Block):
+    """A tumour generated inside a training patient."""
+
+    host_tumour: Literal["heal", "resample", "keep"] = key(
+        "heal",
+        "",
+        "the host's own tumour: is replaced by the other side of the brain; is sampled anew with the wanted one, and healed "
+        "where that leaves tumour; or stays, and stays annotated",
+    )
+    margin_mm: Weight = key(8.0, "mm", "around a tumour in which the patient is sampled anew as well")
+    fade_mm: Annotated[Number, Field(gt=0)] = key(8.0, "mm", "beyond it over which the change fades out")
+    flips: bool = key(True, "", "mirror hosts left to right at random; false: for organs of one side")
+
+
 def check_sampling(blocks: Mapping[str, Any]) -> None:
     """Raise Fault unless the sampler goes with the diffusion."""
     sampler, diffusion = blocks["sampler"], blocks["diffusion"]

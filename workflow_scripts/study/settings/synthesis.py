@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .base import Block, Count, Name, Precision, Seed, Share, Weight, key
-from .generator import Sampler
+from .generator import Editing, Sampler
 
 
 class Gate(Block):
@@ -39,6 +39,7 @@ class SynthesisSettings(Synthesis):
     """What a program that draws cases is told."""
 
     sampler: Sampler = key(Sampler(), "", "of a denoiser; a GAN has none")
+    editing: Editing = key(Editing(), "", "of tumours in training patients; other kinds have none")
     cases_per_batch: Count = key(
         1,
         "cases",

@@ -13,7 +13,7 @@ from ...base.errors import UserError
 from ...base.provenance import ROOT
 from ..generators import KINDS
 from .autoencoder import Autoencoder, DepthDecoder, Latents, SliceVae, Vae3d
-from .base import Block, Fault, Number, key, read_block
+from .base import Block, Fault, Name, Number, key, read_block
 from .files import merge, read_yaml
 from .generator import Published
 from .messages import fail, lines_of, shown
@@ -36,6 +36,9 @@ class System(Block):
     )
     autoencoder: Autoencoder | None = key(
         None, "block, name or null", "its own, the system whose autoencoder it shares, or null: it works on voxels"
+    )
+    generator: Name | None = key(
+        None, "name or null", "`kind: editing`: the system whose trained model it draws with, autoencoder and all"
     )
     latents: Latents = key(Latents(), "", "how training cases are encoded")
     depth_decoder: DepthDecoder | None = key(
@@ -65,6 +68,9 @@ class System(Block):
             raise Fault([missing[0]], {}, f"is missing: `kind: {self.kind}` needs it")
         if self.autoencoder is not None and not kind.latents:
             raise Fault(["autoencoder"], None, f"does not go with `kind: {self.kind}`, which works on voxels")
+        if (self.generator is not None) != (kind.drawn_with is not None):
+            wanted, what = ("slice_ldm", "is missing") if kind.drawn_with else (None, "is set")
+            raise Fault(["generator"], wanted, f"{what}: it goes with `kind: editing`, and only with it")
         kind.check(blocks)
         return self
 
@@ -113,6 +119,10 @@ def load_systems(names: list[str], settings: Mapping[str, dict | None], image_si
         That names the system, the key, what is wrong, and the lines to write.
     """
     own = {name: _load(name, settings.get(name) or {}) for name in names}
+    for name, (_, system) in own.items():
+        if system.generator is not None and system.generator not in names:
+            what = f"{name} draws with the trained {system.generator}, which is not among systems"
+            fail(["systems"], [system.generator, *names], what)
     owners = {owner for owner, _ in own.values() if owner}
     own |= {name: _load(name, settings.get(name) or {}) for name in sorted(owners - set(own))}
     if unknown := sorted(set(settings) - set(own)):
@@ -150,6 +160,11 @@ def _load(name: str, overrides: dict) -> tuple[str | None, System]:
         fail(["system_settings", owner, "autoencoder"], overrides["autoencoder"], what)
     merged = merge(file, overrides)
     owner = merged["autoencoder"] if isinstance(merged.get("autoencoder"), str) else None
+    if isinstance(lender := merged.get("generator"), str):
+        if taken := [key for key in (*_SHARED, "denoiser", "diffusion", "gan") if key in merged]:
+            what = f"system {name} draws with the model of {lender}, whose {taken[0]} is set there"
+            fail(["system_settings", lender, taken[0]], merged[taken[0]], what)
+        owner = lender
     if owner and "depth_decoder" in merged:
         what = f"system {name} shares the autoencoder of {owner}, and so its depth_decoder, which is set there"
         fail(["system_settings", owner, "depth_decoder"], merged["depth_decoder"], what)
@@ -176,16 +191,28 @@ def _widths(part: dict, factor: float) -> dict:
 
 
 def _composed(name: str, own: dict[str, tuple[str | None, System]]) -> System:
-    """The system `name`, with the autoencoder, depth decoder and latents of the system that it shares them with."""
+    """The system `name`, with the autoencoder, depth decoder and latents, or the model, of the system that it shares them with."""
     owner, system = own[name]
     if owner is None:
         return system
+    kind = KINDS[system.kind]
+    shared: tuple[str, ...] = _SHARED
+    if kind.drawn_with:
+        shared = (*_SHARED, *kind.trained)
+        if own[owner][1].kind != kind.drawn_with:
+            what = f"is of `kind: {own[owner][1].kind}`, but it must be of `kind: {kind.drawn_with}`"
+            raise UserError(f"system {name}: `generator: {owner}` names a system that {what}")
     if own[owner][1].autoencoder is None:
         raise UserError(f"system {name}: `autoencoder: {owner}` names a system that has no autoencoder of its own")
     if not KINDS[system.kind].latents:
         what = f"system {name}: `kind: {system.kind}` works on voxels, without an autoencoder"
         fail(["system_settings", name, "autoencoder"], None, what)
-    return system.model_copy(update={key: getattr(own[owner][1], key) for key in _SHARED})
+    composed = system.model_copy(update={key: getattr(own[owner][1], key) for key in shared})
+    try:
+        kind.check({key: getattr(composed, key) for key in kind.blocks})
+    except Fault as fault:
+        fail(["system_settings", name, *fault.path], fault.value, f"system {name}: {'.'.join(fault.path)} {fault}")
+    return composed
 
 
 def check_weights(path: list[str], name: str, weights: str, digest_name: str, digest: str | None) -> None:
