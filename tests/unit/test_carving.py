@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from workflow_scripts.diffusion.hosts import Host
-from workflow_scripts.mixing.carvemix import flipped
+from workflow_scripts.diffusion.hosts import Host, flipped
 from workflow_scripts.mixing.carving import draw_threshold_mm, matched, mix, place, shifted, signed_distance_mm
 from workflow_scripts.mixing.healing import healed
 

@@ -122,7 +122,7 @@ SAMPLERS = of_kinds("synthesize", "evaluate_control", "sample_control_sweep", "c
 ALL_TABLES, ALL_FIGURES = {f"make_table {name}" for name in TABLES}, {f"make_figure {name}" for name in FIGURES}
 SEGMENTATIONS = {f"{program} {name}" for program in SEGMENTER_STAGES for name in SEGMENTERS}
 OF_IMAGES = {"make_table images", "make_table systems", "make_report"}
-NETWORKS = of_kinds(*GENERATOR_STAGES, kinds=("diffusion", "gan"))
+NETWORKS = of_kinds(*GENERATOR_STAGES, kinds=("diffusion", "gan", "editing"))
 AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_memorisation")}
 
 
@@ -150,7 +150,7 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),
         ("diffusion/gate.py", {*SAMPLERS, *AUDITS, "measure_reconstruction", "reconstruct_others"}),
         ("diffusion/samplers.py", {*NETWORKS, "make_table compute"}),
-        ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion"]), "make_table compute"}),
+        ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion", "editing"]), "make_table compute"}),
         ("mixing/carving.py", {*of_kinds(*GENERATOR_STAGES, kinds=["carvemix"]), "make_table compute"}),
         ("operations/status_text.py", {"status", "watch", "slurm_check"}),
         ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks"}),

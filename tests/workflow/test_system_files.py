@@ -79,10 +79,11 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
         ({"gan": {}, "depth_decoder": None}, "gan does not go with `kind: diffusion`"),
         ({"kind": "gan", "depth_decoder": None}, "denoiser does not go with `kind: gan`"),
         ({"kind": "gan", "denoiser": None, "depth_decoder": None}, "autoencoder does not go with `kind: gan`"),
-        ({"kind": "gans"}, r"kind is 'gans', but must be one of diffusion, editing, gan"),
+        ({"kind": "gans"}, r"kind is 'gans', but must be one of diffusion, gan, carvemix, editing"),
         ({"autoencoder": "two", "depth_decoder": None}, r"config/systems/two\.yaml does not exist"),
         ({"autoencoder": "one", "depth_decoder": None}, "`autoencoder: one` names a system that has no autoencoder"),
         ({"label": None}, "system one: label is missing"),
+        ({"generator": "slice_ldm"}, "generator is set: it goes with `kind: editing`"),
     ],
 )
 def test_a_composition_that_cannot_be_is_refused(own_systems, change, message):
@@ -125,3 +126,27 @@ def test_a_system_of_an_existing_kind_is_added_in_one_file(tmp_path):
     assert both["train_segmentation"] == alone["train_segmentation"] + 2, (
         "its mix at ratio 1, and its synthetic cases alone"
     )
+
+
+def test_a_system_that_draws_with_anothers_model_has_its_settings():
+    both = ["slice_ldm", "slice_ldm_edit"]
+    found = read(systems=both, system_settings={"slice_ldm": {"scale": 0.25}}).system
+    lender, system = (found[name] for name in both)
+    for name in ("autoencoder", "denoiser", "diffusion", "conditions", "latents", "depth_decoder"):
+        assert getattr(system, name) == getattr(lender, name), name
+    assert system.training is None
+
+
+@pytest.mark.parametrize(
+    ("systems", "settings", "message"),
+    [
+        (["slice_ldm_edit"], {}, r"(?s)slice_ldm, which is not among systems.*systems: \[slice_ldm, slice_ldm_edit\]"),
+        (["slice_ldm", "slice_ldm_edit"], {"denoiser": {"channels": [4]}}, "whose denoiser is set there"),
+        (["slice_ldm", "slice_ldm_edit"], {"generator": None}, "generator is missing"),
+        (["slice_ldm", "slice_ldm_edit"], {"sampler": {"name": "heun"}}, "slice_ldm_edit: sampler.name is heun"),
+        (["lsgan_3d", "slice_ldm_edit"], {"generator": "lsgan_3d"}, "must be of `kind: diffusion`"),
+    ],
+)
+def test_a_system_that_cannot_draw_with_anothers_model_is_refused(systems, settings, message):
+    with pytest.raises(UserError, match=message):
+        read(systems=systems, system_settings={"slice_ldm_edit": settings})

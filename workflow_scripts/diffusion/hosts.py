@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class Host:
     def foreground(self) -> np.ndarray:
         """bool (D, H, W)"""
         return np.asarray((self.image > -1.0).any(axis=0))
+
+
+def flipped(case: Host) -> Host:
+    """The case mirrored left to right on its grid."""
+    return replace(case, image=case.image[..., ::-1].copy(), levels=case.levels[..., ::-1].copy())
 
 
 class Hosts:

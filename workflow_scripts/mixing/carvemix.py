@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from ..base.provenance import code_digest
 from ..cohort.regions import levels_to_channels
 from ..diffusion.conditions import ConditionTable
 from ..diffusion.generator import Generator, Request, Sample
-from ..diffusion.hosts import Host, Hosts
+from ..diffusion.hosts import Host, Hosts, flipped
 from ..diffusion.training_set import TrainingFiles, read_training_set
 from ..study.settings.generator import Mix
 from ..study.settings.synthesis import SynthesisSettings
@@ -134,8 +134,3 @@ class CarveMix(Generator):
 def mirrored(table: ConditionTable) -> np.ndarray:
     """The rows of the table (n, F), the tumours mirrored left to right."""
     return table.rows * np.where([name == "centroid_x_mm" for name in table.names], -1.0, 1.0)
-
-
-def flipped(case: Host) -> Host:
-    """The case mirrored left to right on its grid."""
-    return replace(case, image=case.image[..., ::-1].copy(), levels=case.levels[..., ::-1].copy())

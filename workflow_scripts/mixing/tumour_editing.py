@@ -19,13 +19,12 @@ from ..cohort.regions import levels_to_channels
 from ..diffusion.denoising import Denoising
 from ..diffusion.editing import Known, distance_mm, feather, laid_in, latent_region, voxels_of, wanted_tumour
 from ..diffusion.generator import Request, Sample
-from ..diffusion.hosts import Host
+from ..diffusion.hosts import Host, flipped
 from ..diffusion.training_set import TrainingFiles
 from ..study.generators import KINDS
 from ..training.case_volumes import stack_channels
 from ..training.curves import CURVE
 from ..training.model_files import contract_digest, load_model, save_model
-from .carvemix import flipped
 from .healing import healed
 
 LEFT_OVER = 0.05

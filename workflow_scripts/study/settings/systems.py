@@ -160,7 +160,8 @@ def _load(name: str, overrides: dict) -> tuple[str | None, System]:
         fail(["system_settings", owner, "autoencoder"], overrides["autoencoder"], what)
     merged = merge(file, overrides)
     owner = merged["autoencoder"] if isinstance(merged.get("autoencoder"), str) else None
-    if isinstance(lender := merged.get("generator"), str):
+    kind = KINDS.get(str(merged.get("kind")))
+    if kind and kind.drawn_with and isinstance(lender := merged.get("generator"), str):
         if taken := [key for key in (*_SHARED, "denoiser", "diffusion", "gan") if key in merged]:
             what = f"system {name} draws with the model of {lender}, whose {taken[0]} is set there"
             fail(["system_settings", lender, taken[0]], merged[taken[0]], what)
