@@ -74,7 +74,7 @@ class Files:
     def judged_by(self, wildcards: Any) -> list[str]:
         """The validation subset, for a {system} whose training chooses a step by it; none for others."""
         asked = (self.config["system"][wildcards.system].get("diffusion") or {}).get("held_out_every_steps")
-        return [f"{self.run}/cohort/val/manifest.json"] if asked else []
+        return [f"{self.run}/cohort/val/manifest.json"] if asked and not self.lent_model(wildcards) else []
 
     def model(self, wildcards: Any) -> list[str]:
         """The trained generator of a {system}, with its depth decoder if it has one."""
