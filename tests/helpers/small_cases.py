@@ -95,10 +95,10 @@ def rewrite(path: Path, change, affine=None, dtype=None) -> None:
 def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path:
     """Run find_cases, preprocess (in `shards`) and merge_cohort; `out` then holds volumes/, cases.tsv, rejected.tsv."""
     out = Path(out)
-    own = {key: value for key, value in (config or {}).items() if key != "intensity_percentiles"}
+    own = dict(config or {})
     dataset = dict(ALL_PARTS)
-    if len(own) != len(config or {}):
-        dataset["intensity"] = {"percentiles": config["intensity_percentiles"]}
+    if "intensity" in own:
+        dataset["intensity"] = own.pop("intensity")
     settings = {
         "dataset": dataset,
         "modalities": list(MODALITIES),

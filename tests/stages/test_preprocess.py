@@ -56,7 +56,7 @@ def test_a_volume_is_what_its_sidecar_says(one_case, grid):
     assert meta["modalities"] == ["t2f", "t1c"] and meta["size"] == grid["size"]
     assert meta["case_id"] == CASE and meta["patient_id"] == "BraTS-GLI-00000"
     np.testing.assert_allclose(np.diag(meta["affine"])[:3][::-1], grid["spacing_mm"])
-    assert image.min() == -1 and 0.9 < image.max() <= 1, "background exactly -1, nothing beyond 1"
+    assert image.min() == -1 and image.max() <= 1, "background exactly -1, nothing beyond 1"
     assert (np.asarray(image[:, 0, 0, 0]) == -1).all()
     foreground_ml = (np.asarray(image) > -1).any(axis=0).sum() * np.prod(grid["spacing_mm"]) / 1000
     assert foreground_ml == pytest.approx(meta["foreground_volume_ml"], rel=0.01)
@@ -64,7 +64,7 @@ def test_a_volume_is_what_its_sidecar_says(one_case, grid):
 
 
 def test_intensities_are_percentiles_of_the_brain(one_case):
-    store, paths = one_case({"intensity_percentiles": [2, 90]})
+    store, paths = one_case({"intensity": {"percentiles": [2, 90]}})
     for index, name in enumerate(MODALITIES):
         original = voxels(paths[name])
         brain = original != 0
@@ -72,6 +72,18 @@ def test_intensities_are_percentiles_of_the_brain(one_case):
         assert store.meta(CASE)["intensity_window"][name] == pytest.approx([low, high], rel=1e-6)
         expected = np.where(brain, np.clip((original - low) / (high - low), 0, 1) * 2 - 1, -1)
         np.testing.assert_allclose(store.image(CASE)[index], expected, atol=1e-3)
+
+
+def test_intensities_are_spreads_from_the_median_of_the_brain(one_case):
+    """A tumour, however bright and large, hardly moves what normal tissue is mapped to."""
+    store, paths = one_case({"intensity": {"spreads": [-4, 10]}})
+    for index, name in enumerate(MODALITIES):
+        original = voxels(paths[name])
+        brain = original != 0
+        first, middle, third = np.percentile(original[brain], [25, 50, 75])
+        low, high = (middle + spreads * (third - first) / 1.349 for spreads in (-4, 10))
+        assert store.meta(CASE)["intensity_window"][name] == pytest.approx([low, high], rel=1e-6)
+        assert np.median(np.asarray(store.image(CASE)[index], dtype=float)[brain]) == pytest.approx(-3 / 7, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["whole", "negative", "fractions", "wide"])
@@ -109,7 +121,7 @@ def test_the_edge_of_the_brain_is_not_darkened(one_case, tmp_path):
         flat[16, 16, 8], flat[16, 16, 9] = 500 + index, 1500
         paths[name].unlink()
         write_nifti(paths[name], flat, image.affine)
-    settings = {**GRIDS["coarser"], "intensity_percentiles": [0, 100]}
+    settings = {**GRIDS["coarser"], "intensity": {"percentiles": [0, 100]}}
     store = VolumeStore(prepare(tmp_path / "data", tmp_path / "out", settings, shards=1) / "volumes")
     values = np.asarray(store.image(CASE)[0])
     inside = values[values > -1]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from workflow_scripts.base.seeds import numpy_rng
 from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.study.settings.autoencoder import Augmentation
-from workflow_scripts.training.augmentation import N_LABELS, Change, changed
+from workflow_scripts.training.augmentation import N_LABELS, Change, changed, changed_slices
 
 SPACING_MM = (5.0, 3.0, 3.0)
 SIZE = (20, 32, 32)
@@ -94,3 +95,42 @@ def test_amounts_that_are_switched_off_are_never_drawn():
     assert np.abs([change.amounts for change in drawn]).max() <= 1
     assert not any(Change.draw(numpy_rng(number), still).flipped for number in range(20))
     assert not Change.draw(numpy_rng(1), still).amounts.any()
+
+
+def slices() -> torch.Tensor:
+    """Twelve slices of two modalities, the foreground and a region, which lies within it: (12, 4, 24, 20)."""
+    x = torch.full((12, 4, 24, 20), -1.0)
+    x[:, 0, 3:20, 4:15], x[:, 1, 3:20, 4:15] = 0.25, -0.5
+    x[:, 2, 3:20, 4:15] = 1.0
+    x[:, 3, 6:12, 5:9] = 1.0
+    return x
+
+
+def test_changed_slices_have_no_rim_of_their_own_and_masks_that_fit():
+    settings = Augmentation(flip=True, rotation_degrees=20, scaling=0.1, shift_mm=8, gamma=0.0)
+    made = changed_slices(slices(), 2, (4.0, 4.0), np.random.default_rng(0), settings)
+    torch.testing.assert_close(made, changed_slices(slices(), 2, (4.0, 4.0), np.random.default_rng(0), settings))
+    inside = made[:, 2] > 0
+    assert made.shape == slices().shape and ((made[:, 2:] == 1) | (made[:, 2:] == -1)).all()
+    for modality, value in enumerate((0.25, -0.5)):
+        torch.testing.assert_close(
+            made[:, modality][inside], torch.full((int(inside.sum()),), value), atol=1e-4, rtol=0
+        )
+        assert (made[:, modality][~inside] == -1).all()
+    assert not ((made[:, 3] > 0) & ~inside).any()
+    areas = inside.flatten(1).sum(dim=1)
+    assert (areas == 17 * 11).any() and (areas != 17 * 11).any(), "some are turned and scaled, some are not"
+    assert len({tuple(row.tolist()) for row in made.flatten(1)}) > 6
+
+
+def test_contrasts_change_by_slice_and_modality_and_mirroring_alone_interpolates_nothing():
+    still = Augmentation(flip=False, rotation_degrees=0, scaling=0.0, shift_mm=0, gamma=0.3)
+    made = changed_slices(slices(), 2, (4.0, 4.0), np.random.default_rng(1), still)
+    torch.testing.assert_close(made[:, 2:], slices()[:, 2:])
+    means = made[:, :2, 10, 8]
+    assert len(set(means.flatten().tolist())) > 8 and (means[:, 0] == 0.25).any()
+    mirrored = changed_slices(slices(), 2, (4.0, 4.0), np.random.default_rng(2), Augmentation(
+        flip=True, rotation_degrees=0, scaling=0.0, shift_mm=0, gamma=0.0
+    ))  # fmt: skip
+    flips = [torch.allclose(one, other.flip(-1), atol=1e-5) for one, other in zip(mirrored, slices(), strict=True)]
+    assert 0 < sum(flips) < 12

@@ -84,7 +84,9 @@ def test_volumes_lie_where_their_affine_says(tmp_path):
     data[index] = 30000
     paths["t2f"].unlink()
     write_nifti(paths["t2f"], data, image.affine)
-    store = VolumeStore(prepare(tmp_path / "data", tmp_path / "out", {"intensity_percentiles": [0, 100]}) / "volumes")
+    store = VolumeStore(
+        prepare(tmp_path / "data", tmp_path / "out", {"intensity": {"percentiles": [0, 100]}}) / "volumes"
+    )
     d, h, w = np.unravel_index(np.argmax(store.image(CASE)[3]), store.levels(CASE).shape)
     place = np.array(store.meta(CASE)["affine"]) @ [w, h, d, 1]
     np.testing.assert_allclose(place, image.affine @ [*index, 1], atol=1e-6)

@@ -83,6 +83,8 @@ PLAIN = yaml.safe_load(HOSPITAL)
         ({"intensity": {"window": {"ct": [240, -160]}}}, "must rise"),
         ({"intensity": {"window": {"ct": [float("nan"), 1]}}}, "intensity.window"),
         ({"intensity": {}}, "or `window` must be there"),
+        ({"intensity": {"spreads": [-4, 10], "percentiles": [1, 99]}}, "no other of them"),
+        ({"intensity": {"spreads": [10, -4]}}, "must rise"),
         ({"layouts": {"hospital": PLAIN["layouts"]["hospital"] | {"files": "../{case}_{part}"}}}, "files"),
         ({"layouts": {"hospital": PLAIN["layouts"]["hospital"] | {"labels": {0: "organ"}}}}, "from 1 to 255"),
         ({"figure_modality": "mr"}, "figure_modality names 'mr', which is none of ct"),

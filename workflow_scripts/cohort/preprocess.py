@@ -13,6 +13,8 @@ from .planes import bounding_box
 HALF = 0.5 - 1e-5  # a voxel half covered is in; rounding of the sums must not decide it
 NOTED_FOREGROUND_CUT = 0.005  # share of the foreground outside the grid
 MAX_COUNTED = 2**17  # range of whole intensities up to which percentiles are counted rather than sorted
+QUARTILES = (25.0, 50.0, 75.0)
+NORMAL_QUARTILES = 1.349  # distance of the quartiles of a normal distribution, in its standard deviations
 SPARSE_PLANE = 0.01  # planes with less foreground than this share of the fullest one do not move the window
 
 
@@ -79,17 +81,22 @@ def preprocess_case(
 
 
 def _window(case: Case, dataset: Dataset, name: str) -> tuple[float, float]:
-    """Low and high value of one modality: fixed, or percentiles of the foreground that it covers."""
-    if dataset.intensity.window is not None:
-        return dataset.intensity.window[name]
-    values, percentiles = case.values[name], dataset.intensity.percentiles
-    low, high = percentiles_of(
-        values[values != 0] if dataset.foreground.rule == "zero_background" else values, percentiles
-    )
+    """Low and high value of one modality: fixed, or by the distribution of the foreground that it covers."""
+    rule = dataset.intensity
+    if rule.window is not None:
+        return rule.window[name]
+    values, percentiles = case.values[name], rule.percentiles or QUARTILES
+    if dataset.foreground.rule == "zero_background":
+        values = values[values != 0]
+    found = percentiles_of(values, percentiles)
+    low, high = found[0], found[-1]
     if not high > low:
-        what = f"{name} has no contrast: percentiles {percentiles[0]:g} and {percentiles[1]:g} are {low:g}"
+        what = f"{name} has no contrast: percentiles {percentiles[0]:g} and {percentiles[-1]:g} are {low:g}"
         raise BadCase(case.case_id, case.paths[name], what, "Leave the case out", "values")
-    return low, high
+    if rule.spreads is None:
+        return low, high
+    spread = (high - low) / NORMAL_QUARTILES
+    return found[1] + rule.spreads[0] * spread, found[1] + rule.spreads[1] * spread
 
 
 def percentiles_of(values: np.ndarray, percentiles: Sequence[float]) -> list[float]:

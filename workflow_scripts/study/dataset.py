@@ -129,6 +129,12 @@ class Foreground(Block):
 class Intensity(Block):
     """The values that are mapped to -1 and 1; what lies beyond is clipped."""
 
+    spreads: Range | None = key(
+        None,
+        "robust standard deviations",
+        "from the median of the foreground's voxels, in each case anew: [-4, 10]. A robust standard deviation is the range "
+        "of the middle half by 1.349, as of a normal distribution; a tumour hardly moves it",
+    )
     percentiles: Range | None = key(None, "percent", "of the foreground's voxels, in each case anew")
     window: dict[Name, Range] | None = key(
         None, "the images' own", "modality: low and high, the same for all cases, as for CT"
@@ -136,12 +142,13 @@ class Intensity(Block):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if (self.percentiles is None) == (self.window is None):
-            raise Fault(["percentiles"], [0.5, 99.5], "or `window` must be there, not both")
-        of_percent = [] if self.percentiles is None else [self.percentiles]
-        for low, high in [*of_percent, *(self.window or {}).values()]:
-            if not low < high or (of_percent and not 0 <= low < high <= 100):
-                raise Fault(["percentiles"], [0.5, 99.5], f"or `window`: [{low:g}, {high:g}] must rise, percent to 100")
+        given = [rule for rule in (self.spreads, self.percentiles) if rule is not None]
+        if len(given) + (self.window is not None) != 1:
+            raise Fault(["spreads"], [-4, 10], "or `percentiles` or `window` must be there, and no other of them")
+        for low, high in [*given, *(self.window or {}).values()]:
+            if not low < high or (self.percentiles is not None and not 0 <= low < high <= 100):
+                what = f"or `percentiles` or `window`: [{low:g}, {high:g}] must rise, percent to 100"
+                raise Fault(["spreads"], [-4, 10], what)
         return self
 
 

@@ -98,3 +98,46 @@ def _grid(size: Sequence[int], spacing_mm: Sequence[float], amounts: np.ndarray,
     offset = -(turn.T @ shift_mm) / scale / half_mm
     matrix = torch.from_numpy(np.concatenate([theta, offset[:, None]], axis=1)).float()
     return F.affine_grid(matrix[None], [1, 1, *size], align_corners=False)[0]
+
+
+def changed_slices(
+    x: Tensor, image_channels: int, spacing_mm: Sequence[float], rng: np.random.Generator, settings: Augmentation
+) -> Tensor:
+    """Slices of training, changed within their plane: (B, M+R, H, W) -> the same.
+
+    Half of them are mirrored, and half of them turned, scaled and shifted, with another contrast in each modality: the
+    others keep what interpolation blurs.
+
+    Parameters
+    ----------
+    x : M modalities in [-1, 1], background exactly -1, and R masks of -1 and 1, of whose the foreground may be one
+    spacing_mm : (y, x)
+    """
+    batch, m, size = len(x), image_channels, x.shape[2:]
+    flips, moves = rng.random((2, batch)) < 0.5
+    amounts = rng.uniform(-1, 1, (batch, 4 + m)) * moves[:, None]  # turn, scaling, shifts along x and y, contrasts
+    if settings.flip:
+        x = torch.where(torch.from_numpy(flips)[:, None, None, None], x.flip(-1), x)
+    if not moves.any():
+        return x
+    angle, scale = np.deg2rad(settings.rotation_degrees) * amounts[:, 0], 1.0 + settings.scaling * amounts[:, 1]
+    half_mm = np.array(size[::-1]) * np.array(spacing_mm[::-1]) / 2.0  # (x, y)
+    back = np.stack([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    back = back / scale[:, None, None]
+    offset = -(back @ (settings.shift_mm * amounts[:, 2:4])[:, :, None]) / half_mm[:, None]
+    matrix = np.concatenate([back * half_mm[None, :] / half_mm[:, None], offset], axis=2)
+    grid = F.affine_grid(torch.from_numpy(matrix).float(), [batch, 1, *size], align_corners=False)
+    foreground = (x[:, :m] > -1.0).any(dim=1, keepdim=True)
+    moved = F.grid_sample(
+        torch.cat([x + 1.0, foreground.float()], dim=1),
+        grid,
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    inside = moved[:, -1:] > 0.5
+    unit = (moved[:, :m] / moved[:, -1:].clamp(min=0.5) / 2.0).clamp(0.0, 1.0)
+    unit = unit ** torch.from_numpy(1.0 + settings.gamma * amounts[:, 4:, None, None]).float()
+    image = torch.where(inside, (2.0 * unit - 1.0).clamp(min=float(np.nextafter(np.float32(-1), np.float32(0)))), -1.0)
+    masks = torch.where((moved[:, m:-1] > 1.0) & inside, 1.0, -1.0)
+    return torch.where(torch.from_numpy(moves)[:, None, None, None], torch.cat([image, masks], dim=1), x)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
+from ..study.settings.autoencoder import Augmentation
+from .augmentation import changed_slices
 from .case_volumes import CaseVolumes, stack_channels
 from .orders import Order
 
@@ -25,13 +27,22 @@ class SliceData:
         Of the order, and of which empty slices are kept.
     empty_slices_kept : float
         Share, 0 to 1, of the slices without foreground that stays.
+    augmentation : Augmentation or None
+        How slices are changed; None: not at all.
     """
 
-    def __init__(self, volumes: CaseVolumes, positions: Tensor, seed: int, empty_slices_kept: float):
+    def __init__(
+        self,
+        volumes: CaseVolumes,
+        positions: Tensor,
+        seed: int,
+        empty_slices_kept: float,
+        augmentation: Augmentation | None = None,
+    ):
         if isinstance(empty_slices_kept, bool) or not 0 <= empty_slices_kept <= 1:
             raise UserError(f"autoencoder: `empty_slices_kept: {empty_slices_kept}` must lie between 0 and 1")
         self.volumes, self.positions, self.seed = volumes, positions, seed
-        self.empty_slices_kept = empty_slices_kept
+        self.empty_slices_kept, self.augmentation = empty_slices_kept, augmentation
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_rows"}
@@ -59,4 +70,8 @@ class SliceData:
         image = np.stack([images[case][:, k] for case, k in chosen], axis=1)  # (M, B, H, W)
         level = np.stack([levels[case][k] for case, k in chosen])  # (B, H, W)
         x = stack_channels(image, level, self.volumes.masks).transpose(0, 1).contiguous()
+        if self.augmentation is not None:
+            spacing_mm = self.volumes.store.meta(self.volumes.case_ids[0])["spacing_mm"]
+            rng = numpy_rng(self.seed, "changes of slices", step)
+            x = changed_slices(x, image.shape[0], spacing_mm[1:], rng, self.augmentation)
         return {"x": x, "position": self.positions[torch.from_numpy(chosen[:, 1].copy())]}

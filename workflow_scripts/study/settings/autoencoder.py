@@ -40,6 +40,18 @@ class Discriminator(Block):
     learning_rate: Positive = key(1.0e-4, "", "of the discriminator")
 
 
+class Augmentation(Block):
+    """How a case is changed; each amount is drawn evenly between its limits."""
+
+    flip: bool = key(True, "", "half of the copies are mirrored left to right, one of them with no other change")
+    rotation_degrees: Annotated[Number, Field(ge=0, le=45)] = key(8.0, "degrees", "largest turn about each axis")
+    scaling: Annotated[Number, Field(ge=0, lt=0.5)] = key(0.08, "share", "largest change of all lengths")
+    shift_mm: Weight = key(4.0, "mm", "largest shift along each axis")
+    gamma: Annotated[Number, Field(ge=0, lt=1)] = key(
+        0.15, "share", "largest change of the exponent of the foreground's intensities"
+    )
+
+
 class _Autoencoder(Block):
     name: Name
     channels: Channels = key([128, 256, 512, 512], "channels", "of each level")
@@ -70,6 +82,12 @@ class SliceVae(_Autoencoder):
     )
     embedding_dim: EvenWidth = key(128, "features", "of the slice-position embedding")
     empty_slices_kept: Share = key(0.1, "share", "of the slices without foreground that stays in training")
+    augmentation: Augmentation | None = key(
+        None,
+        "block or null",
+        "of the slices of training, within their plane: half of them are mirrored, another half turned about the depth axis, "
+        "scaled, shifted and given another contrast in each modality; null: slices as they are",
+    )
     training: TrainSettings = key(unit="", meaning="a batch holds slices", defaults={"batch_size": 32})
 
 
@@ -86,18 +104,6 @@ class Vae3d(_Autoencoder):
 
 
 Autoencoder = Annotated[SliceVae | Vae3d, Field(discriminator="kind")]
-
-
-class Augmentation(Block):
-    """How a case is changed; each amount is drawn evenly between its limits."""
-
-    flip: bool = key(True, "", "half of the copies are mirrored left to right, one of them with no other change")
-    rotation_degrees: Annotated[Number, Field(ge=0, le=45)] = key(8.0, "degrees", "largest turn about each axis")
-    scaling: Annotated[Number, Field(ge=0, lt=0.5)] = key(0.08, "share", "largest change of all lengths")
-    shift_mm: Weight = key(4.0, "mm", "largest shift along each axis")
-    gamma: Annotated[Number, Field(ge=0, lt=1)] = key(
-        0.15, "share", "largest change of the exponent of the foreground's intensities"
-    )
 
 
 class Latents(Block):
