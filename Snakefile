@@ -96,4 +96,4 @@ rule evaluation:
 rule tables:
     input:
         table_files(".csv", ".md", ".tex"),
-        f"{RUN}/figures/dice_vs_ratio.png",
+        expand(f"{RUN}/figures/{{figure}}.png", figure=WHOLE_FIGURES),

@@ -47,6 +47,7 @@ SEGMENTER = f"{N}/segmentation/{{segmenter}}"
 ARM = f"{SEGMENTER}/{{arm}}/seed~{{seed}}"
 SYSTEMS = FILES.systems
 N_REAL = FILES.n_real
+WHOLE_FIGURES = ("dice_vs_ratio", "ladder", "exchange")  # of the whole study
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = STUDY.simulated
 REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
@@ -166,4 +167,7 @@ def all_figures():
         f"{RUN}/figures/n_real~{{n_real}}/{name}_{{system}}.png"
         for name in ("real_and_synthetic", "memorisation", *sweeps)
     ]
-    return [f"{RUN}/figures/dice_vs_ratio.png", *(file for pattern in each for file in FILES.of_systems(pattern))]
+    return [
+        *expand(f"{RUN}/figures/{{name}}.png", name=WHOLE_FIGURES),
+        *(file for pattern in each for file in FILES.of_systems(pattern)),
+    ]

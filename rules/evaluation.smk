@@ -6,6 +6,7 @@ use rule stage as score_segmentation with:
     input:
         test=TEST,
         arm=of_seeds(rules.train_segmentation.output.out),
+        progress=of_seeds(f"{ARM}/progress.csv"),
         predictions=rules.predict_segmentation.output.out,
     output:
         out=of_seeds(f"{ARM}/dice.tsv"),

@@ -35,6 +35,8 @@ FIGURE_FILES = {
     "dice_vs_ratio": lambda of: dict(
         scores=rules.gather_scores.output.scores, ratios=f"{RUN}/tables/augmentation_ratio.csv"
     ),
+    "ladder": lambda of: dict(ladder=f"{RUN}/tables/ladder.csv"),
+    "exchange": lambda of: dict(exchange=f"{RUN}/tables/exchange.csv"),
     "real_and_synthetic": lambda of: dict(train=TRAIN.format_map(vars(of)), blocks=FILES.first_synthetic(of)),
     "memorisation": lambda of: dict(
         train=TRAIN.format_map(vars(of)),
@@ -89,6 +91,8 @@ use rule stage as make_figure with:
 # What the report reads, but for the cohort and the cost table: all that the study makes leads here.
 ANSWER = dict(
     augmentation_ratio=f"{RUN}/tables/augmentation_ratio.csv",
+    ladder=f"{RUN}/tables/ladder.csv",
+    exchange=f"{RUN}/tables/exchange.csv",
     systems=f"{RUN}/tables/systems.csv",
     compute=f"{RUN}/tables/compute.csv",
     figures=all_figures(),
@@ -106,7 +110,7 @@ ANSWER = dict(
 # What each table is made of. Benchmark files are side products: as inputs, a lost one would run its job again. So the last
 # outputs of all branches are the inputs of the cost table, which is made when nothing is left to run but the report.
 TABLE_FILES = {
-    "augmentation_ratio": dict(scores=rules.gather_scores.output.scores),
+    **{name: dict(scores=rules.gather_scores.output.scores) for name in ("augmentation_ratio", "ladder", "exchange")},
     "compute": dict(costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SYSTEMS)),
     "systems": dict(
         ratios=f"{RUN}/tables/augmentation_ratio.csv",

@@ -25,6 +25,7 @@ def study(
     regions=REGIONS,
     time_points=1,
     segmenter="nnunet",
+    onset="past",
 ):
     """Write a dice.tsv an arm and seed. Returns the paths.
 
@@ -68,12 +69,14 @@ def study(
                                 "reference_ml": 30.0 / (index + 1),
                                 "predicted_ml": 28.0 / (index + 1),
                                 **{"lesion_dice": dice / 2, "lesion_hd95_mm": 187.0, "lesions": 2},
+                                "onset": onset,
                                 **{"lesions_missed": case % 2, "lesions_false": 1, "small_lesions": 1},
                                 **{"small_lesions_hit": 1 - case % 2, "lesion_dilation_voxels": 3},
                                 **{"lesion_min_mm3": 50.0, "small_lesion_ml": 1.0},
                             }
                         )
                 kind = control if control != "none" else "synthetic_only" if only else f"ratio~{ratio:g}"
+                kind += "" if mixing == "replace" else f"_{mixing}"
                 paths.append(folder / f"n_real~{size}" / system / kind / f"seed~{seed}" / "dice.tsv")
                 write_tsv(paths[-1], pd.DataFrame(rows))
     return [str(path) for path in paths]

@@ -59,7 +59,7 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
     """Rows of a ratio table: real only at Dice 0.8, and mixes, the last of them the best."""
     common = {"n_real": n_real, "region": "whole_tumor", "n_cases": cases, "n_seeds": 1, "confidence": 0.95}
     common |= {"synthetic_only": False, "control": NO_CONTROL, "n_patients": cases, "holm_tests": len(mixes)}
-    common |= {"dice_wilcoxon_p_holm": 0.02, "segmenter": "nnunet", "mixing": "replace"}
+    common |= {"dice_wilcoxon_p_holm": 0.02, "segmenter": "nnunet", "mixing": "replace", "onset": "past"}
     real = {"system": "none", "ratio": 0.0, "dice_mean": 0.8, "dice_difference": "reference"}
     found = [{**common, **real, "dice_difference_low": "reference", "dice_difference_high": "reference"}]
     for ratio in mixes:

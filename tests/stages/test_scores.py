@@ -115,6 +115,8 @@ def arm(tmp_path):
     settings = {"n_real": 20, "system": "slice_ldm", "ratio": 0.5, "synthetic_only": False}
     settings |= {"control": "none", "mixing": "replace", "segmenter": "nnunet", "seed": 1}
     write_json(tmp_path / "arm/arm.json", settings)
+    progress = {"epoch": range(9), "pseudo_dice_whole_tumor": 0.8, "pseudo_dice_tumor_core": np.arange(9) / 10}
+    pd.DataFrame(progress | {"pseudo_dice_enhancing_tumor": 0.0}).to_csv(tmp_path / "arm/progress.csv", index=False)
     return tmp_path
 
 
@@ -133,6 +135,7 @@ def score(folder, lesions=None, **config):
     main(
         [
             *("--predictions", str(folder / "arm/predictions.tsv"), "--arm", str(folder / "arm/arm.json")),
+            *("--progress", str(folder / "arm/progress.csv")),
             *("--test", str(test_manifest(folder)), "--out", str(folder / "arm/dice.tsv")),
             *("--config", json.dumps(config), "--threads", "1"),
         ]
@@ -144,6 +147,11 @@ def test_a_perfect_prediction_of_any_layout_scores_one(arm):
     table = score(arm, regions=REGIONS, hd_percentile=95)
     assert len(table) == 6
     assert (table.dice == 1).all()
+    assert table.groupby("region").onset.unique().map(list).to_dict() == {
+        "whole_tumor": ["past"],
+        "tumor_core": ["rising"],
+        "enhancing_tumor": ["zero"],
+    }
     assert (table.hd95_mm == 0).all()
     assert (table.reference_ml == table.predicted_ml).all()
     assert (table.reference_ml > 0).all()
@@ -217,7 +225,12 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
     write_nifti(arm / "other/predictions" / path.name, np.roll(mask.data, 1, axis=2), mask.affine)
     write_tsv(arm / "other/predictions.tsv", read_tsv(arm / "arm/predictions.tsv").head(1))
     seeds = [arm / "arm", arm / "other"]
-    files = {"--predictions": "predictions.tsv", "--arm": "arm.json", "--out": "together.tsv"}
+    files = {
+        "--predictions": "predictions.tsv",
+        "--arm": "arm.json",
+        "--progress": "progress.csv",
+        "--out": "together.tsv",
+    }
     options = [part for option, name in files.items() for part in (option, *(str(seed / name) for seed in seeds))]
     main(
         [

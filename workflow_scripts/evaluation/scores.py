@@ -1,6 +1,6 @@
 """Scores of all arms as one checked table: one row per arm, seed, test case and region.
 
-`dice.tsv` of one arm and seed has a row a test case and region. A mean over arms that saw different cases or seeds
+`dice.tsv` of one arm and seed has a row a test case and region; its `onset` is the training's (`statistics.onset`). A mean over arms that saw different cases or seeds
 compares nothing, so a gap in the grid is an error that names the arm.
 """
 
@@ -19,7 +19,17 @@ from ..study.arms import ARM_COLUMNS, NO_CONTROL, REAL_ONLY, Arm
 KEYS = [*ARM_COLUMNS, "seed", "case_id", "region"]
 COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
 LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
-COLUMNS = [*KEYS, "patient_id", "dice", "reference_ml", "predicted_ml", "lesion_dice", *COUNTS, *LESION_SETTINGS]
+COLUMNS = [
+    *KEYS,
+    "patient_id",
+    "dice",
+    "reference_ml",
+    "predicted_ml",
+    "lesion_dice",
+    *COUNTS,
+    *LESION_SETTINGS,
+    "onset",
+]
 
 
 def distance_column(table: pd.DataFrame) -> str:

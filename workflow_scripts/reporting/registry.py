@@ -84,6 +84,29 @@ _TABLES = (
         ),
     ),
     Result(
+        "ladder",
+        "the ladder: what the study can show",
+        "Real only, real and other real patients (the ceiling of any generator), their reconstructions, and each system: gains with "
+        "intervals, and what autoencoder and generator cost.",
+        ("scores",),
+        ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
+        (
+            *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),
+            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
+        ),
+    ),
+    Result(
+        "exchange",
+        "exchange rate: synthetic cases in real patients",
+        "Dice of real only against the number of patients, and how many further real patients each arm is worth by it.",
+        ("scores",),
+        ("evaluation.tables",),
+        (
+            *("segmentation.learning_curve", "splits.n_real", "segmentation.seeds"),
+            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
+        ),
+    ),
+    Result(
         "compute",
         "cost of the systems",
         "Parameters and operations of every part, counted, beside what the paper prints; seconds and peak memory, measured.",
@@ -152,6 +175,8 @@ TABLES = {table.name: table for table in _TABLES}
 FIGURE_INPUTS = {
     "scores": "scores.tsv: the scores of all arms",
     "ratios": "augmentation_ratio.csv",
+    "ladder": "ladder.csv",
+    "exchange": "exchange.csv",
     "train": "manifest.json of the train subset",
     "val": "manifest.json of the val subset",
     "test": "manifest.json of the test subset",
@@ -173,6 +198,26 @@ _FIGURES = (
         said=TABLES["augmentation_ratio"].said,
         alt="Mean test Dice against the number of synthetic cases for each real patient, a panel a region, with intervals; "
         "the table above holds every number of it.",
+    ),
+    Result(
+        "ladder",
+        "the ladder: gains over real only",
+        "Gain of Dice over real only at each rung, a panel a region and a row a number of real patients: other real patients (the "
+        "ceiling), their reconstructions, and the systems; bars are intervals of the paired difference.",
+        ("ladder",),
+        said=TABLES["ladder"].said,
+        alt="Gain of Dice over real only at each rung of the ladder, a panel a region, with intervals; the table above holds "
+        "every number of it.",
+    ),
+    Result(
+        "exchange",
+        "exchange rate: Dice against real patients",
+        "Dice of real only against the number of patients, with the curve by which arms are priced; each arm at the number of "
+        "patients that it is worth.",
+        ("exchange",),
+        said=TABLES["exchange"].said,
+        alt="Dice of real only against the number of patients on a logarithmic axis, a panel a region, with intervals; arms with "
+        "synthetic cases stand at their own number, with a line to where the curve reaches their Dice.",
     ),
     Result(
         "real_and_synthetic",

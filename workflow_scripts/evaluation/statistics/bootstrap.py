@@ -5,6 +5,7 @@ patient, several time points, are no independent evidence and stay together. See
 """
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -70,21 +71,31 @@ def bootstrap_interval(
 
     Returns (low, high), or None with fewer than two patients
     """
-    values = _checked(values)
-    n_seeds = values.shape[1]
-    n_cases = np.unique(patients, return_counts=True)[1]  # (P,)
-    n = len(n_cases)
+    n = len(np.unique(patients))
     if n < 2:
         return None
-    totals = np.zeros((n, n_seeds))
-    np.add.at(totals, np.unique(patients, return_inverse=True)[1], values)
     tail = expanded_tail(n, confidence)
+    (means,) = resampled_means([values], patients, samples, rng)
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def resampled_means(
+    arms: Sequence[np.ndarray], patients: np.ndarray, samples: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Means (samples,) of each of `arms` (cases, seeds) over the same resamples of patients and seeds: see
+    `bootstrap_interval`."""
+    arms, (_, member, n_cases) = [*map(_checked, arms)], np.unique(patients, return_inverse=True, return_counts=True)
+    n, n_seeds = len(n_cases), arms[0].shape[1]
     drawn_patients = rng.multinomial(n, np.full(n, 1.0 / n), size=samples)  # (samples, P)
     n_drawn = max(n_seeds - 1, 1)
     drawn_seeds = rng.multinomial(n_drawn, np.full(n_seeds, 1.0 / n_seeds), size=samples) / n_drawn  # (samples, S)
-    means = ((drawn_patients @ totals) * drawn_seeds).sum(axis=1) / (drawn_patients @ n_cases)
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return float(low), float(high)
+    means = []
+    for values in arms:
+        totals = np.zeros((n, n_seeds))
+        np.add.at(totals, member, values)
+        means.append(((drawn_patients @ totals) * drawn_seeds).sum(axis=1) / (drawn_patients @ n_cases))
+    return means
 
 
 def share_interval(count: int, total: int, confidence: float, method: str = "exact") -> tuple[float, float]:

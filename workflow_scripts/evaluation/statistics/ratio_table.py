@@ -8,6 +8,7 @@ from ...study.arms import Arm
 from ..scores import COUNTS, LESION_SETTINGS, arms_of, distance_column, regions_of, rows_of, score_array
 from .bootstrap import summarise
 from .comparison import Comparison, reference_cells, with_holm
+from .onset import of_seeds
 
 NOT_MEASURED = "not measured"
 
@@ -41,7 +42,7 @@ def ratio_table(
             row |= {"synthetic_only": arm.synthetic_only, "control": arm.control}
             row |= {"mixing": arm.mixing, "segmenter": arm.segmenter}
             row |= {"n_cases": len(dice), "n_patients": own.patient_id.nunique(), "n_seeds": dice.shape[1]}
-            row |= _spread("dice", dice) | _region_scores(own)
+            row |= _spread("dice", dice) | {"onset": arm_onset(own)} | _region_scores(own)
             if arm.is_real_only:
                 baselines[arm] = own
                 row |= reference_cells(own)
@@ -52,6 +53,11 @@ def ratio_table(
     table["order"] = np.arange(len(table))
     table = table.sort_values(["n_real", "order"], kind="stable").drop(columns="order").reset_index(drop=True)
     return table.apply(lambda column: column.map(_p_cell if "_wilcoxon_p" in column.name else _cell))
+
+
+def arm_onset(own: pd.DataFrame) -> str:
+    """Whether an arm's trainings had got past their onset, from its rows of a region: the worst of its seeds."""
+    return of_seeds(own.drop_duplicates("seed").onset)
 
 
 def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:

@@ -1,4 +1,5 @@
-"""Score the predictions of an arm, seed by seed: Dice and HD95 per test case and region, as a whole and by lesion.
+"""Score the predictions of an arm, seed by seed: Dice and HD95 per test case and region, as a whole and by lesion; and
+whether the training had got past its onset.
 
 Everything is measured on the original grid of each case. Config: {"dataset": {...}, "regions": [...],
 "hd_percentile": 95}.
@@ -15,6 +16,7 @@ from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.masks import read_pair
+from workflow_scripts.evaluation.statistics.onset import onsets
 from workflow_scripts.study.arms import ARM_COLUMNS
 from workflow_scripts.study.dataset import Dataset, parse_dataset
 from workflow_scripts.study.settings.evaluation import ScoreSettings
@@ -24,7 +26,13 @@ ARM_KEYS = [*ARM_COLUMNS, "seed"]
 
 
 def score_arm(
-    predictions_path: Path, arm_path: Path, test: Subset, dataset: Dataset, regions: list[str], percentile: float
+    predictions_path: Path,
+    arm_path: Path,
+    progress: pd.DataFrame,
+    test: Subset,
+    dataset: Dataset,
+    regions: list[str],
+    percentile: float,
 ) -> pd.DataFrame:
     """One row per test case and region of one trained arm.
 
@@ -39,7 +47,7 @@ def score_arm(
     if unknown := [case_id for case_id in predictions.case_id if case_id not in test.rows]:
         raise UserError(f"{predictions_path} has case {unknown[0]}, which is not in {test.manifest}: predict again")
 
-    rows = []
+    rows, onset = [], onsets(progress, regions)
     with track(len(predictions), f"scoring seed {arm['seed']}", unit="case") as bar:
         for prediction in predictions.itertuples():
             case = test.rows[prediction.case_id]
@@ -50,9 +58,18 @@ def score_arm(
             )
             names = {"case_id": prediction.case_id, "patient_id": case["patient_id"]}
             for scores in case_scores(truth, guess, spacing_mm, regions, percentile, dataset.lesions):
-                rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
+                rows.append(
+                    {**{key: arm[key] for key in ARM_KEYS}, **names, **scores, "onset": onset[scores["region"]]}
+                )
             bar.update(1)
     return pd.DataFrame(rows)
+
+
+def _read_progress(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no table of epochs ({error}): train this arm again") from None
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -60,18 +77,19 @@ def main(argv: list[str] | None = None) -> None:
     files = {"type": Path, "nargs": "+", "required": True}
     parser.add_argument("--predictions", **files, help="predictions.tsv of each seed: case_id, file (relative to it)")
     parser.add_argument("--arm", **files, help="arm.json of each seed, in the same order")
+    parser.add_argument("--progress", **files, help="progress.csv of each seed, likewise")
     parser.add_argument("--out", **files, help="dice.tsv of each seed, in the same order")
     args = parser.parse_args(argv)
-    if not len(args.predictions) == len(args.arm) == len(args.out):
-        raise UserError("--predictions, --arm and --out name the same seeds: give as many files of each")
+    if not len(args.predictions) == len(args.arm) == len(args.progress) == len(args.out):
+        raise UserError("--predictions, --arm, --progress and --out name the same seeds: give as many files of each")
     use_threads(args.threads)
     dataset = parse_dataset(args.config.pop("dataset", None))
     settings = ScoreSettings.read(args.config, "evaluation.segmentation")
     regions = dataset.check_regions(settings.regions)
     test = Subset.open(args.test, "test")
     tables = [
-        score_arm(predictions, arm, test, dataset, regions, settings.hd_percentile)
-        for predictions, arm in zip(args.predictions, args.arm, strict=True)
+        score_arm(predictions, arm, _read_progress(progress), test, dataset, regions, settings.hd_percentile)
+        for predictions, arm, progress in zip(args.predictions, args.arm, args.progress, strict=True)
     ]
     for out, table in zip(args.out, tables, strict=True):  # all or none
         write_tsv(out, table)

@@ -24,7 +24,8 @@ ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": 
 
 def _position_key(arm: Arm) -> tuple:
     """Group, then the place within it."""
-    return (label_of(arm).group, arm.control, list(MIXING).index(arm.mixing), arm.ratio)
+    autoencoder = arm.system if arm.is_control else ""
+    return (label_of(arm).group, arm.control, autoencoder, list(MIXING).index(arm.mixing), arm.ratio)
 
 
 def _systems(arms: list[Arm]) -> list[str]:

@@ -2,12 +2,14 @@
 
 import pandas as pd
 
+from ...evaluation.statistics.ladder import is_limited
+from ...evaluation.statistics.onset import is_early
 from ...evaluation.statistics.verdict import verdict_of
 from ...study.arm_labels import label_of
-from ...study.arms import OVERSAMPLED, Arm
+from ...study.arms import CEILING, OVERSAMPLED, Arm
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from ..tables.cells import count_of, number
+from ..tables.cells import EARLY, count_of, number
 
 
 def _interval(row: pd.Series) -> str:
@@ -18,6 +20,7 @@ def _interval(row: pd.Series) -> str:
 
 
 _WORDS = {
+    "no ceiling": "There is no verdict: not even other real patients, the ceiling, were shown to be better than real only.",
     "helped": "The interval lies above zero: synthetic cases helped.",
     "harmed": "The interval lies below zero: even the best ratio was worse than real cases alone.",
     "unclear": "The interval holds zero: neither gain nor loss could be shown with this test set.",
@@ -27,9 +30,13 @@ _WORDS = {
 }
 
 
-def _detectable(row: pd.Series) -> str:
+def _verdict(row: pd.Series, ceiling: pd.Series | None) -> str:
+    """What a difference says; none where the ceiling of its n_real is not above real only."""
+    return verdict_of(row) if ceiling is None or is_limited(ceiling, "dice_difference") else "no ceiling"
+
+
+def _detectable(row: pd.Series, verdict: str) -> str:
     """Where nothing was shown: what could have been."""
-    verdict = verdict_of(row)
     if verdict == "too few":
         return " No gain, however large, could have been shown."
     if verdict not in ("unclear", "unconfirmed"):
@@ -58,9 +65,10 @@ def answer(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
         )
         sentences = []
         beside = [(arm, row) for arm, row in rows if arm.reference == real_arm]
+        ceiling = next((row for arm, row in beside if arm.control == CEILING), None)
         made = [(arm, row) for arm, row in beside if not arm.is_control]
         for system in sorted({arm.system for arm, _ in made} - {real_arm.system}):
-            sentences += _of_system(system, [(arm, row) for arm, row in made if arm.system == system])
+            sentences += _of_system(system, [(arm, row) for arm, row in made if arm.system == system], ceiling)
         sentences += _of_controls([(arm, row) for arm, row in beside if arm.is_control])
         groups.append((lead, sentences))
     return groups
@@ -74,7 +82,7 @@ def _of_controls(rows: list[tuple[Arm, pd.Series]]) -> list[str]:
     ]
 
 
-def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
+def _of_system(system: str, rows: list[tuple[Arm, pd.Series]], ceiling: pd.Series | None) -> list[str]:
     sentences = []
     mixes = [(arm, row) for arm, row in rows if arm.is_mix]
     if mixes:
@@ -83,8 +91,8 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
         sentences.append(
             f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
             f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
-            + _WORDS[verdict_of(row)]
-            + _detectable(row)
+            + _WORDS[_verdict(row, ceiling)]
+            + _detectable(row, _verdict(row, ceiling))
             + (" The ratio was picked on these same cases, which flatters it." if len(mixes) > 1 else "")
         )
     for arm, row in rows:
@@ -98,6 +106,7 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]]) -> list[str]:
 
 
 _SHORT = {
+    "no ceiling": "there is no verdict, since the ceiling is not above real only",
     "helped": "the interval lies above zero: synthetic cases helped",
     "harmed": "the interval lies below zero: even the best mix was worse than real cases alone",
     "unclear": "the interval holds zero: neither gain nor loss could be shown",
@@ -107,10 +116,32 @@ _SHORT = {
 }
 
 
-def headline(table: pd.DataFrame) -> list[str]:
-    """Three sentences about the largest region and the first segmenter, over all systems and every n_real.
+def _can_answer(ceilings: dict[int, pd.Series], name: str) -> str:
+    """Whether the study could have shown a gain at all: what its ceiling says."""
+    words = {}
+    for n_real, row in ceilings.items():
+        limited = is_limited(row, "dice_difference")
+        change = f"{number(row.dice_difference, 3, True)} with {n_real} patients ({_interval(row)})"
+        words.setdefault(limited, []).append(change)
+    parts = []
+    if True in words:
+        parts.append(
+            f"The study can show a gain: other real patients changed the Dice of the {name} by {'; '.join(words[True])}."
+        )
+    if False in words:
+        lead = "It cannot answer everywhere" if parts else "This study cannot answer whether synthetic cases help"
+        parts.append(
+            f"{lead}: not even other real patients, the ceiling of any generator, were shown to help; they changed the Dice of "
+            f"the {name} by {'; '.join(words[False])}. Fewer real patients, longer training or more test patients would tell."
+        )
+    return " ".join(parts)
 
-    `table` as of ``ratio_table``, numbers as numbers. The best mix of each n_real is that of the highest mean Dice; it
+
+def headline(table: pd.DataFrame) -> list[str]:
+    """Four sentences about the largest region and the first segmenter, over all systems and every n_real.
+
+    The first says whether the study could have shown a gain, by its ceiling, where there is one; there is no verdict of an
+    n_real whose ceiling is not above real only. `table` as of ``ratio_table``, numbers as numbers. The best mix of each n_real is that of the highest mean Dice; it
     is chosen on the cases that judge it, and where there was a choice the last sentence says so.
     """
     region = table.region.iloc[0]
@@ -126,6 +157,14 @@ def headline(table: pd.DataFrame) -> list[str]:
     sentences = [
         f"Trained on real patients alone, the segmentation{by} reached a mean Dice of the {name} of {reached} ({tested})."
     ]
+
+    ceilings = {arm.n_real: row for arm, row in rows if arm.control == CEILING}
+    sentences = ([_can_answer(ceilings, name)] if ceilings else []) + sentences
+    if early := sum(is_early(row.onset) for _, row in rows):
+        sentences[-1] += (
+            f" {early} of {len(rows)} arms had not got past their onset when training ended ({EARLY} in the tables): what they "
+            "differ by is how fast they learned."
+        )
 
     mixes = {n_real: [] for n_real in real}
     for arm, row in rows:
@@ -144,7 +183,7 @@ def headline(table: pd.DataFrame) -> list[str]:
     lead += " at each number of patients" * (len(best) > 1)
     sentences.append(f"{lead} changed that by {changes}.")
 
-    verdicts = {n_real: verdict_of(row) for n_real, (_, row) in best.items()}
+    verdicts = {n_real: _verdict(row, ceilings.get(n_real)) for n_real, (_, row) in best.items()}
     if len(set(verdicts.values())) == 1:
         shown = _SHORT[next(iter(verdicts.values()))]
     else:

@@ -39,6 +39,8 @@ FILES = {
     "reconstruction": "reconstruction.tsv of every autoencoder",
 }
 SECTIONS: list[Callable[[Run], Section | None]] = [
+    tables.ladder,
+    tables.exchange,
     tables.ratios,
     tables.systems,
     images.case_figures,

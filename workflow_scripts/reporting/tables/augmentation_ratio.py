@@ -9,10 +9,10 @@ from ...evaluation.statistics.bootstrap import best_coverage
 from ...evaluation.statistics.comparison import NONE_DETECTABLE, REFERENCE, difference_columns, metrics_of
 from ...evaluation.statistics.ratio_table import NOT_MEASURED, ratio_table
 from ...evaluation.statistics.significance import smallest_wilcoxon_p
-from ...study.arms import NO_CONTROL, OVERSAMPLED, REAL_ONLY
+from ...study.arms import CEILING, MIXING, NO_CONTROL, OVERSAMPLED, REAL_ONLY, REPLACE
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from .cells import SIMULATED, count_of, hd_stem, number
+from .cells import SIMULATED, count_of, hd_stem, marked, number, onset_note
 from .text import LATEX_HEAD, Table, latex_table
 
 
@@ -49,7 +49,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **_arm_cells(table, row),
-                "Dice": number(row.dice_mean, 3),
+                "Dice": marked(number(row.dice_mean, 3), row.onset),
                 "Dice sd cases": number(row.dice_sd_cases, 3),
                 "Dice sd seeds": number(row.dice_sd_seeds, 3),
                 "Dice minus real only": _difference(row, "dice", "", 3),
@@ -166,6 +166,11 @@ def _control_sentences(table: pd.DataFrame) -> list[str]:
                 f"Control {words} {named}'s augmentation: real only, all else the same; what {named}'s own data "
                 "augmentation is worth on these patients, beside what the synthetic cases are."
             )
+    if CEILING in controls:
+        sentences.append(
+            "Other real patients: the next of the nested order, as they are and, where an autoencoder is named, as it gives them "
+            "back; plan and validation are those of the arm's own n_real. See the ladder."
+        )
     if OVERSAMPLED in controls:
         sentences.append(
             f"Control with each case listed several times: real cases oversampled to the number of a mix. {named} draws "
@@ -173,6 +178,14 @@ def _control_sentences(table: pd.DataFrame) -> list[str]:
             "real only with other draws: its difference is chance, and a gain of that size is none."
         )
     return sentences
+
+
+def _mixing_sentences(table: pd.DataFrame) -> list[str]:
+    """How the patches of a mix are drawn, where it is in more than the one way."""
+    ways = [way for way in MIXING if way in set(table.mixing)]
+    if ways == [REPLACE]:
+        return []
+    return ["Patches of a mix are drawn " + "; ".join(f"({way.replace('_', ' ')}) {MIXING[way]}" for way in ways) + "."]
 
 
 def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
@@ -209,6 +222,8 @@ def caption(table: pd.DataFrame, simulated: bool) -> list[str]:
         f'Convention: {EMPTY_CONVENTION}; "empty in one" counts how often the latter happened (cases x seeds).',
         *_lesion_sentences(first),
         *_control_sentences(table),
+        *_mixing_sentences(table),
+        *onset_note(table.onset),
         "Every arm trains the same number of iterations; at higher ratios each real case is seen less.",
     ]
     return sentences

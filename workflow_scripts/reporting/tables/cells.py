@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...base.errors import UserError
+from ...evaluation.statistics.onset import FEWEST, RISE, is_early
 
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
@@ -57,6 +58,26 @@ def with_interval(value: object, low: object, high: object, digits: int, signed:
     """A cell for readers: a rounded number, and its interval in brackets where one was measured."""
     text = number(value, digits, signed)
     return text if isinstance(low, str) else f"{text} [{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+EARLY = "†"  # beside the Dice of a training that had not got past its onset
+
+
+def marked(text: str, onset: object) -> str:
+    """A Dice for readers, with a sign where the validation Dice of a seed was still rising, or at zero, at its end."""
+    return f"{text} {EARLY}" if is_early(onset) else text
+
+
+def onset_note(words: pd.Series) -> list[str]:
+    """The sentence to the sign, where one of the arms has it, by the text of `onset.of_seeds`; else none."""
+    if not words.map(is_early).any():
+        return []
+    return [
+        f"{EARLY}: the training had not got past its onset, in one seed at least: its validation Dice stood at zero, or rose by "
+        f"more than {RISE:g} and more than its noise, over the last third of its epochs ({FEWEST} or more). Such a Dice says how "
+        "fast it learned, not on what: train longer (segmentation.epochs), or with a larger "
+        "segmentation.initial_learning_rate, before arms are compared."
+    ]
 
 
 def count_of(amount: float, noun: str) -> str:

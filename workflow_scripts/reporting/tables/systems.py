@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...study.arms import NO_CONTROL, REAL_ONLY
 from ..looks import region_name
-from .cells import THIS_RUN, amount, number, read_mixed_csv, read_ratio_table, with_interval
+from .cells import THIS_RUN, amount, marked, number, onset_note, read_mixed_csv, read_ratio_table, with_interval
 from .images import fid_rows
 from .text import Table, read_together
 
@@ -38,7 +38,7 @@ def comparison_table(
         row |= {"fid": distances["synthetic"], "fid_floor": distances["floor"], "n_fid_cases": part.n_cases.iloc[0]}
         for arm in mixes[(mixes.n_real == n_real) & (mixes.system == system) & (mixes.ratio == ratio)].itertuples():
             row |= {f"{arm.region}_dice_gain": arm.dice_difference, f"{arm.region}_gain_low": arm.dice_difference_low}
-            row |= {f"{arm.region}_gain_high": arm.dice_difference_high}
+            row |= {f"{arm.region}_gain_high": arm.dice_difference_high, f"{arm.region}_onset": arm.onset}
         row |= {
             "ratio": ratio,
             "seconds_per_volume": own[system, "volume", "time"],
@@ -59,7 +59,8 @@ def readable_comparison(table: pd.DataFrame) -> pd.DataFrame:
         shown["FID (floor)"] = f"{number(row['fid'], 1)} ({number(row['fid_floor'], 1)})"
         for region in regions:
             gain, low, high = (row[f"{region}_{key}"] for key in ("dice_gain", "gain_low", "gain_high"))
-            shown[f"Dice gain, {region_name(region)}"] = with_interval(gain, low, high, 3, True)
+            text = with_interval(gain, low, high, 3, True)
+            shown[f"Dice gain, {region_name(region)}"] = marked(text, row[f"{region}_onset"])
         shown["s a volume"] = amount(row["seconds_per_volume"])
         shown["peak memory, MiB"] = amount(row["peak_memory_mib"])
         shown["parameters, M"] = amount(row["parameters_m"])
@@ -76,6 +77,7 @@ def comparison_notes(table: pd.DataFrame) -> list[str]:
         f"{first.n_fid_cases} cases a side; in parentheses real training cases against the same, at the same number.",
         f"Dice gain: real + {first.ratio:g}x synthetic minus real only; intervals and conventions as in "
         "the augmentation-ratio table.",
+        *onset_note(table[[name for name in table.columns if name.endswith("_onset")]].stack()),
         "Time, memory, parameters (autoencoder and network) and operations: as in the compute table.",
     ]
 
