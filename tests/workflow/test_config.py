@@ -182,6 +182,10 @@ MISTAKES = [
     (line("segmentation: {ratios: [0, 0.01, 1]}"), "not one synthetic case for 20", "ratios: [0, 1]"),
     (line("synthesis: {block_size: 1}\nsegmentation: {ratios: [0, 1000]}\nsplits: {n_real: [20, 90000]}\n"
           "demo_cohort: {cases: 99999}"), "synthesis.block_size is 1", "90000000 synthetic cases", "block_size: 900"),
+    (line("segmentation: {ladder: {ratio: 3}}"), "segmentation.ladder.ratio is 3", "hold no such mix", "ratio: null"),
+    (line("segmentation: {learning_curve: [500]}"), "demo_cohort.cases is 220", "620 patients", "cases: 620"),
+    (line("segmentation: {mixing: [often]}"), "segmentation.mixing is ['often']", "replace"),
+    (line("segmentation: {real_share: 1}"), "segmentation.real_share is 1", "below 1"),
     (line("evaluation: {comparison_ratio: 3}"), "comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"),
     (line("evaluation: {control: {sweep_steps: 1}}"), "sweep_steps is 1", "two volumes a row", "sweep_steps: 5"),
     (line("evaluation: {masks: {reference_root: /no/such}}"), "'/no/such' is no folder", "reference_root: /data/masks"),

@@ -54,7 +54,7 @@ GIVEN = {
     "sample_control_sweep": {OWN},
     "pack_viewer": {OWN},
     "gather_scores": set(),
-    **dict.fromkeys((f"make_figure {name}" for name in ("dice_vs_ratio", "ladder", "exchange")), set()),
+    **{f"make_figure {name}": set() for name in ("dice_vs_ratio", "ladder", "exchange")},
     "make_figure real_and_synthetic": {OWN},
     "make_figure memorisation": {OWN, "val", "test"},
     "make_figure control_sweep": set(),

@@ -6,7 +6,7 @@ from ...evaluation.statistics.ladder import is_limited
 from ...evaluation.statistics.onset import is_early
 from ...evaluation.statistics.verdict import verdict_of
 from ...study.arm_labels import label_of
-from ...study.arms import CEILING, OVERSAMPLED, Arm
+from ...study.arms import CEILING, OVERSAMPLED, REAL_SHARE, SYNTHETIC_FIRST, Arm
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
 from ..tables.cells import EARLY, count_of, number
@@ -33,6 +33,13 @@ _WORDS = {
 def _verdict(row: pd.Series, ceiling: pd.Series | None) -> str:
     """What a difference says; none where the ceiling of its n_real is not above real only."""
     return verdict_of(row) if ceiling is None or is_limited(ceiling, "dice_difference") else "no ceiling"
+
+
+def _way(arm: Arm) -> str:
+    """How the patches of a mix were drawn, where not uniformly."""
+    return {REAL_SHARE: ", with a fixed real share", SYNTHETIC_FIRST: ", these first, then real ones alone"}.get(
+        arm.mixing, ""
+    )
 
 
 def _detectable(row: pd.Series, verdict: str) -> str:
@@ -87,9 +94,10 @@ def _of_system(system: str, rows: list[tuple[Arm, pd.Series]], ceiling: pd.Serie
     mixes = [(arm, row) for arm, row in rows if arm.is_mix]
     if mixes:
         arm, row = max(mixes, key=lambda pair: pair[1].dice_mean)
-        lead = "the best of " + str(len(mixes)) + " ratios was" if len(mixes) > 1 else "the ratio tried was"
+        several = "mixes" if len({arm.mixing for arm, _ in mixes}) > 1 else "ratios"
+        lead = f"the best of {len(mixes)} {several} was" if len(mixes) > 1 else "the ratio tried was"
         sentences.append(
-            f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient, mean Dice "
+            f"{system}: {lead} {arm.ratio:g} synthetic cases for each real patient{_way(arm)}, mean Dice "
             f"{number(row.dice_mean, 3)}, a difference of {number(row.dice_difference, 3, True)} ({_interval(row)}). "
             + _WORDS[_verdict(row, ceiling)]
             + _detectable(row, _verdict(row, ceiling))
@@ -121,7 +129,10 @@ def _can_answer(ceilings: dict[int, pd.Series], name: str) -> str:
     words = {}
     for n_real, row in ceilings.items():
         limited = is_limited(row, "dice_difference")
-        change = f"{number(row.dice_difference, 3, True)} with {n_real} patients ({_interval(row)})"
+        seen = ""
+        if not limited and not isinstance(row.dice_detectable, str):
+            seen = f"; {number(row.dice_detectable, 3)} would have been seen with {float(row.power):.0%} power"
+        change = f"{number(row.dice_difference, 3, True)} with {n_real} patients ({_interval(row)}{seen})"
         words.setdefault(limited, []).append(change)
     parts = []
     if True in words:
@@ -176,7 +187,7 @@ def headline(table: pd.DataFrame) -> list[str]:
     tried = max(len(found) for found in mixes.values())
     changes = "; ".join(
         f"{number(row.dice_difference, 3, True)} with {n_real} patients ({count_of(arm.ratio, 'synthetic case')} of "
-        f"{arm.system} for each of them; {_interval(row)})"
+        f"{arm.system} for each of them{_way(arm)}; {_interval(row)})"
         for n_real, (arm, row) in best.items()
     )
     lead = f"The best of {tried} mixes with synthetic cases" if tried > 1 else "The one mix with synthetic cases"

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from ..arms import MIXING, REPLACE
 from ..segmenters import SEGMENTERS
-from .base import Block, Count, Number, Positive, Precision, Seed, Share, Size, Unique, Weight, key
+from .base import Block, Count, Number, Positive, Precision, Seed, Size, Unique, Weight, key
 from .cohort import LEAST_TRAIN
 
 MOST_WORKERS = 12  # nnU-Net's own default
 Ratio = Annotated[Number, Field(ge=0, le=1000)]
+Part = Annotated[Number, Field(gt=0, lt=1)]
 
 
 class Controls(Block):
@@ -70,11 +71,9 @@ class Segmentation(Block):
         "names",
         "how the patches of a mix are drawn, an arm for each way: " + "; ".join(f"{k}: {v}" for k, v in MIXING.items()),
     )
-    real_share: Share = key(
-        0.5, "share", "of each batch that `mixing: [real_share]` draws from the real cases", gt=0, lt=1
-    )
-    synthetic_first: Share = key(
-        0.5, "share", "of the steps that `mixing: [synthetic_first]` makes on synthetic cases alone", gt=0, lt=1
+    real_share: Part = key(0.5, "share", "of each batch that `mixing: [real_share]` draws from the real cases")
+    synthetic_first: Part = key(
+        0.5, "share", "of the steps that `mixing: [synthetic_first]` makes on synthetic cases alone"
     )
     seeds: Annotated[list[Seed], Field(min_length=1), Unique] = key([0, 1, 2], "", "each arm is trained with each")
     epochs: Count | None = key(None, "", "null: nnunet 1000, monai_dynunet 20")
