@@ -10,7 +10,7 @@ import pandas as pd
 from brats import CONDITIONS, REGIONS
 from control_files import control, masks
 from small_cases import SPACING_MM, anatomy
-from study_files import write_table
+from study_files import INTERVALS, write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.cohort.planes import extent_mm
@@ -30,6 +30,7 @@ from workflow_scripts.study.settings.systems import CONFIG, load_systems
 
 SYSTEM = "slice_ldm"
 N_REAL = 20
+NAMES = ("ladder", "exchange", "systems", "compute", "control", "masks", "memorisation", "cost")
 
 
 def demo_config() -> dict:
@@ -42,6 +43,7 @@ def add_the_rest(folder: Path) -> list[str]:
     """Add the files of every other section to a run of `small_run`; the options of make_report that name them."""
     tables, figures = folder / "tables", folder / f"figures/n_real~{N_REAL}"
     _system_tables(folder)
+    _ladder_tables(folder)
     _control_tables(folder)
     _memorisation_table(folder)
     for name, table in (("depth_decoder", _decoders()), ("cost", _cost())):
@@ -53,9 +55,7 @@ def add_the_rest(folder: Path) -> list[str]:
     }
     write_tsv(folder / "evaluation/reference_masks.rejected.tsv", pd.DataFrame([mask]))
     _draw(figures)
-    files = {
-        name: tables / f"{name}.csv" for name in ("systems", "compute", "control", "masks", "memorisation", "cost")
-    }
+    files = {name: tables / f"{name}.csv" for name in NAMES}
     files |= {
         "depth-decoder": tables / "depth_decoder.csv",
         "reference-rejected": folder / "evaluation/reference_masks.rejected.tsv",
@@ -63,6 +63,14 @@ def add_the_rest(folder: Path) -> list[str]:
     drawn = [figures / f"{name}_{SYSTEM}.png" for name in ("real_and_synthetic", "memorisation", "control_sweep")]
     options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
     return [*options, "--figures", *map(str, drawn)]
+
+
+def _ladder_tables(folder: Path) -> None:
+    scores = sorted(folder.glob("n_real~*/*/*/seed~*/dice.tsv"))
+    system = {SYSTEM: {"autoencoder": {"name": "slice_vae"}}}
+    settings = {"tables": INTERVALS, "system": system, "ladder": {"ratio": None}, "ratios": [0, 1, 2]}
+    for name in ("ladder", "exchange"):
+        write_table(name, folder / f"tables/{name}.csv", settings=settings, scores=scores)
 
 
 def _system_tables(folder: Path) -> None:
@@ -77,6 +85,7 @@ def _system_tables(folder: Path) -> None:
         "size": size,
     }
     config |= {"modalities": ["t1n", "t2f"], "regions": list(REGIONS), "comparison_ratio": None}
+    config |= {"foreground_channel": True, "rule": "zero_background"}
     tables = folder / "tables"
     write_table("compute", tables / "compute.csv", settings=config, costs=[folder / "cost.tsv"])
     files = {"ratios": [tables / "augmentation_ratio.csv"], "images": [folder / "images.tsv"]}

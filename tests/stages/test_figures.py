@@ -137,7 +137,7 @@ def test_controls_have_their_places_and_names(tmp_path):
         "real no augm.",
         "real listed 2x",
     ]
-    assert "control, real cases alone: mean over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "control, no synthetic case: mean over seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert "control" not in ratio_figure(tmp_path, study(tmp_path), suffix=".svg").read_text()
 
 

@@ -1,6 +1,7 @@
 """Segmentation scores: known overlaps and distances, empty regions, and the program that scores an arm."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -220,6 +221,7 @@ def test_all_seeds_of_an_arm_are_scored_together_each_into_its_own_table(arm):
     alone = score(arm)
     settings = json.loads((arm / "arm/arm.json").read_text())
     write_json(arm / "other/arm.json", settings | {"seed": 2})
+    shutil.copy(arm / "arm/progress.csv", arm / "other")
     path = arm / "arm/predictions/BraTS-GLI-00001-000.nii.gz"
     mask = read_nifti(path)
     write_nifti(arm / "other/predictions" / path.name, np.roll(mask.data, 1, axis=2), mask.affine)
