@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/python -m workflow_scripts.programs.operations.watch --cores
 NEEDS_INSTALL = @test -e $(INSTALLED) || { echo "SliceAug is not installed here: \`make install\` first (some minutes, into $(VENV)/)."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
+.PHONY: help run demo demo-all estimate status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
 
 help:  ## this list
 	@echo "SliceAug: how much does synthetic data help a tumour segmentation? README.md says more."; echo
@@ -34,6 +34,11 @@ run: $(INSTALLED)  ## a study, a line a stage: make run ARGS="--config data_root
 status:  ## how far a study is: jobs of each stage, time left, and why what failed did
 	$(NEEDS_INSTALL)
 	@$(BIN)/python -m workflow_scripts.programs.operations.status $(if $(CONFIG),--configfile $(CONFIG))
+
+# Measures for some minutes. FROM: the config files of an earlier run made here, whose measurements are then taken.
+estimate:  ## what a study will cost, and what would halve it: make estimate CONFIG=config/paper.yaml ARGS="--config data_root=demo"
+	$(NEEDS_INSTALL)
+	@$(BIN)/python -m workflow_scripts.programs.operations.estimate $(if $(CONFIG),--configfile $(CONFIG)) $(if $(FROM),--earlier $(FROM)) $(ARGS)
 
 # CONFIG as above; ARGS are further options of the program: make slurm-check ARGS="--config data_root=/data/BraTS2023"
 PROFILE ?= slurm

@@ -64,7 +64,8 @@ def expected_seconds(run: Run, earlier: Sequence[Run] = (), table: Path | None =
 def seconds_left(text: str) -> float | None:
     """What a line of `base.progress` says is left, s; None for any other line."""
     found = _LEFT.search(text)
-    return int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]) if found else None
+    left = int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]) if found else 0
+    return left or None  # 0: what is done after the last unit is not in it
 
 
 def _of_running(noted: Noted, progress: str, expected: float | None, now: float) -> tuple[float, float | None]:

@@ -11,7 +11,7 @@ from ...base.files import read_json
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from .text import Table
 
-JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed")
+JOB_COLUMNS = ("stage", "seconds", "cpu_seconds", "peak_memory_mib", "gpus", "device", "resumed", "work_seconds")
 TOTAL = "all stages"
 OWN = Path("make_table/cost.tsv")  # benchmark of the job that makes this table: of an earlier time
 
@@ -54,9 +54,11 @@ def _recorded(record: Path) -> dict[str, object]:
     """What `base.job_record` holds of a job."""
     try:
         found = read_json(record)
-        return {"gpus": int(found["gpus"]), "device": str(found["device"]), "resumed": bool(found["resumed"])}
+        work = sum(part["seconds"] for part in found["work"]) if "work" in found else np.nan
+        known = {"gpus": int(found["gpus"]), "device": str(found["device"]), "resumed": bool(found["resumed"])}
+        return known | {"work_seconds": work}
     except (UserError, OSError, KeyError, TypeError, ValueError):
-        return {"gpus": np.nan, "device": "", "resumed": np.nan}
+        return {"gpus": np.nan, "device": "", "resumed": np.nan, "work_seconds": np.nan}
 
 
 def cost_table(jobs: pd.DataFrame, stages: Sequence[str]) -> pd.DataFrame:
