@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -101,3 +102,16 @@ def test_make_alone_lists_every_target_and_before_installation_says_what_to_do(t
     for name in re.findall(r"^([a-z-]+):(?: +##.*)?\n\t\$\(NEEDS_INSTALL\)", text, flags=re.MULTILINE):
         done = make(tmp_path, name)
         assert done.returncode and "`make install` first" in done.stdout, name
+
+
+def test_speeds_are_those_of_the_benchmarks_file():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    (file,) = set(re.findall(r"`(docs/benchmarks/[^`]+)`", text))
+    found = json.loads((ROOT / file).read_text())
+    assert f"`.venv/bin/{found['command']}`" in text and f"On one {found['device'].split(',')[0]}" in text
+    ours, theirs = found["rows"][::2], found["rows"][1::2]
+    steps = [f"{1 / row['train_seconds']:.1f}" for row in ours]
+    assert "slice autoencoder at {} and the denoiser at {} steps/s".format(*steps) in text
+    ratios = {key: [f"{b[key] / a[key]:.2f}" for a, b in zip(ours, theirs, strict=True)] for key in ("train_seconds", "forward_seconds")}
+    assert "{} and {} times the speed of MONAI's".format(*ratios["train_seconds"]) in text
+    assert "(forward {} and {};".format(*ratios["forward_seconds"]) in text

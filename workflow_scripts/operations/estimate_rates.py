@@ -109,6 +109,7 @@ def with_likes(rates: dict[str, Rate], rules: Sequence[str]) -> dict[str, Rate]:
 # Forward FLOP of nnU-Net for a voxel of a patch, divided by the square of its first width: counted, 380 to 450 for plans of 3
 # to 6 stages. Its sliding window sees a voxel about 2**3 times where a volume is larger than a patch.
 NNUNET_FLOP, OVERLAP = 450.0, 8
+NNUNET_SPEED = 0.25  # operations a second, of the denoiser's: half of its work is on large grids of few channels
 TRAININGS = {"train_autoencoder": 0, "train_depth_decoder": 0, "train_generator": 2}  # rule -> row of the benchmark
 SAMPLERS = ("synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost")
 
@@ -117,7 +118,7 @@ def with_benchmark(rates: dict[str, Rate], path: Path, speed: float) -> tuple[di
     """Rates whose networks run as fast as `benchmarks.networks` measured on another device, and that device.
 
     path : the JSON of that benchmark; speed : of the device at hand, as a share of that one's
-        Not in the benchmark is nnU-Net, whose speed is put at that of the denoiser's training.
+        nnU-Net is not in the benchmark: it is put at `NNUNET_SPEED` of the denoiser's.
     Raises UserError where the file is none of that benchmark.
     """
     try:
@@ -129,8 +130,8 @@ def with_benchmark(rates: dict[str, Rate], path: Path, speed: float) -> tuple[di
         raise UserError(f"{path} is no file of `python -m benchmarks.networks --out` ({error})") from None
     changed = {rule: 1 / (rate * speed) for rule, rate in flops.items()}
     changed |= {rule: 1 / (forward * speed) for rule in (*SAMPLERS, "extract_latents", "measure_reconstruction")}
-    changed["train_segmentation"] = NNUNET_FLOP / (flops["train_generator"] * speed)
-    changed["predict_segmentation"] = NNUNET_FLOP * NNUNET_FEATURES**2 * OVERLAP / (forward * speed)
+    changed["train_segmentation"] = NNUNET_FLOP / (flops["train_generator"] * NNUNET_SPEED * speed)
+    changed["predict_segmentation"] = NNUNET_FLOP * NNUNET_FEATURES**2 * OVERLAP / (forward * NNUNET_SPEED * speed)
     new = {
         rule: replace(rate, unit_seconds=changed.get(rule, rate.unit_seconds), gpus=rate.gpus)
         for rule, rate in rates.items()

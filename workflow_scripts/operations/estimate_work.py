@@ -16,9 +16,9 @@ from typing import Any
 from ..evaluation.system_cost import system_cost
 from ..study.arms import synthetic_count
 from ..study.blocks import system_of_autoencoder
+from ..study.conditions import condition_names
 from ..study.generators import KINDS
 
-CONDITIONS = 11  # of a network: they move its count by less than a thousandth
 NNUNET_PATCH, NNUNET_BATCH, NNUNET_FEATURES = (128, 160, 112), 2, 32  # its own plan for BraTS at 1 mm
 EPOCHS = {"nnunet": 1000, "monai_dynunet": 20}
 ITERATIONS, VAL_ITERATIONS, VAL_SHARE = 250, 50, 0.4  # a validation step has no backward pass
@@ -46,9 +46,11 @@ class Amounts:
         """FLOP of one volume of a system, by part (`system_cost`); a part that a kind lacks is 0."""
         name = system["label"]
         if name not in self._costs:
-            channels = len(self.config["modalities"]), len(self.config["regions"])
-            size = self.config["preprocessing"]["size"]
-            self._costs[name] = system_cost(system, *channels, size, CONDITIONS)
+            modalities, regions = self.config["modalities"], self.config["regions"]
+            size, names = self.config["preprocessing"]["size"], condition_names(regions)
+            self._costs[name] = system_cost(
+                system, len(modalities), len(regions) + 1, size, names
+            )  # and the foreground
         return self._costs[name]
 
     def of_autoencoder(self, name: str) -> tuple[dict, dict]:
@@ -135,6 +137,9 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
     "plan_segmentation": _per_case(lambda a, w: int(w.n_real)),
     "pool_real": _per_case(lambda a, w: int(w.n_real) + a.splits["val"]),
     "pool_synthetic": _per_case(Amounts.block),
+    "pool_others": _per_case(lambda a, w: int(w.n_real)),
+    "pool_reconstructions": _per_case(lambda a, w: int(w.n_real)),
+    "reconstruct_others": lambda a, w: _coded(a, w, int(w.n_real)),
     "train_segmentation": lambda a, w: a.segmentation_steps(w) * a.segmentation_step,
     "predict_segmentation": lambda a, w: (
         a.test * len(a.config["segmentation"]["seeds"]) * a.voxels * (8 if a.config["segmentation"]["mirroring"] else 1)
@@ -158,6 +163,9 @@ LIKE = {
     "compare_decoders": "evaluate_control",
     "extract_synthetic_features": "extract_real_features",
     "pool_synthetic": "pool_real",
+    "pool_others": "pool_real",
+    "pool_reconstructions": "pool_real",
+    "reconstruct_others": "measure_reconstruction",
     "audit_memorisation": "calibrate_memorisation",
 }
 """A rule whose jobs were not measured -> one that does the same to the same unit of work."""

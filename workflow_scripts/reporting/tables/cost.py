@@ -104,6 +104,24 @@ def readable_cost(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def beside_estimate(table: pd.DataFrame, rows: Sequence[dict]) -> pd.DataFrame:
+    """Wall time of each stage as `make estimate` said (`rows` of its estimate.json) and as measured, and their ratio; all
+    stages are those of both."""
+    said = {row["stage"]: row["hours"] for row in rows if row["stage"] != TOTAL}
+    took = {row.stage: row.wall_hours for row in table.itertuples() if row.stage in said}
+    pairs = [*((stage, said[stage], hours) for stage, hours in took.items())]
+    pairs.append((TOTAL, sum(said[stage] for stage in took), sum(took.values())))
+    return pd.DataFrame(
+        {
+            "stage": stage,
+            "estimated, min": f"{before * 60:,.1f}",
+            "measured, min": f"{after * 60:,.1f}",
+            "estimated / measured": f"{before / after:.2f}" if after else "-",
+        }
+        for stage, before, after in pairs
+    )
+
+
 def cost_notes(table: pd.DataFrame) -> list[str]:
     """What the numbers are, and what they leave out."""
     total = table.iloc[-1]

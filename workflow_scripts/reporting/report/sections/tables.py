@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ....base.files import read_json
 from ...registry import TABLES
 from ...tables import augmentation_ratio as ratio
 from ...tables import compute as costs
@@ -31,7 +32,6 @@ exchange = _of_table("exchange", exchange_table.TABLE.title, "exchange", exchang
 systems = _of_table("systems", "The systems compared", "systems", comparison.TABLE)
 decoders = _of_table("decoders", depth_decoder.TABLE.title, "depth_decoder", depth_decoder.TABLE)
 masks = _of_table("masks", "Masks: valid, and of the shapes of real ones?", "masks", mask_tables.TABLE)
-cost = _of_table("cost", "What the run cost", "cost", run_cost.TABLE)
 _asked = "Control: what was requested, and what came out"
 control = _of_table("control", _asked, "control", control_table.TABLE, "control_sweep")
 
@@ -75,3 +75,16 @@ def compute(run: Run) -> Section | None:
         "reporting.make_table compute", run.settings("systems", "evaluation.cost.volumes"), run.paths("compute")
     )
     return Section("compute", "What each system costs to compute", [*blocks, Notes(costs.compute_notes(table)), made])
+
+
+def cost(run: Run) -> Section | None:
+    """What the run cost, beside what `make estimate` said before it, where that was asked."""
+    blocks = table_blocks(run, "cost", run_cost.TABLE)
+    if not blocks:
+        return None
+    said = run.paths("cost")[0].parents[1] / "estimate.json"
+    if said.is_file():
+        estimate = read_json(said)
+        shown = run_cost.beside_estimate(run.csv("cost"), estimate["rows"])
+        blocks += [Heading("Estimated before it"), Table("cost as estimated", shown, 1), Notes([estimate["by"]])]
+    return Section("cost", "What the run cost", blocks)
