@@ -112,6 +112,9 @@ def test_speeds_are_those_of_the_benchmarks_file():
     ours, theirs = found["rows"][::2], found["rows"][1::2]
     steps = [f"{1 / row['train_seconds']:.1f}" for row in ours]
     assert "slice autoencoder at {} and the denoiser at {} steps/s".format(*steps) in text
-    ratios = {key: [f"{b[key] / a[key]:.2f}" for a, b in zip(ours, theirs, strict=True)] for key in ("train_seconds", "forward_seconds")}
+    ratios = {
+        key: [f"{b[key] / a[key]:.2f}" for a, b in zip(ours, theirs, strict=True)]
+        for key in ("train_seconds", "forward_seconds")
+    }
     assert "{} and {} times the speed of MONAI's".format(*ratios["train_seconds"]) in text
     assert "(forward {} and {};".format(*ratios["forward_seconds"]) in text

@@ -54,7 +54,10 @@ def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: i
     spacing = config["demo_cohort"]["spacing_mm"] if asked["data_root"] == "demo" else 1.0
     evaluation = config["evaluation"]
     return {
-        **picked(asked, ("dataset", "modalities", "regions", "systems")),
+        **asked,
+        "container": "none",
+        "patients": "none",
+        "layout": "auto",
         "run": RUN,
         "results": "results",
         "data_root": "demo",
