@@ -24,7 +24,7 @@ def signed_distance_mm(tumour: np.ndarray, spacing_mm: Sequence[float]) -> np.nd
 def draw_threshold_mm(distance_mm: np.ndarray, inner_share: float, margin_mm: float, rng: np.random.Generator) -> float:
     """Up to which signed distance the patient is cut out.
 
-    CarveMix, eq. 4: even chances of a border inside the tumour and of one outside it, each time uniform. It lies inside
+    As in CarveMix: even chances of a border inside the tumour and of one outside it, each time uniform. It lies inside
     by at most `inner_share` of the tumour's depth (there 1/2), outside by at most `margin_mm` (there its depth). With
     an `inner_share` of 0 the tumour is always whole.
     """
