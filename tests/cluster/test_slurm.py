@@ -70,6 +70,7 @@ def many_arms() -> dict:
             "synthetic_only_ratios": [1],
             "seeds": [0, 1, 2, 3, 4],
             "controls": {"switch_augmentation": False, "oversampled_ratios": []},
+            "ladder": None,
         },
         "synthesis": {"block_size": 40},
     }

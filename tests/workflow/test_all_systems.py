@@ -73,7 +73,8 @@ def test_systems_are_picked_on_the_command_line(project, systems, autoencoders):
     jobs = planned(project, "--config", "data_root=demo", f"systems=[{','.join(systems)}]")
     assert jobs["train_generator"] == 3 * len(systems)
     assert jobs["train_autoencoder"] == 3 * autoencoders
-    assert jobs["train_segmentation"] == 9 * (3 + 5 * len(systems))
+    ladder = 2 * 3 * (1 + autoencoders)  # ceiling and reconstructions, at two of three sizes
+    assert jobs["train_segmentation"] == 9 * (3 + 5 * len(systems)) + ladder
 
 
 @pytest.mark.timeout(6000)

@@ -74,7 +74,7 @@ def readable_lesions(table: pd.DataFrame) -> pd.DataFrame:
                 f"{hd} mm": number(row[f"{stem}_mean_mm"], 1),
                 f"{hd} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
                 "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
-                "lesion Dice": number(row.lesion_dice_mean, 3),
+                "lesion Dice": marked(number(row.lesion_dice_mean, 3), row.onset),
                 f"lesion {hd} mm": number(row[f"lesion_{stem}_mean_mm"], 1),
                 "lesions missed": f"{row.lesions_missed} of {row.lesions}",
                 "false lesions": str(row.lesions_false),
