@@ -79,6 +79,9 @@ def test_every_plane_and_modality_says_its_n(cohort, tmp_path):
     assert all(len(digest) == 64 for digest in table.weights_sha256)
     of_one_set = table[table.metric.isin(("ms_ssim", "gradient_ratio"))]
     assert set(of_one_set.comparison) == {"synthetic", "real"} and set(of_one_set.plane) == {"volume"}
+    seen = table[table.metric == "normalised_mean"]
+    assert set(seen.plane) == {"rim", "whole_tumor", "tumor_core", "enhancing_tumor"} and len(seen) == 2 * 4 * 4
+    assert set(table[table.metric == "foreground_volume_ml"].comparison) == {"synthetic", "real"}
     assert set(table[table.metric == "ms_ssim"].n_samples) == {1}, "two cases make one pair"
     assert set(table[table.metric == "ms_ssim"].note) == {"1 of 5 scales, window of 11 voxels"}
     assert set(table[table.metric == "coverage"].note) == {"1 neighbours"}, "as many as two cases allow"

@@ -4,7 +4,7 @@ A dark rim, or a foreground that is too large, shifts mean and spread, and with 
 in the case's own range hides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -34,3 +34,21 @@ def normalised_means(
         chosen = mask[foreground]
         found[place] = z[:, chosen].mean(axis=1) if chosen.any() else np.full(len(z), np.nan)
     return found
+
+
+COLUMN = "z_of_{place}:{modality}"
+
+
+def normalised_columns(image: np.ndarray, levels: np.ndarray, meta: Mapping) -> dict[str, float]:
+    """Columns of a case's table: its foreground in ml, and `normalised_means` by `COLUMN`.
+
+    image : (M, D, H, W) in [-1, 1], background exactly -1; levels : (D, H, W)
+    meta : of a preprocessed case of the same grid: modalities, regions, written, spacing_mm
+    """
+    foreground = (np.asarray(image) > -1.0).any(axis=0) | (not meta["written"]["background"])
+    means = normalised_means(image, foreground, np.asarray(levels), meta["regions"])
+    return {"foreground_volume_ml": float(foreground.sum() * np.prod(meta["spacing_mm"]) / 1000)} | {
+        COLUMN.format(place=place, modality=modality): float(value)
+        for place, values in means.items()
+        for modality, value in zip(meta["modalities"], values, strict=True)
+    }

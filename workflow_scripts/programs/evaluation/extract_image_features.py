@@ -28,6 +28,7 @@ from workflow_scripts.cohort.nifti import read_synthetic_case, synthetic_file
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_features import CaseFeatures
 from workflow_scripts.evaluation.feature_files import FeatureFiles
+from workflow_scripts.evaluation.normalised import normalised_columns
 from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim, ms_ssim_scales
 from workflow_scripts.study.settings.evaluation import Images
 from workflow_scripts.training.devices import default_device, use_threads
@@ -51,6 +52,9 @@ class RealCases:
     def image(self, case_id: str) -> np.ndarray:
         return self.subset_of[case_id].store.image(case_id)
 
+    def levels(self, case_id: str) -> np.ndarray:
+        return self.subset_of[case_id].store.levels(case_id)
+
     def source(self, case_id: str) -> str:
         return self.subset_of[case_id].store.digest(case_id, ".image.npy")
 
@@ -63,6 +67,9 @@ class SyntheticCases:
         made = pd.concat([read_tsv(file) for file in tables], ignore_index=True).sort_values("number")
         self.case_ids = self.paired = list(made.case_id)
         self.kind = f"{folder.parent.parent.name}_{system}"
+
+    def levels(self, case_id: str) -> np.ndarray:
+        return read_synthetic_case(self.folder / case_id, case_id, self.modalities)[1]
 
     def image(self, case_id: str) -> np.ndarray:
         image, _ = read_synthetic_case(self.folder / case_id, case_id, self.modalities)
@@ -125,6 +132,7 @@ def _features_of(cases: RealCases | SyntheticCases, settings: Images, meta: dict
                 | {"feature_dimension": counts["dimension"]}
                 | {f"{plane}_slices": counts[plane] for plane in planes}
                 | {f"gradient_ratio_{name}": ratio for name, ratio in ratios.items()}
+                | normalised_columns(image, cases.levels(case_id), meta)
             )
             bar.update(1)
     log.info("%d cases, the features of %d of them from an earlier run", len(rows), kept)

@@ -9,6 +9,7 @@ from ...base.files import read_tsv
 from ...evaluation.metrics import METRICS
 from ...evaluation.statistics.jackknife import FEWEST
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ..looks import region_name
 from .cells import with_interval
 from .text import Table
 
@@ -103,6 +104,19 @@ def readable_through_plane(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def readable_normalised(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean z-scores by place, a column a modality, real cases in parentheses."""
+    rows = []
+    chosen = table[table.metric == "normalised_mean"]
+    for (n_real, system, place), part in chosen.groupby(["n_real", "system", "plane"], sort=False):
+        shown = {"system": system, "real patients": str(n_real), "place": region_name(place)}
+        for modality, own in part.groupby("modality", sort=False):
+            values = _values(own)
+            shown[modality] = f"{_shown(values['synthetic'])} ({_shown(values['real'])})"
+        rows.append(shown | {"cases": str(part[part.comparison == "synthetic"].n_cases.iloc[0])})
+    return pd.DataFrame(rows)
+
+
 def image_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The readable tables, each with its heading; those that hold anything."""
     parts = [("All planes and modalities", readable_images(table))]
@@ -110,6 +124,7 @@ def image_parts(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         metrics = [name for name, metric in METRICS.items() if metric.heading == heading]
         parts.append((heading[0].upper() + heading[1:], readable_planes(table, metrics)))
     parts.append(("Gradients through the planes", readable_through_plane(table)))
+    parts.append(("What a segmenter sees: mean z-scores over the foreground", readable_normalised(table)))
     return [(heading, part) for heading, part in parts if len(part)]
 
 
@@ -142,6 +157,8 @@ def image_notes(table: pd.DataFrame) -> list[str]:
         f"{_notes_of(table, 'ms_ssim')}.",
         "Through-plane gradient ratio: mean absolute gradient along the depth over that in the planes, in the foreground; "
         "above real, neighbouring slices fit worse than in real cases, below real, the depth is smoothed.",
+        "Mean z-scores: after the normalisation of each case by mean and standard deviation of its foreground, as nnU-Net "
+        "does it; at the rim, the outermost voxels of the foreground, and in each region less the regions within it.",
         f"Precision, recall, density and coverage: by balls around cases{_notes_of(table, 'precision')}.",
     ]
     if (distances.n_samples.astype(int) < int(first.feature_dimension)).any():
