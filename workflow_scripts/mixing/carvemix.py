@@ -28,10 +28,12 @@ from ..training.model_files import save_model
 from .carving import draw_threshold_mm, mix, place, signed_distance_mm
 from .healing import healed
 
-NEARNESS = 1.0
+NEARNESS = 0.5
 """Standard deviations of all conditions together by which a donor may be farther from what is wanted than another."""
 
 CENTROID = ("centroid_z_mm", "centroid_y_mm", "centroid_x_mm")
+OF_PLACE = 0.1
+"""Weight of the squared distance of a centroid's coordinate, others 1: a tumour can be moved, but not made larger."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ class CarveMix(Generator):
 
     def _donor(self, wanted: np.ndarray, host: str, hosts: Hosts, rng: np.random.Generator) -> int:
         """The row of the table whose tumour is put into the host: of another patient, near to the conditions (F,)."""
-        squared = ((self.conditions.normalise(self.conditions.rows) - self.conditions.normalise(wanted)) ** 2).sum(
-            axis=1
-        )
+        weights = [OF_PLACE if name in CENTROID else 1.0 for name in self.conditions.names]
+        offset = self.conditions.normalise(self.conditions.rows) - self.conditions.normalise(wanted)
+        squared = offset**2 @ np.array(weights)
         patients = [hosts.patient_of(case_id) for case_id in self.contract["training_case_ids"]]
         own = np.array(patients * (len(squared) // len(patients))) == hosts.patient_of(host)
         squared[own] = np.inf
