@@ -183,6 +183,10 @@ def test_a_study_whose_ceiling_is_not_above_real_only_gives_no_verdict(tmp_path)
     assert "There is no verdict: not even other real patients" in sentences and "helped" not in sentences
 
 
+def test_a_ceiling_over_a_handful_of_test_patients_shows_nothing(tmp_path):
+    assert headline(ratios(tmp_path, GAIN, cases=5))[0].startswith("This study cannot answer")
+
+
 def test_trainings_that_ended_before_their_onset_are_marked(tmp_path):
     table = ratios(tmp_path, GAIN, onset="rising")
     text = (tmp_path / "ratio.md").read_text()

@@ -19,7 +19,7 @@ from ...base.seeds import numpy_rng
 from ...study.arm_labels import label_of
 from ...study.arms import CEILING, RECONSTRUCTIONS, Arm
 from ..scores import arms_of, patients_of, regions_of, rows_of, score_array
-from .bootstrap import bootstrap_interval, paired_differences
+from .bootstrap import best_coverage, bootstrap_interval, paired_differences
 from .ratio_table import NOT_MEASURED, arm_onset
 
 NO_RUNG = "no such arm"
@@ -69,9 +69,10 @@ def ladder_table(
 
 
 def is_limited(ceiling: pd.Series, prefix: str = "gain") -> bool:
-    """Whether the ceiling's row says that more patients help: the study can show what synthetic ones do."""
-    low = ceiling[f"{prefix}_low"]
-    return not isinstance(low, str) and low > 0
+    """Whether the ceiling's row says that more patients help: the study can show what synthetic ones do. So few test
+    patients that no interval covers what it should say nothing."""
+    low, covered = ceiling[f"{prefix}_low"], best_coverage(int(ceiling.n_patients))
+    return not isinstance(low, str) and low > 0 and covered >= float(ceiling.confidence)
 
 
 def _rungs(arms: list[Arm], real: Arm, ratio: float) -> list[Arm]:
