@@ -61,7 +61,8 @@ def notes(table: pd.DataFrame, simulated: bool) -> list[str]:
         "Ceiling: real cases and as many other real patients as the ratio says, the next of the nested order, never those of "
         "validation or test: what no generator can be asked to pass. Their reconstructions: the same patients, encoded and "
         "decoded by an autoencoder that has seen the train subset alone, through the gate's cut and the files of synthetic "
-        "cases. All arms make the same steps.",
+        "cases. All arms make the same steps; patches of ceiling and reconstructions are drawn uniformly from the list of all "
+        "their cases, as by `replace`.",
         "Minus the rung above: of reconstructions minus the ceiling, the price of the autoencoder; of a system minus the "
         "reconstructions of its autoencoder, the price of its generator (minus the ceiling where it has none).",
         f"In brackets: {float(first.confidence):.0%} bootstrap intervals of paired differences, {int(first.bootstrap_samples)} "
