@@ -18,7 +18,7 @@ from workflow_scripts.base.job_record import PLACE, note
 from workflow_scripts.reporting.report.blocks import Run
 from workflow_scripts.reporting.report.sections.tables import cost as cost_section
 from workflow_scripts.reporting.tables.cells import read_mixed_csv
-from workflow_scripts.reporting.tables.cost import read_jobs
+from workflow_scripts.reporting.tables.cost import beside_estimate, read_jobs
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 GPU = "NVIDIA H100 80GB HBM3"
@@ -180,3 +180,15 @@ def test_of_the_tasks_of_srun_the_first_alone_records(tmp_path, monkeypatch):
 
 def test_jobs_are_read_in_a_fixed_order(run):
     assert list(read_jobs(run, STAGES).stage) == list(read_jobs(run, STAGES[::-1]).stage)
+
+
+def test_the_report_sets_the_estimate_beside_what_was_measured(run):
+    table = table_of(run).reset_index()
+    rows = [
+        {"stage": "preprocess", "hours": 0.05},
+        {"stage": "make_figure", "hours": 1.0},
+        {"stage": "all stages", "hours": 1.05},
+    ]
+    shown = beside_estimate(table, rows).set_index("stage")
+    assert list(shown.index) == ["preprocess", "all stages"], "of stages that both know"
+    assert list(shown.loc["preprocess"]) == ["3.0", "4.0", "0.75"] == list(shown.loc["all stages"])

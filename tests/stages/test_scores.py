@@ -6,7 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from brats import ALL_PARTS
+from monai.metrics import compute_dice, compute_hausdorff_distance
+from scipy import ndimage
 from small_cases import lps_affine, make_case
 from subsets import manifest_alone
 
@@ -273,3 +276,17 @@ def test_tables_that_do_not_fit_are_refused(arm):
     write_tsv(arm / "arm/predictions.tsv", pd.DataFrame([{"case_id": "other", "file": "x.nii.gz"}]))
     with pytest.raises(UserError, match="has case other, which is not in"):
         score(arm)
+
+
+def test_dice_and_distance_are_monais():
+    """Masks of blobs, up to the border of the image, at any spacing."""
+    rng = np.random.default_rng(0)
+    for percentile in (50.0, 95.0, 100.0):
+        spacing_mm, shape = rng.uniform(0.5, 4, 3), rng.integers(6, 22, 3)
+        blobs = [ndimage.gaussian_filter(rng.normal(size=shape), 1.0) for _ in range(2)]
+        masks = [blob > np.quantile(blob, share) for blob, share in zip(blobs, (0.7, 0.9), strict=True)]
+        y, y_pred = (torch.from_numpy(mask)[None, None].float() for mask in masks)
+        dice = compute_dice(y_pred, y, ignore_empty=False)
+        options = {"include_background": True, "percentile": percentile, "spacing": list(map(float, spacing_mm))}
+        distance = compute_hausdorff_distance(y_pred, y, **options)
+        assert mask_scores(*masks, spacing_mm, percentile) == pytest.approx((float(dice), float(distance)), rel=1e-5)

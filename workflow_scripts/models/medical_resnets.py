@@ -9,7 +9,6 @@ import os
 import re
 
 import torch
-from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
 from ..base.errors import UserError
@@ -19,7 +18,9 @@ LAYERS = {10: ("basic", [1, 1, 1, 1]), 50: ("bottleneck", [3, 4, 6, 3])}
 BACKBONE = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
-def _resnet(depth: int, spatial_dims: int, channels: int) -> ResNet:
+def _resnet(depth: int, spatial_dims: int, channels: int) -> nn.Module:
+    from monai.networks.nets import ResNet  # MONAI takes seconds to load, and few studies use these networks
+
     block, layers = LAYERS[depth]
     return ResNet(
         block, layers, [64, 128, 256, 512], spatial_dims, channels, conv1_t_stride=2, feed_forward=False,

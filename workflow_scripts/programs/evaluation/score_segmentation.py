@@ -20,7 +20,6 @@ from workflow_scripts.evaluation.statistics.onset import onsets
 from workflow_scripts.study.arms import ARM_COLUMNS
 from workflow_scripts.study.dataset import Dataset, parse_dataset
 from workflow_scripts.study.settings.evaluation import ScoreSettings
-from workflow_scripts.training.devices import use_threads
 
 ARM_KEYS = [*ARM_COLUMNS, "seed"]
 
@@ -82,7 +81,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if not len(args.predictions) == len(args.arm) == len(args.progress) == len(args.out):
         raise UserError("--predictions, --arm, --progress and --out name the same seeds: give as many files of each")
-    use_threads(args.threads)
     dataset = parse_dataset(args.config.pop("dataset", None))
     settings = ScoreSettings.read(args.config, "evaluation.segmentation")
     regions = dataset.check_regions(settings.regions)

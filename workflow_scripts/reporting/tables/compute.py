@@ -6,10 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
-from ...evaluation.system_cost import published_cost, system_cost
 from ...study.conditions import condition_names
 from ...study.settings.systems import shipped_systems
-from ...training.case_volumes import mask_names
 from .cells import THIS_RUN, amount
 from .text import Table, read_together
 
@@ -34,6 +32,8 @@ def compute_table(
     conditions : names of the run's tumour conditions
     measured : rows of measure_cost
     """
+    from ...evaluation.system_cost import published_cost, system_cost  # torch: the report reads tables without it
+
     rows = []
     for name, system in systems.items():
         cost = system_cost(system, *channels, size, conditions)
@@ -133,6 +133,8 @@ def compute_notes(table: pd.DataFrame) -> list[str]:
 
 
 def _make(files: Mapping[str, list[Path]], settings: dict) -> pd.DataFrame:
+    from ...training.case_volumes import mask_names
+
     regions = settings["regions"]
     masks = mask_names(regions, settings["rule"] != "none", settings["foreground_channel"])
     return compute_table(
