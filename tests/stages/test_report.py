@@ -87,8 +87,9 @@ def rows(n_real, best, low, high, cases=8, mixes=("1", "2"), other=0.80):
         ),
     ],
 )
-def test_the_answer_is_three_sentences_and_claims_what_the_interval_carries(table, verdict):
-    first, second, third = headline(pd.DataFrame(table))
+def test_the_answer_is_four_sentences_and_claims_what_the_interval_carries(table, verdict):
+    unknown, first, second, third = headline(pd.DataFrame(table))
+    assert unknown == "In this study there is no ceiling, so that whether a gain could be shown is not known."
     assert "0.800 with 20 patients" in first
     if len(table) == 2:
         assert second.startswith("The one mix with synthetic cases changed that by")

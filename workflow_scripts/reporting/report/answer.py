@@ -124,8 +124,8 @@ _SHORT = {
 }
 
 
-def _can_answer(ceilings: dict[int, pd.Series], name: str) -> str:
-    """Whether the study could have shown a gain at all: what its ceiling says."""
+def _can_answer(ceilings: dict[int, pd.Series], unknown: list[int], name: str) -> str:
+    """Whether the study could have shown a gain at all: what its ceiling says; `unknown`: the n_real without one."""
     words = {}
     for n_real, row in ceilings.items():
         limited = is_limited(row, "dice_difference")
@@ -145,6 +145,9 @@ def _can_answer(ceilings: dict[int, pd.Series], name: str) -> str:
             f"{lead}: not even other real patients, the ceiling of any generator, were shown to help; they changed the Dice of "
             f"the {name} by {'; '.join(words[False])}. Fewer real patients, longer training or more test patients would tell."
         )
+    if unknown:
+        at = f"With {' and '.join(map(str, unknown))} patients" if parts else "In this study"
+        parts.append(f"{at} there is no ceiling, so that whether a gain could be shown is not known.")
     return " ".join(parts)
 
 
@@ -170,7 +173,6 @@ def headline(table: pd.DataFrame) -> list[str]:
     ]
 
     ceilings = {arm.n_real: row for arm, row in rows if arm.control == CEILING}
-    sentences = ([_can_answer(ceilings, name)] if ceilings else []) + sentences
     if early := sum(is_early(row.onset) for _, row in rows):
         sentences[-1] += (
             f" {early} of {len(rows)} arms had not got past their onset when training ended ({EARLY} in the tables): what they "
@@ -181,6 +183,9 @@ def headline(table: pd.DataFrame) -> list[str]:
     for arm, row in rows:
         if arm.is_mix:
             mixes[arm.n_real].append((arm, row))
+    unknown = [n_real for n_real, found in mixes.items() if found and n_real not in ceilings]
+    if said := _can_answer(ceilings, unknown, name):
+        sentences.insert(0, said)
     best = {n_real: max(found, key=lambda pair: pair[1].dice_mean) for n_real, found in mixes.items() if found}
     if not best:
         return [*sentences, "No mix of real and synthetic cases was trained.", "So nothing was compared."]
@@ -198,7 +203,10 @@ def headline(table: pd.DataFrame) -> list[str]:
     if len(set(verdicts.values())) == 1:
         shown = _SHORT[next(iter(verdicts.values()))]
     else:
-        shown = "; ".join(f"with {n_real} patients {_SHORT[verdict]}" for n_real, verdict in verdicts.items())
+        sizes = {
+            verdict: [str(n) for n, found in verdicts.items() if found == verdict] for verdict in verdicts.values()
+        }
+        shown = "; ".join(f"with {' and '.join(own)} patients {_SHORT[verdict]}" for verdict, own in sizes.items())
     picked = ""
     if tried > 1:
         picked = ", but that mix was picked on these same test cases, which flatters it"
