@@ -73,12 +73,15 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
         read_study(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
 
 
+DIFFUSES = ("denoiser", "conditions", "diffusion", "sampler")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"gan": {}, "depth_decoder": None}, "gan does not go with `kind: diffusion`"),
-        ({"kind": "gan", "depth_decoder": None}, "denoiser does not go with `kind: gan`"),
-        ({"kind": "gan", "denoiser": None, "depth_decoder": None}, "autoencoder does not go with `kind: gan`"),
+        ({"kind": "gan", "depth_decoder": None}, "conditions does not go with `kind: gan`"),
+        (dict.fromkeys(DIFFUSES) | {"kind": "gan", "depth_decoder": None}, "autoencoder does not go with `kind: gan`"),
         ({"kind": "gans"}, r"kind is 'gans', but must be one of diffusion, gan, carvemix, editing"),
         ({"autoencoder": "two", "depth_decoder": None}, r"config/systems/two\.yaml does not exist"),
         ({"autoencoder": "one", "depth_decoder": None}, "`autoencoder: one` names a system that has no autoencoder"),
