@@ -20,6 +20,7 @@ EPOCHS = np.arange(30)
     ("values", "word"),
     [
         (np.zeros(30), "zero"),
+        (noisy(np.full(30, 0.05)), "zero"),  # marks everything
         (np.r_[np.zeros(29), 0.2], "past"),  # one lucky epoch is no slope above its noise
         (noisy(EPOCHS / 40), "rising"),
         (noisy(0.8 - 0.8 * np.exp(-EPOCHS / 4)), "past"),

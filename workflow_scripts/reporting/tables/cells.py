@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...base.errors import UserError
-from ...evaluation.statistics.onset import FEWEST, RISE, is_early
+from ...evaluation.statistics.onset import FEWEST, NOTHING, RISE, is_early
 
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
@@ -73,8 +73,8 @@ def onset_note(words: pd.Series) -> list[str]:
     if not words.map(is_early).any():
         return []
     return [
-        f"{EARLY}: the training had not got past its onset, in one seed at least: its validation Dice stood at zero, or rose by "
-        f"more than {RISE:g} and more than its noise, over the last third of its epochs ({FEWEST} or more). Such a Dice says how "
+        f"{EARLY}: the training had not got past its onset, in one seed at least: its validation Dice stood below {NOTHING:g}, "
+        f"or rose by more than {RISE:g} and more than its noise, over the last third of its epochs ({FEWEST} or more). Such a Dice says how "
         "fast it learned, not on what: train longer (segmentation.epochs), or with a larger "
         "segmentation.initial_learning_rate, before arms are compared."
     ]
