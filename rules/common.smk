@@ -70,6 +70,7 @@ wildcard_constraints:
     suffix=r"(_[^/]+)?",
     system=r"[^/]+",
     segmenter=r"[^/]+",
+    compared="cases|tumours",
     arm=ARM_PATTERN,
 
 

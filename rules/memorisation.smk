@@ -1,3 +1,4 @@
+# {compared}: whole cases, or the tumours alone of a system whose cases share the brains of training patients on purpose.
 # Are synthetic cases copies of training cases? The training set to compare with, real cases as the yardstick, the audit.
 
 
@@ -5,11 +6,11 @@ use rule stage as memorisation_reference with:
     input:
         train=TRAIN,
     output:
-        out=multiext(f"{N}/memorisation/reference", ".safetensors", ".json"),
+        out=multiext(f"{N}/memorisation/{{compared}}/reference", ".safetensors", ".json"),
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/memorisation_reference.log",
+        f"{RUN}/logs/n_real~{{n_real}}/memorisation_reference/{{compared}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/memorisation_reference.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/memorisation_reference/{{compared}}.tsv"
     threads: 4
     resources:
         **needs(4000, "1h"),
@@ -17,6 +18,7 @@ use rule stage as memorisation_reference with:
         **run(
             "memorisation.memorisation_reference",
             blocks.picked(config["memorisation"], ("resolution_mm", "max_shift_mm")),
+            compared="{compared}",
         ),
 
 
@@ -27,12 +29,12 @@ use rule gpu_stage as calibrate_memorisation with:
         test=TEST,
         reference=rules.memorisation_reference.output.out,
     output:
-        out=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/real.tsv",
-        features=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/train_features.safetensors",
+        out=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/{{compared}}/real.tsv",
+        features=f"{RUN}/evaluation/n_real~{{n_real}}/memorisation/{{compared}}/train_features.safetensors",
     log:
-        f"{RUN}/logs/n_real~{{n_real}}/calibrate_memorisation.log",
+        f"{RUN}/logs/n_real~{{n_real}}/calibrate_memorisation/{{compared}}.log",
     benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/calibrate_memorisation.tsv"
+        f"{RUN}/benchmarks/n_real~{{n_real}}/calibrate_memorisation/{{compared}}.tsv"
     resources:
         **needs(4000, "4h", gpu=1),
     params:
@@ -42,9 +44,9 @@ use rule gpu_stage as calibrate_memorisation with:
 use rule gpu_stage as audit_memorisation with:
     input:
         train=TRAIN,
-        reference=rules.memorisation_reference.output.out,
-        real=rules.calibrate_memorisation.output.out,
-        features=rules.calibrate_memorisation.output.features,
+        reference=FILES.reference,
+        real=FILES.real_cases("real.tsv"),
+        features=FILES.real_cases("train_features.safetensors"),
         table=rules.gather_synthetic.output.cases,
         rejected=rules.gather_synthetic.output.rejected,
         latents=FILES.latents,

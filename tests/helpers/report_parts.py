@@ -101,7 +101,14 @@ def _control_tables(folder: Path) -> None:
 
 def _memorisation_table(folder: Path) -> None:
     """Copies by both measures, and a gate that refused two draws."""
-    front = {"n_real": N_REAL, "system": SYSTEM, "action": "refuse", "n_synthetic": 20, "n_held_out": 12}
+    front = {
+        "n_real": N_REAL,
+        "system": SYSTEM,
+        "action": "refuse",
+        "compared": "cases",
+        "n_synthetic": 20,
+        "n_held_out": 12,
+    }
     rows = []
     for origin in ("held_out", "train"):
         for measure in ("image", "features"):

@@ -99,7 +99,7 @@ def test_copies_are_refused_listed_and_drawn_again(model, memorised, tmp_path):
     assert refused.reason.map(is_copy_reason).all()
     assert list(table.number) == [0, 1, 2, 3, 4], "each case is drawn again until it is none"
     gate = CopyGate(load_reference(folder / "n_real~6/memorisation"), 0.1, load_model(model)[1])
-    assert not any(gate(volume_of(tmp_path, number)[0]) for number in table.number)
+    assert not any(gate(*volume_of(tmp_path, number)) for number in table.number)
     again = run(model, tmp_path / "again", "--count", 5, *gate_options(folder))
     assert (again / "rejected.tsv").read_bytes() == (tmp_path / "rejected.tsv").read_bytes()
 
@@ -117,8 +117,8 @@ def test_without_the_gate_copies_pass(model, memorised):
 def test_a_mirrored_copy_is_refused_as_well(model, memorised):
     folder, _ = memorised
     gate = CopyGate(load_reference(folder / "n_real~6/memorisation"), 0.1, load_model(model)[1])
-    image, _ = volume_of(folder / "free", 1)
-    assert gate(image) and gate(image[..., ::-1]) and gate(shifted(image, (0, 1, -1)))
+    image, levels = volume_of(folder / "free", 1)
+    assert gate(image, levels) and gate(image[..., ::-1], levels) and gate(shifted(image, (0, 1, -1)), levels)
 
 
 def test_a_generator_that_copies_and_nothing_else_ends_in_a_sentence_that_says_so(model, memorised, tmp_path):

@@ -13,9 +13,12 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.subset import Subset
+from workflow_scripts.memorisation.copy_gate import CopyGate
+from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.programs.generator import train_generator
+from workflow_scripts.programs.memorisation import memorisation_reference
 from workflow_scripts.programs.synthesis import synthesize
-from workflow_scripts.training.model_files import contract_digest
+from workflow_scripts.training.model_files import contract_digest, load_model
 
 EDITING = {"flips": False, "margin_mm": 8.0, "fade_mm": 8.0}
 
@@ -141,3 +144,35 @@ def test_another_model_than_the_systems_is_refused(inputs, tmp_path, changes, sa
 def test_no_patients_are_given(inputs, tmp_path):
     with pytest.raises(UserError, match="give --train"):
         run(inputs / "edit", None, tmp_path, "--count", 1)
+
+
+def compared(train, out, what):
+    config = json.dumps({"resolution_mm": 8.0, "max_shift_mm": 8.0})
+    arguments = ["--train", train, "--out", out, "--compared", what, "--threads", 1, "--config", config]
+    memorisation_reference.main([str(text) for text in arguments])
+    return load_reference(out)
+
+
+def test_the_gate_against_copies_looks_at_the_tumour_wherever_it_lies(inputs, train, tmp_path):
+    reference, contract = compared(train, tmp_path / "tumours", "tumours"), load_model(inputs / "edit")[1]
+    store = Subset.open(train).store
+    case_ids = Subset.open(train).case_ids
+    gate = CopyGate(reference, 0.5, contract)
+    image, levels = np.array(store.image(case_ids[0])), np.array(store.levels(case_ids[0]))
+    brain, own = np.array(store.image(case_ids[3])), np.array(store.levels(case_ids[3])) > 0
+    brain[:, own] = -0.2
+    copied, mask = brain.copy(), np.roll(levels, (0, 1, 2), axis=(0, 1, 2))
+    copied[:, mask > 0] = np.roll(image, (0, 1, 2), axis=(1, 2, 3))[:, mask > 0]
+    row = [
+        reference.nearest_image(reference.coarse_image(reference.view(*case)[0]))[0]
+        for case in ((copied, mask), (image, levels))
+    ]
+    assert row[0].index == row[1].index == 0
+    assert row[0].similarity > 0.9
+    assert all("its tumour" in reason for reason in gate(copied, mask))
+
+
+def test_the_gate_of_whole_cases_is_refused_for_cases_in_training_patients(inputs, train, tmp_path):
+    reference = compared(train, tmp_path / "cases", "cases")
+    with pytest.raises(UserError, match="memorisation/tumours"):
+        CopyGate(reference, 0.5, load_model(inputs / "edit")[1])

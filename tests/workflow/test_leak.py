@@ -162,7 +162,7 @@ def study(tmp_path_factory) -> tuple[Path, list[dict], dict]:
     files = ("tiny.yaml", "quick.json")
     run = "results/tiny"
     wanted = [f"{run}/n_real~{size}/{name}" for size in (2, 3) for name in ("generator/slice_ldm/model.json",)]
-    wanted += [f"{run}/n_real~2/memorisation/reference.json", f"{run}/n_real~2/segmentation/nnunet/pool_real.tsv"]
+    wanted += [f"{run}/n_real~2/memorisation/cases/reference.json", f"{run}/n_real~2/segmentation/nnunet/pool_real.tsv"]
     ladder = f"{run}/n_real~2/segmentation/nnunet/ladder"
     wanted += [f"{ladder}/real/cases.tsv", f"{ladder}/reconstructions/slice_vae/cases.tsv"]
     done = snakemake(project, "--configfile", *files, "--", *wanted)
@@ -225,7 +225,7 @@ def test_a_stage_can_see_no_case_but_those_of_its_subset(study, rule):
         ("n_real~2/conditions.tsv", "train_generator"),
         ("n_real~2/latents/slice_vae/latents.json", "train_generator"),
         ("n_real~2/generator/slice_ldm/model.json", "synthesize"),
-        ("n_real~2/memorisation/reference.json", "synthesize"),
+        ("n_real~2/memorisation/cases/reference.json", "synthesize"),
         ("n_real~2/segmentation/nnunet/pool_real.tsv", "train_segmentation"),
         ("n_real~2/segmentation/nnunet/pool/{case}.b2nd", "train_segmentation"),
         (".state/n_real~2/generator_slice_ldm/features_of_{case}.pt", "train_generator"),

@@ -20,6 +20,9 @@ DARKEST_FOREGROUND = -1.0 + 2e-4
 """Smallest intensity inside the foreground: one step of the int16 code above the background, which is exactly -1."""
 
 
+Inspect = Callable[[np.ndarray, np.ndarray], Sequence[str]]
+
+
 @dataclass(frozen=True)
 class Case:
     """A synthetic case that passed the gate.
@@ -68,7 +71,7 @@ def synthesise(
     settings: SynthesisSettings,
     requests: Mapping[int, Wanted] | None = None,
     extrapolate: bool = False,
-    inspect: Callable[[np.ndarray], Sequence[str]] | None = None,
+    inspect: Inspect | None = None,
 ) -> Iterator[Case | Refusal]:
     """Make the cases of these numbers; refused draws come out as well, the last one of a case marked so.
 
@@ -78,7 +81,8 @@ def synthesise(
     ----------
     requests : number -> requested conditions, all or some, and host; the others are drawn
     extrapolate : the gate does not look at the training range of the conditions
-    inspect : reasons to refuse the finished image (M, D, H, W) of a case that has passed the gate; none: it is kept
+    inspect : reasons to refuse a case that has passed the gate, by its finished image (M, D, H, W) and the levels (D, H, W)
+        of the tumour that was asked for; none: it is kept
     """
     wanted = (requests or {}).get
     gate = settings.gate.model_copy(update={"feature_tolerance": math.inf} if extrapolate else {})
@@ -129,7 +133,7 @@ def _judged(
     sample: Sample,
     settings: SynthesisSettings,
     gate: Gate,
-    inspect: Callable[[np.ndarray], Sequence[str]] | None,
+    inspect: Inspect | None,
 ) -> Case | Refusal:
     image, levels = sample.image, sample.levels
     contract = generator.contract
@@ -139,7 +143,9 @@ def _judged(
     seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
     verdict = judge(sample.asked_for, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
-    reasons: tuple[str, ...] = verdict.reasons or tuple(inspect(image) if inspect else ())
+    reasons: tuple[str, ...] = verdict.reasons or tuple(
+        inspect(image, np.where(foreground, sample.asked_for, 0)) if inspect else ()
+    )
     if reasons or verdict.measured is None:
         last = attempt >= settings.max_redraws
         return Refusal(number, attempt, reasons, verdict.measured, last, host.case_id if host else None, sample.donor)

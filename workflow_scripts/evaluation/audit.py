@@ -29,7 +29,7 @@ def audit_row(
     """A row of the audit's table.
 
     train_features : (n, 2, F), each training case as it is and mirrored
-    image, levels, features : (M, D, H, W) in [-1, 1], (D, H, W) and (F,) of the case
+    image, levels, features : (M, D, H, W) in [-1, 1], (D, H, W) and (F,) of the case, or of what `reference.view` shows
     left_out : a patient who does not count, as in `memorisation.nearest`
     """
     by_image, pose = reference.nearest_image(reference.coarse_image(image), left_out)

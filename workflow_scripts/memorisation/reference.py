@@ -19,8 +19,10 @@ from ..base.errors import UserError
 from ..base.files import atomic, read_json, sha256_file, write_json
 from .conformal import Threshold, conformal_threshold
 from .likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
+from .tumour_view import tumour_alone
 
 LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
+CASES, TUMOURS = "cases", "tumours"  # what is compared
 ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"
 
 
@@ -88,7 +90,7 @@ class Reference:
     images : float32 (n, M, d, h, w), masks : float32 (n, 1, d, h, w)
         See `likeness.coarse_image` and `coarse_mask`.
     description : dict
-        modalities, size [D, H, W] and spacing_mm of the volumes, blocks and sigma of the coarse grid, max_shift_mm, and ``real``: a row a training
+        compared ("cases" or "tumours", see `view`), modalities, size [D, H, W] and spacing_mm of the volumes, blocks and sigma of the coarse grid, max_shift_mm, and ``real``: a row a training
         case, {nearest_train_id, similarity, margin} to the training cases of the other patients.
     """
 
@@ -97,6 +99,10 @@ class Reference:
     images: np.ndarray
     masks: np.ndarray
     description: dict
+
+    def view(self, image: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What of a case, image (M, D, H, W) and levels (D, H, W), is compared: all of it, or its tumour alone."""
+        return view(self.description, image, levels)
 
     @property
     def coarse_spacing_mm(self) -> list[float]:
@@ -137,6 +143,13 @@ class Reference:
         rows = self.description["real"]
         columns = ([row[name] for row in rows] for name in ("similarity", "margin"))
         return limits_of(self.patient_ids, *columns, false_positive_rate)
+
+
+def view(description: dict, image: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `Reference.view`; for one that is being made."""
+    if description["compared"] == CASES:
+        return image, levels
+    return tumour_alone(image, levels, description["spacing_mm"])
 
 
 def compare_within(reference: Reference) -> list[dict]:

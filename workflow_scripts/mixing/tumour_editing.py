@@ -117,7 +117,8 @@ class TumourEditing(Denoising):
         edited = self.decode(self.drawn(conditions[None], [rng], known=known)[0])
         reconstructed = self.decode(own[0])
         tumour = (edited.levels >= 1) & voxels_of(cells, host.levels.shape)
-        weight = np.minimum(most, feather(tumour | healing, spacing_mm, *around))  # a tumour ends where it is unwanted
+        changed = np.maximum(feather(tumour, spacing_mm, 0.0, editing.fade_mm), feather(healing, spacing_mm, *around))
+        weight = np.minimum(most, changed)  # a tumour ends where it is unwanted
         inside = (weight >= 0.5) & foreground & ~kept
         masks = np.where(inside, edited.masks, levels_to_channels(np.where(healing, 0, host.levels), regions))
         image = laid_in(host.image, edited.image, reconstructed.image, weight, foreground)

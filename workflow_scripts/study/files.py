@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .arms import CEILING, REAL_ONLY, Arm, arms_of_study, blocks_for, others_of, synthetic_count, train_sizes
@@ -95,10 +95,28 @@ class Files:
     def copies(self, wildcards: Any) -> list[str]:
         """The training set that the release gate compares with, where copies of training cases are refused.
 
-        A case in a training patient is like that patient on purpose: it is not compared.
+        A tumour that is a training patient's on purpose is not refused for it.
         """
-        refused = self.config["memorisation"]["action"] == "refuse" and not self._in_hosts(wildcards)
-        return [f"{self._n(wildcards)}/memorisation/reference.{kind}" for kind in ("json", "safetensors") if refused]
+        kind = KINDS[self.config["system"][wildcards.system]["kind"]]
+        return (
+            self.reference(wildcards) if self.config["memorisation"]["action"] == "refuse" and not kind.donors else []
+        )
+
+    def _compared(self, wildcards: Any) -> str:
+        """What of a {system}'s cases is compared with training cases: tumours alone where brains are theirs on purpose."""
+        return "tumours" if self._in_hosts(wildcards) else "cases"
+
+    def reference(self, wildcards: Any) -> list[str]:
+        """The training set that a {system}'s cases are compared with."""
+        folder = f"{self._n(wildcards)}/memorisation/{self._compared(wildcards)}"
+        return [f"{folder}/reference.{kind}" for kind in ("safetensors", "json")]
+
+    def real_cases(self, file: str) -> Callable[[Any], str]:
+        """A file of calibrate_memorisation, of what a {system}'s cases are compared by."""
+        place = "evaluation/n_real~{n_real}/memorisation/{compared}"
+        return lambda wildcards: "/".join(
+            (self.run, place.format(n_real=wildcards.n_real, compared=self._compared(wildcards)), file)
+        )
 
     def _blocks(self, folder: str, n_real: Any, ratio: float) -> list[str]:
         count = synthetic_count(int(n_real), float(ratio))

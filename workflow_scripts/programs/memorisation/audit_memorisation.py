@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = AuditSettings.read(args.config, "memorisation")
     n_real = Subset.open(args.train, "train").n_patients
     reference, real = load_reference(args.reference), read_tsv(args.real)
+    compared = reference.description["compared"]
     made = read_tsv(args.table).sort_values("number")
     if made.empty:
         raise UserError(f"{args.table} lists no synthetic case: there is nothing to audit")
@@ -57,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
             modalities = reference.description["modalities"]
             image, levels = read_synthetic_case(args.synthetic / case_id, case_id, modalities)
             reference.check_shape(case_id, image, levels)
+            image, levels = reference.view(image, levels)
             found = audit_row(reference, train_features, case_id, image, levels, read(image))
             rows.append({"group": "synthetic", "patient_id": ""} | found)
             bar.update()
@@ -64,12 +66,13 @@ def main(argv: list[str] | None = None) -> None:
         decoding = SynthesisSettings(slices_per_batch=settings.slices_per_batch, depth_decoder=settings.depth_decoder)
         for case_id, image, levels in decoded_training_cases(args.model, args.latents, decoding):
             reference.check_shape(case_id, image, levels)
+            image, levels = reference.view(image, levels)
             found = audit_row(reference, train_features, case_id, image, levels, read(image))
             rows.append({"group": "control", "patient_id": ""} | found)
     limits = limits_from(real, settings.false_positive_rate)
-    table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits)
+    table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits).assign(compared=compared)
     refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))
-    front = {"n_real": n_real, "system": args.system, "action": settings.action}
+    front = {"n_real": n_real, "system": args.system, "action": settings.action, "compared": compared}
     summary = pd.DataFrame([front | row | {"draws_refused": refused} for row in summary_rows(table, limits)])
     write_tsv(args.out, table)
     write_tsv(args.summary, summary)
@@ -81,8 +84,8 @@ def main(argv: list[str] | None = None) -> None:
                 *(row.case_id, row.nearest_train_id, row.similarity, row.margin),
             )
     log.info(
-        "%s, n_real=%d: %d of %d synthetic cases are copies of a training case by the thresholds of %d held-out patients",
-        *(args.system, n_real, len(copies), len(made), limits["held_out", "image"].similarity.n),
+        "%s, n_real=%d: %d of %d synthetic cases are copies of a training case (%s compared) by the thresholds of %d held-out patients",
+        *(args.system, n_real, len(copies), len(made), compared, limits["held_out", "image"].similarity.n),
     )
 
 

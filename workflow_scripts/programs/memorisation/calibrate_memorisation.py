@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     features, rows = [], []
     with track(len(train) + len(held_out), "nearness of real cases", "case") as bar:
         for case_id in train:
-            image = subset.store.image(case_id)
+            image, _ = reference.view(subset.store.image(case_id), subset.store.levels(case_id))
             features.append(np.stack([read(image), read(image, mirrored=True)]))
             bar.update()
         features = np.stack(features)  # (n, 2, F)
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
             for case_id in case_ids:
                 store = stores[case_id]
                 own = rows_of[case_id]["patient_id"]
-                image, levels = np.asarray(store.image(case_id)), np.asarray(store.levels(case_id))
+                image, levels = reference.view(np.asarray(store.image(case_id)), np.asarray(store.levels(case_id)))
                 known_features = features[train.index(case_id), 0] if group == "train" else read(image)
                 row = audit_row(reference, features, case_id, image, levels, known_features, left_out=own)
                 rows.append({"group": group, "patient_id": own} | row)

@@ -15,6 +15,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--out", action=Folder, required=True, help="folder of reference.safetensors and reference.json"
     )
+    parser.add_argument(
+        "--compared",
+        choices=("cases", "tumours"),
+        default="cases",
+        help="whole cases (the default), or tumours alone, for cases that share a patient's brain on purpose",
+    )
     args = parser.parse_args(argv)
 
     import numpy as np
@@ -22,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.base.progress import track
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
-    from workflow_scripts.memorisation.reference import Reference, compare_within, save_reference
+    from workflow_scripts.memorisation.reference import Reference, compare_within, save_reference, view
     from workflow_scripts.study.settings.memorisation import Memorisation
 
     settings = Memorisation.read(args.config, "memorisation")
@@ -34,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     blocks = blocks_of(first["spacing_mm"], settings.resolution_mm)
     edges = [edge * count for edge, count in zip(first["spacing_mm"], blocks, strict=True)]
     sigma = [settings.resolution_mm / edge for edge in edges]
+    description = {"compared": args.compared} | {key: first[key] for key in ("modalities", "size", "spacing_mm")}
     images, masks, patients = [], [], []
     with track(len(case_ids), "memorisation reference", "case") as bar:
         for case_id in case_ids:
@@ -42,11 +49,11 @@ def main(argv: list[str] | None = None) -> None:
                 raise UserError(
                     f"case {case_id} lies on another grid than {case_ids[0]}: run `snakemake -R preprocess`"
                 )
-            images.append(coarse_image(store.image(case_id), blocks, sigma).astype(np.float16))
-            masks.append(coarse_mask(store.levels(case_id), blocks).astype(np.float16))
+            image, levels = view(description, store.image(case_id), store.levels(case_id))
+            images.append(coarse_image(image, blocks, sigma).astype(np.float16))
+            masks.append(coarse_mask(levels, blocks).astype(np.float16))
             patients.append(subset.rows[case_id]["patient_id"])
             bar.update()
-    description = {key: first[key] for key in ("modalities", "size", "spacing_mm")}
     description |= {"blocks": list(blocks), "sigma": sigma, "max_shift_mm": settings.max_shift_mm}
     stacked = (np.stack(arrays).astype(np.float32) for arrays in (images, masks))
     reference = Reference(case_ids, patients, *stacked, description)

@@ -16,6 +16,8 @@ from ...base.files import read_tsv
 from ...cohort.planes import extent_mm, largest_slices
 from ...cohort.subset import Subset
 from ...memorisation.likeness import Pose, moved
+from ...memorisation.reference import CASES
+from ...memorisation.tumour_view import tumour_alone
 from ...study.settings.evaluation import Figures
 from .slices import PicturedCase, draw_plane, stored_case, synthetic_case, view
 from .style import STYLE, About
@@ -85,8 +87,15 @@ def draw(files: dict, settings: dict, about: About) -> Figure:
     synthetic = order[order.group == "synthetic"]
     held_out = table[table.group == "held_out"].sort_values(["similarity", "case_id"], ascending=[False, True])
 
+    def compared(case: PicturedCase) -> PicturedCase:
+        """What the audit sees of a case."""
+        if table.compared.iloc[0] == CASES:
+            return case
+        image, levels = tumour_alone(case.image[None], case.levels, case.spacing_mm)
+        return PicturedCase(case.case_id, image[0], levels, case.spacing_mm)
+
     def training_case(row) -> PicturedCase:
-        case = stored_case(stores[row.nearest_train_id], row.nearest_train_id, modality)
+        case = compared(stored_case(stores[row.nearest_train_id], row.nearest_train_id, modality))
         shift = [-row[f"shift_{axis}_mm"] for axis in "zyx"]
         steps = tuple(round(mm / edge) for mm, edge in zip(shift, case.spacing_mm, strict=True))
         image, levels = (moved(array, Pose(False, steps)) for array in (case.image + 1, case.levels))
@@ -97,11 +106,11 @@ def draw(files: dict, settings: dict, about: About) -> Figure:
     pairs = []
     for _, row in synthetic.iloc[:count].iterrows():
         training = training_case(row)
-        case = synthetic_case(folder, row.case_id, modality, training.spacing_mm)
+        case = compared(synthetic_case(folder, row.case_id, modality, training.spacing_mm))
         pairs.append(Pair(case, training, _words(row, "COPY" if row.is_copy else "no copy")))
     for _, row in held_out.iloc[:1].iterrows():
         kind = "simulated held-out case" if about.simulated else "real held-out case"
-        case = stored_case(stores[row.case_id], row.case_id, modality)
+        case = compared(stored_case(stores[row.case_id], row.case_id, modality))
         pairs.append(Pair(case, training_case(row), _words(row, f"{kind}, for comparison")))
     title = (
         f"{modality}: case, nearest training case (mirrored and shifted as noted), difference; axial and coronal.\n"

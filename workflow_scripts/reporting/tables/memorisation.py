@@ -51,6 +51,7 @@ def readable_memorisation(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "system": row["system"],
                 "real patients": str(row["n_real"]),
+                "compared": row["compared"],
                 "nearest by": _MEASURE[row["measure"]],
                 "thresholds from": f"{row['n_threshold_patients']} {_ORIGIN[row['thresholds_from']]}",
                 "copies": _share(row),
@@ -80,6 +81,9 @@ def memorisation_notes(table: pd.DataFrame) -> list[str]:
         "each against the others, are what the release gate may know; it looks at aligned images alone, and refuses no "
         "case for its features. Expected at most: the share that real patients "
         "would have; m patients cannot promise less than 1/(m+1).",
+        "Compared: whole cases, or, of a system that puts tumours into training patients, whose brains its cases share on "
+        "purpose, the tumours alone, each with its surroundings in the middle of the grid, with the tumours of training cases "
+        "likewise. Where those tumours are a training patient's on purpose, too, the gate refuses none for it.",
         "Control: training cases decoded from their own latents, as a generator that copies them would make them. What "
         "the audit does not catch of these it would not catch of copies. A system in voxel space has no such control.",
         f"Brackets: {float(first.confidence):.0%} interval of the share (Clopper-Pearson), for these thresholds; that the "
@@ -92,12 +96,13 @@ def memorisation_notes(table: pd.DataFrame) -> list[str]:
 def _gate_notes(table: pd.DataFrame) -> list[str]:
     """For each n_real what the release gate takes for copies among held-out real cases, and what it refused."""
     notes = []
-    for n_real, rows in table[(table.measure == "image") & (table.thresholds_from == "train")].groupby("n_real"):
+    of_gate = table[(table.measure == "image") & (table.thresholds_from == "train")]
+    for (n_real, compared), rows in of_gate.groupby(["n_real", "compared"]):
         row = rows.iloc[0]
         refused = ", ".join(f"{system} {count}" for system, count in zip(rows.system, rows.draws_refused, strict=True))
         notes.append(
-            f"{n_real} patients: the release gate's threshold takes {int(row.held_out_above)} of {row.n_held_out} held-out "
-            "cases for copies. "
+            f"{n_real} patients, {compared}: the release gate's threshold takes {int(row.held_out_above)} of "
+            f"{row.n_held_out} held-out ones for copies. "
             + (f"Draws it refused: {refused}." if row.action == "refuse" else "It was not asked to refuse.")
         )
     return notes

@@ -140,7 +140,7 @@ class Editing(Block):
         "the host's own tumour: is replaced by the other side of the brain; is sampled anew with the wanted one, and healed "
         "where that leaves tumour; or stays, and stays annotated",
     )
-    margin_mm: Weight = key(8.0, "mm", "around a tumour in which the patient is sampled anew as well")
+    margin_mm: Weight = key(12.0, "mm", "around a tumour in which the patient is sampled anew as well")
     fade_mm: Annotated[Number, Field(gt=0)] = key(8.0, "mm", "beyond it over which the change fades out")
     flips: bool = key(True, "", "mirror hosts left to right at random; false: for organs of one side")
 
