@@ -31,6 +31,8 @@ use rule stage as find_cases with:
             blocks.find_cases,
             data_root=lambda config, wildcards: f"{RUN}/demo_cohort" if SIMULATED else config["data_root"],
         ),
+        # a case that was added, mended or replaced makes the cohort again; jobs, which parse this too, do not look
+        listing=lambda wildcards: "" if SIMULATED or not workflow.is_main_process else listing(config["data_root"]),
 
 
 use rule stage as preprocess with:

@@ -12,7 +12,9 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
+from workflow_scripts.cohort.layouts import listing
 from workflow_scripts.operations.run_events import write_events
+from workflow_scripts.operations.study_file import check_settings, write_settings
 from workflow_scripts.reporting.registry import FIGURES, TABLES
 from workflow_scripts.study import blocks
 from workflow_scripts.study.arms import ARM_PATTERN
@@ -74,7 +76,12 @@ wildcard_constraints:
     arm=ARM_PATTERN,
 
 
-write_events(workflow)  # for `make status`
+if workflow.is_main_process:
+    try:
+        check_settings(Path(RUN), config)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+write_events(workflow, lambda: write_settings(Path(RUN), config))  # for `make status`
 # The Snakefile is parsed in every job, so this holds on a cluster too.
 use_project(bring_python=not workflow.deployment_settings.deployment_method)
 # A cluster signals all processes of a job at once: shell and log must outlive a program that saves before it stops.

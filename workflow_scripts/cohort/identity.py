@@ -56,7 +56,8 @@ FLIPS = list(product((False, True), repeat=3))
 
 def mask_digest(levels: np.ndarray) -> str:
     """Digest of a level map uint8 (D, H, W), the same for every amount of background around it and however it is mirrored."""
-    part = levels[bounding_box(levels)]
+    box = bounding_box(levels)
+    part = levels[box] if box else levels[:0]
     found = []
     for flip in FLIPS:
         turned = np.ascontiguousarray(np.flip(part, np.flatnonzero(flip)))

@@ -1,5 +1,6 @@
 """How a cohort lies on disk: which file is what, and whose it is. Reads names, not images."""
 
+import hashlib
 import json
 import os
 import re
@@ -67,6 +68,20 @@ def _walk(root: Path, refused: list[BadCase]) -> Iterator[Path]:
             else:
                 yield Path(entry.path)
         todo.extend(reversed(folders))
+
+
+def listing(root: str | os.PathLike) -> str:
+    """Digest of the names, sizes and times of the files that cases are read from, below a folder."""
+    digest = hashlib.sha256()
+    for path in _walk(Path(root), []):
+        if _is_image(path) or path.name == "dataset.json":
+            try:
+                status = path.stat()
+                known = f"{status.st_size} {status.st_mtime_ns}"
+            except OSError:
+                known = "unreadable"
+            digest.update(f"{path.relative_to(root)}\0{known}\n".encode())
+    return digest.hexdigest()[:32]
 
 
 def name_of(path: Path) -> str:

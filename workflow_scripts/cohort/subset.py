@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-ROW = ("case_id", "patient_id", "layout", "seg_path")
-"""Columns of cases.tsv that stages need: whose case it is, and where its mask on the original grid is."""
+ROW = ("case_id", "patient_id", "layout", "seg_path", "mask_digest")
+"""Columns of cases.tsv that stages need: whose case it is, and where its mask on the original grid is, and its digest."""
 
 
 class SubsetStore(VolumeStore):

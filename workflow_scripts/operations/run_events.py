@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +22,9 @@ _STATUS = re.compile(r"returned non-zero exit status (\d+)\.|died with <Signals\
 class EventFile(logging.Handler):
     """Writes the events of the run that this process makes; a dry run leaves no file."""
 
-    def __init__(self, workflow):
+    def __init__(self, workflow, begun: Callable[[], None] = lambda: None):
         super().__init__()
-        self.workflow, self.file = workflow, None
+        self.workflow, self.begun, self.file = workflow, begun, None
         self.logs: dict[int, str] = {}  # of each job that was started, by Snakemake's number
         self.group_log = self.ended_by = ""
 
@@ -44,6 +45,7 @@ class EventFile(logging.Handler):
         """A new file, whose first line tells of the run."""
         import psutil
 
+        self.begun()
         EVENTS.mkdir(parents=True, exist_ok=True)
         name = f"{time.strftime('%Y-%m-%dT%H%M%S')}-{os.getpid()}.jsonl"
         settings = self.workflow.config_settings
@@ -121,12 +123,15 @@ def _signal_of(status: int) -> str:
         return ""
 
 
-def write_events(workflow) -> None:
-    """Let the run of Snakemake that parses this workflow note its events; jobs of it, which parse it again, note none."""
+def write_events(workflow, begun: Callable[[], None]) -> None:
+    """Let the run of Snakemake that parses this workflow note its events; jobs of it, which parse it again, note none.
+
+    begun : called at the first of them, in no dry run
+    """
     from snakemake.logging import logger
 
     if workflow.is_main_process:
-        logger.addHandler(EventFile(workflow))
+        logger.addHandler(EventFile(workflow, begun))
 
 
 @dataclass
