@@ -48,7 +48,7 @@ def earlier(tiny, tmp_path_factory) -> Path:
 
 
 def hours(study: Planned, rates: dict[str, Rate], rule: str) -> float:
-    table = estimate_table(study.jobs, with_likes(rates, [job.rule for job in study.jobs]), study.amounts)
+    table = estimate_table(study.jobs, with_likes(rates, study.jobs), study.amounts)
     return table.set_index("stage").hours[rule]
 
 
@@ -69,7 +69,7 @@ def test_a_study_takes_what_the_earlier_run_took_and_a_longer_one_takes_longer(t
 def test_what_was_not_measured_is_taken_from_its_like_and_named(tiny, earlier):
     rates, _ = rates_of_run(earlier, tiny.jobs, tiny.amounts)
     measured = {rule: rate for rule, rate in rates.items() if rule not in ("synthesize", "make_report")}
-    full = with_likes(measured, [job.rule for job in tiny.jobs])
+    full = with_likes(measured, tiny.jobs)
     assert full["synthesize"].of == "evaluate_control" and full["make_report"].of == "the usual start"
     assert full["make_report"].seconds(None) == pytest.approx(START, rel=1e-3)
     assert full["synthesize"].seconds(5 * PER_SECOND) == pytest.approx(START + 5, rel=1e-3)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import stat
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 from ..base.errors import UserError
 from ..reporting.tables.cost import read_jobs
 from .estimate_work import LIKE, NNUNET_FEATURES, Amounts
+
+USUAL = "the usual start"
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,19 @@ def rates_of_run(folder: Path, jobs: Sequence[PlannedJob], amounts: Amounts) -> 
     return rates, "; ".join(device for device in devices if device != "CPU" or len(devices) == 1) or "unknown device"
 
 
-def with_likes(rates: dict[str, Rate], rules: Sequence[str]) -> dict[str, Rate]:
-    """A rate for each rule: its own, that of its like, or the median start of all."""
-    starts = sorted(rate.start_seconds for rate in rates.values())
-    usual = Rate(starts[len(starts) // 2], of="the usual start")
+def with_likes(rates: dict[str, Rate], jobs: Sequence[PlannedJob]) -> dict[str, Rate]:
+    """A rate for each rule of `jobs`: its own, that of its like, or the median start of rules that ask for a GPU as it does."""
+    asks = {job.rule: job.gpus > 0 for job in jobs}
     full = dict(rates)
-    for rule in rules:
-        if rule not in full:
-            like = LIKE.get(rule, "")
-            full[rule] = replace(rates[like], of=like) if like in rates else usual
+    for rule, gpu in asks.items():
+        like = LIKE.get(rule, "")
+        if rule in rates:
+            continue
+        if like in rates:
+            full[rule] = replace(rates[like], of=like)
+        else:
+            starts = [rate.start_seconds for other, rate in rates.items() if asks.get(other) == gpu]
+            full[rule] = Rate(statistics.median(starts or [rate.start_seconds for rate in rates.values()]), of=USUAL)
     return full
 
 

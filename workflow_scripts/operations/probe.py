@@ -29,8 +29,8 @@ SHAPES = (
     "workers",
 )
 # Nothing is made that needs synthetic cases: a generator of a few steps makes none that the gate lets through. What uses
-# them does the same to real ones (`estimate_work.LIKE`).
-OMITTED = ("synthesize",)
+# them does the same to real ones (`estimate_work.LIKE`). Tables and figures of so little would say nothing.
+OMITTED = ("synthesize", "make_table", "make_figure")
 
 
 def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: int) -> dict[str, Any]:

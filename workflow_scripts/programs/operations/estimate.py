@@ -29,7 +29,7 @@ from workflow_scripts.operations.estimate_rates import (
 )
 from workflow_scripts.operations.estimate_work import Amounts
 from workflow_scripts.operations.plan import plan
-from workflow_scripts.operations.probe import RUN, probe_settings, run_probe
+from workflow_scripts.operations.probe import probe_settings, run_probe
 
 WORTH = 0.15  # of the cost, that a setting must save to be named
 
@@ -46,7 +46,7 @@ class Planned:
 
     def hours(self, rates: dict[str, Rate]) -> tuple[float, float]:
         """(hours of all jobs, GPU hours)."""
-        full = with_likes(rates, [job.rule for job in self.jobs])
+        full = with_likes(rates, self.jobs)
         seconds = costs.seconds_of(self.jobs, full, self.amounts)
         return sum(seconds) / 3600, sum(s * job.gpus for s, job in zip(seconds, self.jobs, strict=True)) / 3600
 
@@ -98,8 +98,8 @@ def main(argv: list[str] | None = None) -> None:
         rates, device = rates_of_run(results, before.jobs, before.amounts)
         units = costs.disk_units(before.amounts, before.jobs), costs.disk_units(study.amounts, study.jobs)
         disk = costs.disk_bytes(results, *units)
-    measured = f"the run {before.folder.name}" if args.earlier else f"{RUN} run of a few patients and steps"
-    said = [f"Measured by the {measured} on {device}, {args.cores} CPU cores.".replace("the the", "the")]
+    measured = f"the run {before.folder.name}" if args.earlier else "a run of a few patients and steps"
+    said = [f"Measured by {measured} on {device}, {args.cores} CPU cores."]
     if args.benchmark:
         if not args.speed > 0:
             raise UserError("--speed must be above 0: how fast the GPU is, as a share of the benchmark's")
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def show(study: Planned, args, rates: dict[str, Rate], disk: dict[str, float], said: list[str], on_gpu: bool) -> None:
     """Print the estimate, and leave it beside the run as estimate.json, which the report shows."""
-    full = with_likes(rates, [job.rule for job in study.jobs])
+    full = with_likes(rates, study.jobs)
     table = costs.estimate_table(study.jobs, full, study.amounts)
     seconds = costs.seconds_of(study.jobs, full, study.amounts)
     wall = costs.wall_seconds(study.jobs, seconds, args.cores, args.gpus) / 3600
