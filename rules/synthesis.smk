@@ -29,7 +29,10 @@ use rule stage as gather_synthetic with:
     input:
         tables=FILES.all_synthetic,
         rejected_tables=FILES.all_rejected,
+        model=FILES.model,
+        refuse_copies=FILES.copies,
     output:
+        release=f"{N}/generator/{{system}}/release.json",
         cases=f"{N}/synthetic/{{system}}/cases.tsv",
         rejected=f"{N}/synthetic/{{system}}/rejected.tsv",
     log:
@@ -37,4 +40,4 @@ use rule stage as gather_synthetic with:
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/gather_synthetic/{{system}}.tsv"
     params:
-        **run("synthesis.gather_synthetic"),
+        **run("synthesis.gather_synthetic", blocks.synthesis, false_positive_rate=blocks.copy_rate),

@@ -5,6 +5,7 @@ them exactly, and draws that come out otherwise are other cases.
 """
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.memorisation.copy_gate import CopyGate, is_copy_reason
 from workflow_scripts.memorisation.reference import load_reference
+from workflow_scripts.memorisation.release import write_release
 from workflow_scripts.programs.memorisation import audit_memorisation, calibrate_memorisation
 from workflow_scripts.programs.synthesis import synthesize
 from workflow_scripts.training.model_files import load_model
@@ -181,3 +183,34 @@ def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
     assert image.control_caught["train"] == decoded.gate_refuses.sum()
     with pytest.raises(UserError, match="give both --model and --latents"):
         audit_memorisation.main([str(part) for part in (*common, *tables, *outputs, *names, "--model", model)])
+
+
+def test_a_model_carries_its_gates_to_wherever_it_is_used(model, memorised, tmp_path):
+    """The README's command: no option names a gate, and still nothing that the study refused is released."""
+    folder, ids = memorised
+    carried = tmp_path / "model"
+    shutil.copytree(model, carried)
+    write_release(carried, SYNTHESIS | {"gate": OPEN_GATE}, folder / "n_real~6/memorisation", 0.1)
+    plain = ["--model", str(carried), "--threads", "1", "--count", "3"]
+    synthesize.main([*plain, "--out", str(tmp_path / "out")])
+    refused = read_tsv(tmp_path / "out/rejected.tsv")
+    assert all(f"a copy of training case {ids[number]}" in str(list(refused.reason)) for number in range(3))
+    assert read_json(tmp_path / "out/cases.made.json")["copies_refused_at_rate"] == 0.1
+    synthesize.main([*plain, "--out", str(tmp_path / "allowed"), "--allow-copies"])
+    assert not read_tsv(tmp_path / "allowed/rejected.tsv").reason.map(is_copy_reason).any()
+    assert read_json(tmp_path / "allowed/cases.made.json")["copies_refused_at_rate"] is None
+    (carried / "copies/reference.json").write_text("{}")
+    with pytest.raises(UserError, match=r"not the file that release\.json names"):
+        synthesize.main([*plain, "--out", str(tmp_path / "damaged")])
+
+
+@pytest.mark.parametrize("damage", [{"modalities": ["../../../P1_t1"] * 4}, {"written": {"files": "../{case}_{part}"}}])
+def test_no_model_folder_writes_outside_of_the_folder_that_it_is_given(model, tmp_path, damage):
+    carried = tmp_path / "model"
+    shutil.copytree(model, carried)
+    contract = read_json(carried / "model.json")
+    damage = {"written": contract["written"] | damage["written"]} if "written" in damage else damage
+    write_json(carried / "model.json", contract | damage)
+    with pytest.raises(UserError, match=r"model"):
+        run(carried, tmp_path / "a/b/out", "--count", 1)
+    assert {path.name for path in tmp_path.rglob("*.nii.gz")} == set()

@@ -149,3 +149,11 @@ def test_the_orientation_of_a_copy_hides_nothing(tmp_path):
     for path in (root / "Turned").glob("*.nii.gz"):
         rewrite(path, mirrored if "seg" in path.name else lambda data: brighter(mirrored(data)), affine=flipped)
     assert len(set(patients(prepare(root, tmp_path / "out")).values())) == 3
+
+
+@pytest.mark.parametrize("ids", [("A", "A_seg"), ("Case", "case")], ids=str)
+def test_ids_whose_files_would_collide_are_told_apart_or_refused(tmp_path, ids):
+    out = prepare(cohort(tmp_path, **dict(zip(ids, (1, 2), strict=True))), tmp_path / "out")
+    (row,) = read_tsv(out / "rejected.tsv").itertuples()
+    assert row.case_id in ids and "the case id cannot be told from" in row.reason
+    assert len(read_tsv(out / "cases.tsv")) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.base import job_record, progress
+from workflow_scripts.base.cli import sentence_of
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
@@ -112,3 +114,11 @@ def test_progress_tells_the_jobs_record_how_long_the_work_took(tmp_path, monkeyp
     record = read_json(tmp_path / "job.json")
     assert record["work"] == [{"unit": "case", "units": 3, "seconds": 3.0}]
     assert record["device"] == "CPU"
+
+
+def test_a_full_disk_names_the_file_that_was_being_written(tmp_path):
+    path = tmp_path / "table.tsv"
+    with pytest.raises(OSError) as caught, atomic(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(path) in str(sentence_of(caught.value)) and "the disk is full" in str(sentence_of(caught.value))
+    assert list(tmp_path.iterdir()) == []

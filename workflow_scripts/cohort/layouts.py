@@ -248,6 +248,7 @@ def find_cases(
             found.append(cases[0])
         except BadCase as error:
             refused.append(error)
+    found = _apart(found, refused)
     for folder, reason in left_out.items():
         if not found and not refused:
             raise UserError(reason)
@@ -259,6 +260,20 @@ def find_cases(
 
 def _is_image(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _apart(found: list[CaseFiles], refused: list[BadCase]) -> list[CaseFiles]:
+    """The cases whose files cannot be taken for those of another case: of A and A_seg, and of a and A, the first stays."""
+    kept: dict[str, CaseFiles] = {}
+    for case in sorted(found, key=lambda case: (len(case.case_id), case.case_id)):
+        name = case.case_id.lower()
+        if twin := kept.get(name) or kept.get(name.removesuffix(f"_{MASK}")):
+            what = f"the case id cannot be told from {twin.case_id} in names of files"
+            path = next(iter(case.paths.values())).parent
+            refused.append(BadCase(case.case_id, path, what, "Give one of them another id", "duplicate"))
+        else:
+            kept[name] = case
+    return sorted(kept.values(), key=lambda case: case.case_id)
 
 
 def _nothing_found(root: Path, files: list[Path], layout: str, dataset: Dataset) -> str:

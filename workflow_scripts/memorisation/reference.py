@@ -19,11 +19,11 @@ from ..base.errors import UserError
 from ..base.files import atomic, read_json, sha256_file, write_json
 from .conformal import Threshold, conformal_threshold
 from .likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
+from .release import ARRAYS, DESCRIPTION
 from .tumour_view import tumour_alone
 
-LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
 CASES, TUMOURS = "cases", "tumours"  # what is compared
-ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"
+LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
 
 
 @dataclass(frozen=True)

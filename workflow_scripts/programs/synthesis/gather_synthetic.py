@@ -1,21 +1,34 @@
-"""Join the blocks of synthetic cases: one table of the cases, one of the draws that the quality gate refused."""
+"""Join the blocks of synthetic cases: one table of the cases, one of the draws that the quality gate refused.
+
+With --release the model's folder is given how these cases were released (--config: the settings of synthesize): sampler,
+gates, and the training set against which copies are refused.
+"""
 
 from pathlib import Path
 
-from workflow_scripts.base.cli import log, program_parser, run_program
+from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.memorisation.release import write_release
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = program_parser(__doc__, cases="table of all cases", rejected="table of all refused draws")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the blocks' cases")
     parser.add_argument("--rejected-tables", type=Path, nargs="+", required=True, help="tables of the refused draws")
+    parser.add_argument("--release", type=Path, help="release.json to write, in the model's folder")
+    parser.add_argument("--model", nargs="+", help="files of the model")
+    parser.add_argument(
+        "--refuse-copies", action=Folder, help="folder of memorisation_reference, if copies are refused"
+    )
+    parser.add_argument("--false-positive-rate", type=float, help="share of real patients taken for copies")
     args = parser.parse_args(argv)
 
     cases, refused = _joined(args.tables, ["number"]), _joined(args.rejected_tables, ["number", "attempt"])
     write_tsv(args.rejected, refused)
     write_tsv(args.cases, cases)
+    if args.release is not None:
+        write_release(args.release.parent, args.config, args.refuse_copies, args.false_positive_rate)
     log.info("%d synthetic cases, %d refused draws", len(cases), len(refused))
 
 

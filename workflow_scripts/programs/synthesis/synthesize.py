@@ -8,8 +8,10 @@ centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height
 <region>_fraction of an inner region; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
 earlier call ended. A generator that puts tumours into training patients takes them from the manifest of its train subset,
 --train; the column host of tumours.csv may name one of them. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
-depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. With --refuse-copies
-FOLDER, made by memorisation_reference, the gate refuses copies of training cases as well.
+depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. Sampler, gates
+and the refusal of copies are those that the study released its cases by (release.json in the model folder), but for what
+--config and --allow-copies say; OUT/cases.made.json notes them. --refuse-copies FOLDER names another training set, made by
+memorisation_reference.
 """
 
 import argparse
@@ -18,8 +20,10 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import write_tsv
+from workflow_scripts.base.files import read_json, write_json, write_tsv
 from workflow_scripts.base.progress import track
+
+NO_RELEASE = "the model's folder has no release.json, which a study leaves there; --refuse-copies names a training set"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,9 +46,12 @@ def main(argv: list[str] | None = None) -> None:
         "--refuse-copies", action=Folder, help="folder of the training set, made by memorisation_reference"
     )
     parser.add_argument(
-        "--false-positive-rate", type=float, default=0.05, help="share of real patients taken for copies (0.05)"
+        "--allow-copies", action="store_true", help="do not refuse copies, whatever release.json of the model says"
     )
+    parser.add_argument("--false-positive-rate", type=float, help="share of real patients taken for copies (0.05)")
     args = parser.parse_args(argv)
+    if args.allow_copies and args.refuse_copies is not None:
+        raise UserError("--allow-copies and --refuse-copies contradict each other: give one of them")
 
     from workflow_scripts.cohort.nifti import write_case
     from workflow_scripts.cohort.subset import Subset
@@ -53,13 +60,23 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import Case, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
+    from workflow_scripts.memorisation.release import RELEASE, read_release
     from workflow_scripts.study.dataset import parse_written
     from workflow_scripts.study.generators import KINDS
+    from workflow_scripts.study.settings.files import merge
     from workflow_scripts.study.settings.synthesis import SynthesisSettings
     from workflow_scripts.training.devices import default_device, describe, resolve_precision, use_threads
+    from workflow_scripts.training.model_files import contract_digest
 
     use_threads(args.threads)
-    settings = SynthesisSettings.read(args.config, "synthesis")
+    released, copies, rate = (
+        ({}, None, None) if args.block is not None or args.allow_copies else read_release(args.model)
+    )
+    if args.allow_copies:
+        released = read_json(args.model / RELEASE).get("synthesis", {}) if (args.model / RELEASE).is_file() else {}
+    if args.refuse_copies is not None:
+        copies, rate = args.refuse_copies, None
+    settings = SynthesisSettings.read(merge(released, args.config), "synthesis")
     device = default_device()
     train = Subset.open(args.train, "train") if args.train else None
     generator = load_generator(args.model, settings, device, train)
@@ -69,8 +86,13 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{contract['name']} puts tumours into training patients: give --train, their manifest.json")
     written = parse_written(contract["written"], args.model)
     gate = None
-    if args.refuse_copies is not None:
-        gate = CopyGate(load_reference(args.refuse_copies), args.false_positive_rate, contract)
+    if copies is not None:
+        rate = args.false_positive_rate or rate or 0.05
+        gate = CopyGate(load_reference(copies), rate, contract)
+    elif args.block is None and not kind.hosts:
+        log.warning(
+            "copies of training cases are not refused: %s", "--allow-copies" if args.allow_copies else NO_RELEASE
+        )
     requests = {}
     if args.requests is not None:
         hosts = generator.hosts.case_ids if generator.hosts else None
@@ -115,6 +137,13 @@ def main(argv: list[str] | None = None) -> None:
     write_tsv(failed if len(cases) < len(numbers) else rejected, _refusal_table(refusals, names, kind))
     _check_enough(len(cases), refusals, settings.max_redraws, failed)
     write_tsv(table, _case_table(cases, names, kind))
+    if args.block is None:
+        how = {
+            "model": contract["name"],
+            "model_sha256": contract_digest(args.model),
+            "settings": settings.model_dump(),
+        }
+        write_json(table.with_suffix(".made.json"), how | {"copies_refused_at_rate": rate if gate else None})
     log.info(
         "%d synthetic cases are in %s, listed in %s; the quality gate refused %d draws (%s)",
         *(len(cases), args.out, table, len(refusals), rejected),

@@ -1,0 +1,64 @@
+"""release.json in a generator's folder: how the study released its cases, which holds for every later draw.
+
+Sampler and quality gate, and the training set that copies are refused against, with the rate of false alarms: a model folder
+that is carried elsewhere makes the same cases there, and releases no copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ..base.errors import UserError
+from ..base.files import atomic, read_json, sha256_file, write_json
+
+RELEASE, COPIES = "release.json", "copies"
+ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"  # of the training set (see `reference`)
+
+
+def write_release(
+    model: str | os.PathLike, synthesis: dict, reference: str | os.PathLike | None, false_positive_rate: float | None
+) -> None:
+    """Write release.json into the folder `model`, and the training set `reference` (of memorisation_reference) below it.
+
+    synthesis : settings of `SynthesisSettings`
+    reference, false_positive_rate : None where the study refuses no copies
+    """
+    model = Path(model)
+    (model / RELEASE).unlink(missing_ok=True)
+    digests = {}
+    for name in (ARRAYS, DESCRIPTION) if reference is not None else ():
+        (model / COPIES).mkdir(exist_ok=True)
+        with atomic(model / COPIES / name) as temporary:
+            shutil.copyfile(Path(reference) / name, temporary)
+        digests[name] = sha256_file(model / COPIES / name)
+    write_json(
+        model / RELEASE,
+        {"synthesis": synthesis, "false_positive_rate": false_positive_rate if digests else None, "copies": digests},
+    )
+
+
+def read_release(model: str | os.PathLike) -> tuple[dict, Path | None, float | None]:
+    """Settings of synthesis, the folder of the training set that copies are refused against, and the rate of false alarms.
+
+    All are empty or None for a folder without release.json. Raises UserError where it is damaged, or the training set is not
+    the one that it names.
+    """
+    file = Path(model) / RELEASE
+    if not file.is_file():
+        return {}, None, None
+    release = read_json(file)
+    try:
+        synthesis, rate, digests = dict(release["synthesis"]), release["false_positive_rate"], dict(release["copies"])
+        valid = set(digests) in ({ARRAYS, DESCRIPTION}, set()) and (not digests or 0 < float(rate) < 1)
+    except (KeyError, TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise UserError(f"{file} does not say how cases are released: copy the model's folder again")
+    for name, digest in digests.items():
+        path = Path(model) / COPIES / name
+        if not path.is_file() or sha256_file(path) != digest:
+            what = f"{path} is missing or not the file that {RELEASE} names, so copies of training cases cannot be told"
+            raise UserError(f"{what}: copy the model's folder again, or allow copies by --allow-copies")
+    return synthesis, Path(model) / COPIES if digests else None, rate
