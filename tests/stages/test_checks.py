@@ -159,6 +159,14 @@ def copied_modality(paths):
     shutil.copy(paths["t1n"], paths["t1c"])
 
 
+def mask_as_an_image(paths):
+    shutil.copy(paths["seg"], paths["t1c"])
+
+
+def image_as_a_mask(paths):
+    shutil.copy(paths["t1c"], paths["seg"])
+
+
 def unknown_label(paths):
     rewrite(paths["seg"], spoil(7, np.uint8))
 
@@ -226,6 +234,8 @@ TABLE = [  # what is broken, the file to be named, part of the message, settings
     (constant, "t1n", "t1n has no contrast", {}),
     (no_background, "t1n", "100% of the volume is not zero: there is no background. Set the background to 0", {}),
     (copied_modality, "t1c", "t1c and t1n hold the same voxels", {}),
+    (mask_as_an_image, "t1c", "t1c holds no other values than labels: this looks like a mask", {}),
+    (image_as_a_mask, "seg", " more in the mask; brats2023 has 1, 2, 3, 4. This looks like an image", {}),
     (unknown_label, "seg", "unknown label 7 in the mask; brats2023 has 1, 2, 3, 4. Set `layout`", {}),
     (negative_label, "seg", "unknown label -1", {}),
     (fractional_label, "seg", "values that are no labels, such as 0.5", {}),

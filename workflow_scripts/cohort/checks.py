@@ -1,7 +1,7 @@
 """A case is read whole and checked before anything uses it: nothing half-read, nothing guessed."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,6 +119,7 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     for name in modalities:
         image = np.ascontiguousarray(images.pop(name)[box])
         values[name] = image.ravel()[where].astype(np.float32)
+        _check_no_mask(files, name, values[name], dataset.levels_of(files.layout))
         missing = 1 - np.count_nonzero(values[name]) / where.size
         if missing > NOTED_FOREGROUND_MISSING and dataset.foreground.rule == "zero_background":
             notes.append(f"{name} is zero in {missing:.0%} of the foreground")
@@ -136,6 +137,16 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     volume_ml = case.volumes_ml()["foreground_ml"]
     _check_bounds(files, "a foreground of", [volume_ml], dataset.bounds.foreground_ml, "ml")
     return case
+
+
+def _check_no_mask(files: CaseFiles, name: str, values: np.ndarray, labels: Collection[int]) -> None:
+    """Raise BadCase where a modality holds nothing but labels of the layout's masks."""
+    if values.min() < 0 or values.max() > max(labels):
+        return
+    found = [value for value in np.unique(values) if value]
+    if len(found) > 1 and all(value in labels for value in found):
+        what = f"{name} holds no other values than labels: this looks like a mask"
+        raise BadCase(files.case_id, files.paths[name], what, "Put the image in its place", "values")
 
 
 def _check_bounds(
