@@ -151,7 +151,7 @@ def _decoders() -> pd.DataFrame:
 def _cost() -> pd.DataFrame:
     stages = ("preprocess", "train_autoencoder", "train_generator", "synthesize", "train_segmentation")
     gpu = "NVIDIA H100 80GB HBM3"
-    rows = [(stage, 3600.0 * place, 5000.0 * place, 900.0 * place, min(place, 1), gpu if place else "CPU", place == 2)
+    rows = [(stage, 3600.0 * place, 5000.0 * place, 900.0 * place, min(place, 1), gpu if place else "CPU", place == 2, 3000.0 * place)
             for place, stage in enumerate(stages)]  # fmt: skip
     return cost_table(pd.DataFrame(rows, columns=list(JOB_COLUMNS)), stages)
 
