@@ -69,7 +69,6 @@ rule latents:
 rule generator:
     input:
         expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
-        expand(f"{N}/generator/{{system}}/depth_decoder/model.json", n_real=N_REAL, system=FILES.depth_decoded),
 
 
 rule synthetic:

@@ -1,5 +1,4 @@
-# The autoencoder of a system, the latents of the training cases, and the decoder along depth. Systems that name the same
-# autoencoder share all of them.
+# The autoencoder of a system, and the latents of the training cases. Systems that name the same autoencoder share both.
 
 
 use rule gpu_stage as train_autoencoder with:
@@ -48,24 +47,6 @@ use rule gpu_stage as reconstruct_others with:
         **run("autoencoder.reconstruct_others", blocks.latents),
 
 
-use rule gpu_stage as train_depth_decoder with:
-    input:
-        train=TRAIN,
-        autoencoder=rules.train_autoencoder.output.out,
-        latents=rules.extract_latents.output.out,
-    output:
-        f"{N}/autoencoder/{{name}}/depth_decoder/loss.csv",
-        out=multiext(f"{N}/autoencoder/{{name}}/depth_decoder/model", ".safetensors", ".json"),
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/train_depth_decoder/{{name}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/train_depth_decoder/{{name}}.tsv"
-    resources:
-        **needs(16000, "24h", gpu=devices_of("depth_decoder")),
-    params:
-        **run("autoencoder.train_depth_decoder", blocks.depth_decoder, state=STATE),
-
-
 use rule gpu_stage as measure_reconstruction with:
     input:
         train=TRAIN,
@@ -78,24 +59,5 @@ use rule gpu_stage as measure_reconstruction with:
         f"{RUN}/logs/n_real~{{n_real}}/measure_reconstruction/{{name}}.log",
     benchmark:
         f"{RUN}/benchmarks/n_real~{{n_real}}/measure_reconstruction/{{name}}.tsv"
-    params:
-        **run("autoencoder.measure_reconstruction"),
-
-
-use rule gpu_stage as measure_depth_decoder with:
-    input:
-        train=TRAIN,
-        val=VAL,
-        autoencoder=rules.train_autoencoder.output.out,
-        latents=rules.extract_latents.output.out,
-        depth_decoder=rules.train_depth_decoder.output.out,
-    output:
-        out=f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.tsv",
-        cost=f"{N}/autoencoder/{{name}}/depth_decoder/cost.tsv",
-        picture=f"{N}/autoencoder/{{name}}/depth_decoder/reconstruction.png",
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/measure_depth_decoder/{{name}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/measure_depth_decoder/{{name}}.tsv"
     params:
         **run("autoencoder.measure_reconstruction"),

@@ -145,9 +145,8 @@ def of_seeds(pattern):
 
 
 def table_files(*suffixes):
-    """The files of all tables of the study: that of the depth decoder only where a system has one."""
-    names = [name for name in TABLES if name != "depth_decoder" or FILES.depth_decoded]
-    return [f"{RUN}/tables/{name}{suffix}" for name in names for suffix in suffixes]
+    """The files of all tables of the study."""
+    return [f"{RUN}/tables/{name}{suffix}" for name in TABLES for suffix in suffixes]
 
 
 def table_block(config, wildcards):

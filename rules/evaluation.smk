@@ -166,24 +166,6 @@ use rule stage as evaluate_masks with:
         ),
 
 
-use rule gpu_stage as compare_decoders with:
-    input:
-        train=TRAIN,
-        val=VAL,
-        test=TEST,
-        model=FILES.model,
-        real=rules.extract_real_features.output.out,
-    output:
-        out=f"{OF_SYSTEM}/decoders.tsv",
-        fid=f"{OF_SYSTEM}/decoder_fid.tsv",
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/compare_decoders/{{system}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/compare_decoders/{{system}}.tsv"
-    params:
-        **run("evaluation.compare_decoders", blocks.decoders, [blocks.generator_module], features=IMAGE_FEATURES),
-
-
 use rule gpu_stage as sample_control_sweep with:
     input:
         train=TRAIN,

@@ -34,19 +34,3 @@ use rule gpu_stage as train_generator with:
         **needs(16000, "24h", gpu=devices_of("generator")),
     params:
         **run("generator.train_generator", blocks.generator, [blocks.generator_module], state=STATE),
-
-
-use rule stage as attach_depth_decoder with:
-    input:
-        depth_decoder=FILES.depth_decoder,
-        model=rules.train_generator.output.out,
-    output:
-        multiext(f"{N}/generator/{{system}}/depth_decoder/model", ".safetensors", ".json"),
-    log:
-        f"{RUN}/logs/n_real~{{n_real}}/attach_depth_decoder/{{system}}.log",
-    benchmark:
-        f"{RUN}/benchmarks/n_real~{{n_real}}/attach_depth_decoder/{{system}}.tsv"
-    resources:
-        **needs(4000, "30m"),
-    params:
-        **run("generator.attach_depth_decoder", modules=[blocks.generator_module]),

@@ -97,7 +97,6 @@ ANSWER = dict(
     compute=f"{RUN}/tables/compute.csv",
     figures=all_figures(),
     viewer=f"{RUN}/figures/n_real~{N_REAL[-1]}/viewer.json",
-    depth_decoder=f"{RUN}/tables/depth_decoder.csv" if FILES.depth_decoded else [],
     control=f"{RUN}/tables/control.csv",
     masks=f"{RUN}/tables/masks.csv",
     memorisation=f"{RUN}/tables/memorisation.csv",
@@ -121,12 +120,6 @@ TABLE_FILES = {
     "control": dict(control=FILES.evaluations("control.tsv")),
     "masks": dict(masks=FILES.evaluations("masks.tsv")),
     "memorisation": dict(summaries=FILES.evaluations("memorisation_summary.tsv")),
-    "depth_decoder": dict(
-        quality=FILES.of_autoencoders("depth_decoder/reconstruction.tsv", depth_decoded=True),
-        costs=FILES.of_autoencoders("depth_decoder/cost.tsv", depth_decoded=True),
-        synthetic=FILES.evaluations("decoders.tsv", FILES.decoders_compared),
-        fids=FILES.evaluations("decoder_fid.tsv", FILES.decoders_compared),
-    ),
     "cost": dict(after=[file for files in ANSWER.values() for file in ([files] if isinstance(files, str) else files)]),
 }
 

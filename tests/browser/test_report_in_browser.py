@@ -19,7 +19,7 @@ def test_the_checks_see_a_request_and_an_error(browser, tmp_path):
 
 def test_every_section_is_there_and_every_picture_is_drawn(page):
     ids = page.execute_script("return [...document.querySelectorAll('main > section')].map((section) => section.id)")
-    assert ids == ["answer", "ladder", "exchange", "ratios", "systems", "cases", "viewer", "images", "reconstruction", "decoders", "control", "masks",
+    assert ids == ["answer", "ladder", "exchange", "ratios", "systems", "cases", "viewer", "images", "reconstruction", "control", "masks",
                    "memorisation", "compute", "cost", "gate", "cohort", "provenance"]  # fmt: skip
     widths = page.execute_script("return [...document.images].map((image) => image.naturalWidth)")
     assert len(widths) == 4 and min(widths) > 400

@@ -20,7 +20,7 @@ from workflow_scripts.operations.cluster import asks_of
 from workflow_scripts.operations.plan import plan
 
 COMPARED = ("**/model.safetensors", "**/model.json", "**/loss.csv", "**/dice.tsv")
-# compute, cost, systems and depth_decoder tell seconds, which differ from run to run
+# compute, cost and systems tell seconds, which differ from run to run
 COMPARED += tuple(f"tables/{name}.*" for name in ("augmentation_ratio", "images", "control", "masks", "memorisation"))
 STUDY = os.environ.get("SLICEAUG_SLURM_STUDY", "tests/tiny.yaml")  # or config/demo.yaml, which takes hours on two cores
 

@@ -22,15 +22,13 @@ from workflow_scripts.operations.plan import plan
 GPU_JOBS = (
     "train_autoencoder",
     "extract_latents",
-    "train_depth_decoder",
     "measure_reconstruction",
-    "measure_depth_decoder",
     "train_generator",
     "synthesize",
     "measure_cost",
 )
 GPU_JOBS += ("train_segmentation", "predict_segmentation", "extract_real_features", "extract_synthetic_features")
-GPU_JOBS += ("evaluate_control", "sample_control_sweep", "compare_decoders", "calibrate_memorisation")
+GPU_JOBS += ("evaluate_control", "sample_control_sweep", "calibrate_memorisation")
 GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
 SMALL = {"mem_mb": 900, "runtime": 240}  # eight share a submission, on nodes that say they have 8,000 MB

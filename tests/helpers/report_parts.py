@@ -14,15 +14,12 @@ from study_files import INTERVALS, write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.cohort.planes import extent_mm
-from workflow_scripts.evaluation.statistics.ratio_table import NOT_MEASURED
 from workflow_scripts.reporting.figures.control_sweep import ROWS, SweepCell, control_sweep
 from workflow_scripts.reporting.figures.memorisation import Pair, nearest_pairs
 from workflow_scripts.reporting.figures.real_and_synthetic import real_and_synthetic
 from workflow_scripts.reporting.figures.slices import PicturedCase, view
 from workflow_scripts.reporting.figures.style import save_figure
 from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
-from workflow_scripts.reporting.tables.depth_decoder import COLUMNS as DECODER_COLUMNS
-from workflow_scripts.reporting.tables.depth_decoder import COST, DISTANCE, RECONSTRUCTION, SYNTHETIC
 from workflow_scripts.study import blocks
 from workflow_scripts.study.settings.files import merge, read_yaml
 from workflow_scripts.study.settings.study import read_study
@@ -46,8 +43,7 @@ def add_the_rest(folder: Path) -> list[str]:
     _ladder_tables(folder)
     _control_tables(folder)
     _memorisation_table(folder)
-    for name, table in (("depth_decoder", _decoders()), ("cost", _cost())):
-        write_text(tables / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_text(tables / "cost.csv", _cost().to_csv(index=False, lineterminator="\n"))
     mask = {
         "case_id": "M-7",
         "file": "masks/M-7-seg.nii.gz",
@@ -56,10 +52,7 @@ def add_the_rest(folder: Path) -> list[str]:
     write_tsv(folder / "evaluation/reference_masks.rejected.tsv", pd.DataFrame([mask]))
     _draw(figures)
     files = {name: tables / f"{name}.csv" for name in NAMES}
-    files |= {
-        "depth-decoder": tables / "depth_decoder.csv",
-        "reference-rejected": folder / "evaluation/reference_masks.rejected.tsv",
-    }
+    files["reference-rejected"] = folder / "evaluation/reference_masks.rejected.tsv"
     drawn = [figures / f"{name}_{SYSTEM}.png" for name in ("real_and_synthetic", "memorisation", "control_sweep")]
     options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
     return [*options, "--figures", *map(str, drawn)]
@@ -121,31 +114,6 @@ def _memorisation_table(folder: Path) -> None:
             rows.append(front | row | values | {"held_out_median_mask_dice": 0.35, "draws_refused": 2})
     write_tsv(folder / "memorisation_summary.tsv", pd.DataFrame(rows))
     write_table("memorisation", folder / "tables/memorisation.csv", summaries=[folder / "memorisation_summary.tsv"])
-
-
-def _decoders() -> pd.DataFrame:
-    """Both decoders and their difference, the latter with intervals as where cases are decoded twice."""
-    cost = "slice_vae, 48x64x64 voxels, CPU with 2 threads, fp32"
-    parts = {
-        (RECONSTRUCTION, "slice_vae, latents as encoded", 2): (
-            *("through-plane error", "through-plane ratio", "PSNR, axial", "SSIM, axial"),
-            *("SSIM, coronal", "SSIM, sagittal", "Dice, whole tumour"),
-        ),
-        (SYNTHETIC, SYSTEM, 3): ("between axial slices, x real", "within axial slices, x real", "between by within"),
-        (DISTANCE, f"{SYSTEM}, EfficientNet-Lite0 (ImageNet)", 3): ("FID, axial", "FID, sagittal", "FID, coronal"),
-        (COST, cost, 1): ("parameters", "multiply-accumulates", "time"),
-    }
-    units = {"PSNR, axial": "dB", "parameters": "M", "multiply-accumulates": "G", "time": "s"}
-    rows = []
-    for (part, of, cases), quantities in parts.items():
-        values = {"slice": 0.5, "depth": 0.6} | ({} if part == COST else {"difference": 0.1})
-        for decoder, value in (values | ({"floor": 0.3} if part == DISTANCE else {})).items():
-            ends = (value - 0.05, value + 0.05) if decoder == "difference" else (NOT_MEASURED, NOT_MEASURED)
-            rows += [
-                (N_REAL, part, of, decoder, name, units.get(name, ""), value, *ends, cases, cases)
-                for name in quantities
-            ]
-    return pd.DataFrame(rows, columns=list(DECODER_COLUMNS)).assign(confidence=0.95, bootstrap_samples=2000)
 
 
 def _cost() -> pd.DataFrame:

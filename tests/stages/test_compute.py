@@ -66,16 +66,6 @@ def test_a_volume_costs_its_sampling_and_its_decoding(name):
     assert cost["calls"] == sampler["steps"] * (1 if sampler["guidance"] == 1 else 2)
 
 
-def test_decoding_along_depth_costs_a_little_more_and_the_paper_is_without():
-    system = SHIPPED["slice_ldm"]
-    one, two = (
-        system_cost(each, 4, 3, [48, 64, 64], CONDITIONS) for each in (system | {"depth_decoder": None}, system)
-    )
-    assert 1.0 < two["decode_flop"] / one["decode_flop"] < 1.5
-    assert 0 < two["autoencoder_parameters"] - one["autoencoder_parameters"] < 0.2 * one["autoencoder_parameters"]
-    assert two["encode_flop"] == one["encode_flop"] and two["sampling_flop"] == one["sampling_flop"]
-
-
 def test_guidance_calls_the_network_twice_a_step():
     system = SHIPPED["ldm_3d_reduced"]
     guided = system | {"sampler": system["sampler"] | {"guidance": 3.0}}

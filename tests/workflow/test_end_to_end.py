@@ -20,11 +20,9 @@ from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.memorisation.copy_gate import is_copy_reason
 from workflow_scripts.memorisation.reference import compare_within, load_reference, save_reference
 from workflow_scripts.reporting.registry import TABLES
-from workflow_scripts.reporting.tables.cells import read_mixed_csv
 
 pytestmark = pytest.mark.timeout(2400)  # the first test waits for the whole study
 IMAGE_TABLES = {"evaluate_images", "make_table", "make_report"}
-DECODERS = {"compare_decoders", "make_table", "make_report"}
 AUDIT = {"calibrate_memorisation", "audit_memorisation", "make_figure", "make_table"}
 MODALITIES = ["t1n", "t1c", "t2w", "t2f"]
 TINY = ("--configfile", str(ROOT / "tests/tiny.yaml"))
@@ -51,17 +49,6 @@ def test_the_table_has_every_region_and_arm(results):
     assert set(table["control"]) == {"none", "no_augmentation", "oversampled"}
     for suffix in (".md", ".tex"):
         assert "whole" in (results / "tables/augmentation_ratio").with_suffix(suffix).read_text()
-
-
-def test_decoding_along_depth_is_compared_with_slice_by_slice(results):
-    table = read_mixed_csv(results / "tables/depth_decoder.csv")
-    assert set(table["decoder"]) == {"slice", "depth", "difference", "floor"}
-    distances = table[table["part"] == "FID against held-out real cases"]
-    assert {"validation cases", "synthetic cases", "cost of a volume"} == set(table["part"]) - set(distances["part"])
-    assert set(distances["quantity"]) == {"FID, axial", "FID, sagittal", "FID, coronal"}
-    assert set(distances["n_cases"]) == {3} and set(distances["decoder"]) == set(table["decoder"])
-    assert pd.read_csv(results / "n_real~4/synthetic/slice_ldm/cases.tsv", sep="\t")["along_depth"].all()
-    assert "along depth" in (results / "report.html").read_text()
 
 
 def test_the_report_says_that_the_cohort_is_simulated(results):
@@ -103,7 +90,7 @@ def test_snakemake_makes_its_own_report_without_network(project, monkeypatch):
     with ZipFile(project / "snakemake_report.zip") as file:
         names = [Path(name).name for name in file.namelist()]
         page = file.read("snakemake_report/report.html").decode()
-    tables = ("augmentation_ratio", "systems", "compute", "images", "control", "masks", "memorisation", "depth_decoder")
+    tables = ("augmentation_ratio", "systems", "compute", "images", "control", "masks", "memorisation")
     figures = ("dice_vs_ratio", "real_and_synthetic_slice_ldm", "memorisation_slice_ldm", "control_sweep_slice_ldm")
     wanted = {f"{table}.csv" for table in (*tables, "cost")} | {f"{figure}.png" for figure in figures}
     assert wanted <= set(names)
@@ -143,11 +130,10 @@ def test_a_second_run_does_nothing(project):
         ("evaluation={report: {viewer_megabytes: 1}}", {"pack_viewer", "make_report"}),
         (
             "evaluation={images: {batch_size: 7}}",
-            {"extract_real_features", "extract_synthetic_features", *DECODERS, *AUDIT, *IMAGE_TABLES},
+            {"extract_real_features", "extract_synthetic_features", *AUDIT, *IMAGE_TABLES},
         ),
         ("evaluation={images: {neighbours: 2}}", IMAGE_TABLES),
         ("evaluation={cost: {volumes: 2}}", {"measure_cost", "make_report"}),
-        ("evaluation={decoders: {volumes: 2}}", DECODERS),
         ("evaluation={comparison_ratio: 1}", {"make_report"}),
         (
             "evaluation={segmentation: {hd_percentile: 90}}",
@@ -198,15 +184,6 @@ def test_a_sampler_key_reruns_synthesis_and_no_training_of_a_generator(project):
     assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
 
 
-def test_a_depth_decoder_key_reruns_its_training_and_synthesis_and_no_generator(project):
-    jobs = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: {through_plane: 2.0}}}")
-    assert jobs["train_depth_decoder"] == jobs["attach_depth_decoder"] == 1 and jobs["synthesize"] == 2
-    assert not {"train_autoencoder", "extract_latents", "train_generator", "pool_real"} & set(jobs)
-    off = planned(project, *TINY, "--config", "system_settings={slice_ldm: {depth_decoder: null}}")
-    assert off["synthesize"] == 2
-    assert not {"train_depth_decoder", "attach_depth_decoder", "train_autoencoder", "train_generator"} & set(off)
-
-
 def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     splits = json.loads((results / "cohort/splits.json").read_text())
     train = set(splits["train"]["4"])
@@ -214,8 +191,7 @@ def test_models_and_arms_list_their_own_training_cases_and_no_other(results):
     assert len(train) == 4
     assert not train & held_out
     study = results / "n_real~4"
-    depth = ("autoencoder/slice_vae/depth_decoder", "generator/slice_ldm/depth_decoder")
-    for model in ("autoencoder/slice_vae", "generator/slice_ldm", *depth):
+    for model in ("autoencoder/slice_vae", "generator/slice_ldm"):
         assert set(json.loads((study / model / "model.json").read_text())["training_case_ids"]) == train
     assert set(pd.read_csv(study / "conditions.tsv", sep="\t")["case_id"]) == train
     pool = pd.read_csv(study / "segmentation/nnunet/pool_real.tsv", sep="\t")

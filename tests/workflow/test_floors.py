@@ -65,8 +65,8 @@ SEGMENTER_STAGES = {
 }
 
 
-GENERATOR_STAGES = ("train_generator", "attach_depth_decoder", "synthesize", "evaluate_control", "sample_control_sweep")
-GENERATOR_STAGES += ("compare_decoders", "measure_cost", "audit_memorisation")
+GENERATOR_STAGES = ("train_generator", "synthesize", "evaluate_control", "sample_control_sweep")
+GENERATOR_STAGES += ("measure_cost", "audit_memorisation")
 
 
 def of_kinds(*programs: str, kinds=tuple(KINDS)) -> set[str]:
@@ -117,8 +117,8 @@ def digests() -> dict[str, list[str]]:
 
 
 TRAINED = of_kinds("train_generator")
-TRAININGS = {"train_autoencoder", "train_depth_decoder", *TRAINED}
-SAMPLERS = of_kinds("synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost")
+TRAININGS = {"train_autoencoder", *TRAINED}
+SAMPLERS = of_kinds("synthesize", "evaluate_control", "sample_control_sweep", "measure_cost")
 ALL_TABLES, ALL_FIGURES = {f"make_table {name}" for name in TABLES}, {f"make_figure {name}" for name in FIGURES}
 SEGMENTATIONS = {f"{program} {name}" for program in SEGMENTER_STAGES for name in SEGMENTERS}
 OF_IMAGES = {"make_table images", "make_table systems", "make_report"}
@@ -140,11 +140,11 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
         ("reporting/tables/text.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/registry.py", {*ALL_TABLES, *ALL_FIGURES, "make_report"}),
         ("reporting/report/templates/report.css", {"make_report", "pack_viewer"}),
-        ("evaluation/reconstruction.py", {"measure_reconstruction", *of_kinds("compare_decoders")}),
-        ("evaluation/system_cost.py", {"make_table compute", "make_report", "measure_reconstruction", *of_kinds("compare_decoders")}),
+        ("evaluation/reconstruction.py", {"measure_reconstruction"}),
+        ("evaluation/system_cost.py", {"make_table compute", "make_report"}),
         ("evaluation/lesions.py", {"score_segmentation", "make_table augmentation_ratio", "make_report"}),
         ("evaluation/statistics/two_sample.py", {"evaluate_masks", "make_table masks", "make_table control", "make_report"}),
-        ("evaluation/frechet.py", {"evaluate_images", *of_kinds("compare_decoders"), *OF_IMAGES}),
+        ("evaluation/frechet.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/metrics/kernels.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/statistics/verdict.py", {"make_report"}),
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),

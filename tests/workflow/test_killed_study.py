@@ -16,7 +16,6 @@ from workflow import CORES, ROOT, copy_project, snakemake
 # The trainings, and the folder of each under .state/, where a checkpoint shows that it is well under way.
 TRAININGS = {
     "train_autoencoder": "autoencoder_slice_vae",
-    "train_depth_decoder": "depth_decoder_slice_vae",
     "train_generator": "generator_slice_ldm",
     "train_segmentation": "train_segmentation",
 }
@@ -63,7 +62,7 @@ def kill_in_the_middle(project: Path, program: str, *arguments: str) -> None:
 @pytest.mark.parametrize("config", ["tests/tiny.yaml", "config/demo.yaml"])
 def test_killed_in_every_training_the_study_ends_in_the_same_bytes(tmp_path, config):
     settings = yaml.safe_load((ROOT / config).read_text())
-    for part in ("autoencoder", "depth_decoder", "diffusion"):
+    for part in ("autoencoder", "diffusion"):
         training = settings["system_settings"]["slice_ldm"][part]["training"]
         training.update(checkpoint_minutes=0, log_every_steps=min(20, training["steps"] // 4))
     settings["segmentation"].update(checkpoint_minutes=0, epochs=max(2, settings["segmentation"]["epochs"]))

@@ -35,14 +35,6 @@ def test_a_system_gets_the_autoencoder_that_it_shares_with_the_settings_made_the
     assert system["slice_ldm_2d"].denoiser.channels == [64, 128, 256, 512], "its own scale is 1"
 
 
-def test_a_depth_decoder_goes_with_its_autoencoder_and_null_takes_it_away_from_all():
-    both = ["slice_ldm", "slice_ldm_2d"]
-    system = read(systems=both).system
-    assert system["slice_ldm_2d"].depth_decoder == system["slice_ldm"].depth_decoder is not None
-    off = read(systems=both, system_settings={"slice_ldm": {"depth_decoder": None}}).system
-    assert [off[name].depth_decoder for name in both] == [None, None]
-
-
 def test_scale_multiplies_every_width_and_nothing_else():
     settings = {"ldm_3d": {"scale": 0.1}, "lsgan_3d": {"scale": 0.25}}
     system = read(systems=list(SYSTEMS), system_settings=settings).system
@@ -69,8 +61,6 @@ def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
     assert set(read_study(both).system) == {"one", "two"}
     with pytest.raises(UserError, match="share the autoencoder 'slice_vae', but set it differently"):
         read_study(merge(both, {"system_settings": {"two": {"autoencoder": {"latent_channels": 3}}}}))
-    with pytest.raises(UserError, match="or its depth_decoder"):
-        read_study(merge(both, {"system_settings": {"two": {"depth_decoder": None}}}))
 
 
 DIFFUSES = ("denoiser", "conditions", "diffusion", "sampler")
@@ -79,12 +69,12 @@ DIFFUSES = ("denoiser", "conditions", "diffusion", "sampler")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gan": {}, "depth_decoder": None}, "gan does not go with `kind: diffusion`"),
-        ({"kind": "gan", "depth_decoder": None}, "conditions does not go with `kind: gan`"),
-        (dict.fromkeys(DIFFUSES) | {"kind": "gan", "depth_decoder": None}, "autoencoder does not go with `kind: gan`"),
+        ({"gan": {}}, "gan does not go with `kind: diffusion`"),
+        ({"kind": "gan"}, "conditions does not go with `kind: gan`"),
+        (dict.fromkeys(DIFFUSES) | {"kind": "gan"}, "autoencoder does not go with `kind: gan`"),
         ({"kind": "gans"}, r"kind is 'gans', but must be one of diffusion, gan, carvemix, editing"),
-        ({"autoencoder": "two", "depth_decoder": None}, r"config/systems/two\.yaml does not exist"),
-        ({"autoencoder": "one", "depth_decoder": None}, "`autoencoder: one` names a system that has no autoencoder"),
+        ({"autoencoder": "two"}, r"config/systems/two\.yaml does not exist"),
+        ({"autoencoder": "one"}, "`autoencoder: one` names a system that has no autoencoder"),
         ({"label": None}, "system one: label is missing"),
         ({"generator": "slice_ldm"}, "generator is set: it goes with `kind: editing`"),
     ],
@@ -135,7 +125,7 @@ def test_a_system_that_draws_with_anothers_model_has_its_settings():
     both = ["slice_ldm", "slice_ldm_edit"]
     found = read(systems=both, system_settings={"slice_ldm": {"scale": 0.25}}).system
     lender, system = (found[name] for name in both)
-    for name in ("autoencoder", "denoiser", "diffusion", "conditions", "latents", "depth_decoder"):
+    for name in ("autoencoder", "denoiser", "diffusion", "conditions", "latents"):
         assert getattr(system, name) == getattr(lender, name), name
     assert system.training is None
 

@@ -52,7 +52,6 @@ SHARED: dict[str, dict] = {
     },
     "autoencoder": {"action": Folder, "help": "folder of train_autoencoder"},
     "latents": {"action": Folder, "help": "folder of extract_latents"},
-    "depth-decoder": {"action": Folder, "help": "folder of train_depth_decoder"},
     "model": {"action": Folder, "help": "folder of a trained generator"},
     "reference": {"action": Folder, "help": "folder of memorisation_reference"},
     "plan": {"type": Path, "help": "plan.json of plan_segmentation"},

@@ -133,11 +133,6 @@ class Generator(ABC):
         """The cases asked for, in their order. Raises UserError for a host where it makes whole patients alone, and for
         none where it puts tumours into patients."""
 
-    @property
-    def along_depth(self) -> bool:
-        """Whether a depth decoder decodes."""
-        return False
-
     @abstractmethod
     def describe(self) -> str:
         """How it draws a case, for logs and tables: a sampler and its steps, for example."""

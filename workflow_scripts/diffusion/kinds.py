@@ -33,8 +33,7 @@ def load_generator(
 
     train : its train subset, in whose patients it puts tumours, if it is of such a kind; others look at none of it
 
-    Raises UserError if there is no generator, if its files are damaged, or if the depth decoder that `settings` ask for
-    is missing or another autoencoder's.
+    Raises UserError if there is no generator, or if its files are damaged.
     """
     weights, contract = load_model(folder)
     if contract["kind"] != "generator":

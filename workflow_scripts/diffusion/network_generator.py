@@ -6,7 +6,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,13 +18,11 @@ from ..base.files import sha256_json
 from ..base.provenance import code_digest
 from ..base.seeds import seed_of
 from ..models.build_autoencoder import Autoencoder, build_autoencoder
-from ..models.depth_decoder import DepthDecoder
 from ..study.generators import KINDS
 from ..study.settings.synthesis import SynthesisSettings
 from ..study.settings.training import TrainSettings
-from ..training.depth_decoder_files import FOLDER, load_depth_decoder
 from ..training.devices import autocast
-from ..training.model_files import CONTRACT, load_weights
+from ..training.model_files import load_weights
 from ..training.state import run_digest
 from ..training.task import Task
 from ..training.train_model import train_model
@@ -43,8 +40,6 @@ class NetworkGenerator(Generator):
     ----------
     autoencoder
         A `VoxelSpace` where the system has none.
-    decoder
-        What decodes the latents: a depth decoder, or the autoencoder itself.
     network : nn.Module
         Makes latents.
     scale : name -> (e, 1, 1, 1), "mean" also (e, D, h, w)
@@ -56,7 +51,6 @@ class NetworkGenerator(Generator):
     device: torch.device
     settings: SynthesisSettings
     autoencoder: Autoencoder
-    decoder: Autoencoder | DepthDecoder
     network: nn.Module
     scale: dict[str, Tensor]
     hosts: Hosts | None = None
@@ -162,24 +156,10 @@ class NetworkGenerator(Generator):
         for name, module in (("autoencoder", autoencoder), ("network", network)):
             load_weights(module, parts[name], folder)
             module.eval().requires_grad_(False).to(device)
-        decoder: Autoencoder | DepthDecoder = autoencoder
-        kept = Path(folder) / FOLDER
-        if settings.depth_decoder and not (kept / CONTRACT).is_file():
-            raise UserError(
-                f"{folder} holds no depth decoder: run `snakemake generator`, or set `depth_decoder: false`"
-            )
-        if settings.depth_decoder is not False and (kept / CONTRACT).is_file():
-            decoder = load_depth_decoder(kept, autoencoder, parts["autoencoder"])
-            decoder.eval().requires_grad_(False).to(device)
         table = ConditionTable(names, parts["features"]["table"].double().numpy())
         scale = {key: torch.tensor(contract["latent"][key]).view(-1, 1, 1, 1) for key in ("mean", "std", "low", "high")}
         scale = {key: value.to(device) for key, value in (scale | parts["latent"]).items()}
-        return cls(contract, table, device, settings, autoencoder, decoder, network, scale, hosts)
-
-    @property
-    def along_depth(self) -> bool:
-        """Whether a depth decoder decodes."""
-        return self.decoder is not self.autoencoder
+        return cls(contract, table, device, settings, autoencoder, network, scale, hosts)
 
     def sample(self, requests: Sequence[Request]) -> Iterator[Sample]:
         for latent in self.latents(requests):
@@ -204,9 +184,9 @@ class NetworkGenerator(Generator):
         return (latents - self.scale["mean"]) / self.scale["std"]
 
     @torch.inference_mode()
-    def decode(self, latent: Tensor, decoder: Autoencoder | DepthDecoder | None = None) -> Sample:
-        """One latent (e, D, h, w), decoded; with another decoder of the same latents, where one is given."""
+    def decode(self, latent: Tensor) -> Sample:
+        """One latent (e, D, h, w), decoded."""
         with autocast(self.device, self.settings.precision):
-            decoded = (decoder or self.decoder).decode_volumes(latent[None], self.settings.slices_per_batch)
+            decoded = self.autoencoder.decode_volumes(latent[None], self.settings.slices_per_batch)
         image, masks = (value[0].float().cpu().numpy() for value in decoded)
         return Sample.of(image, masks, self.contract["regions"])

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, register_
 from ..diffusion.kinds import kind_of
 from ..models.build_autoencoder import build_autoencoder
 from ..models.build_denoiser import build_denoiser
-from ..models.depth_decoder import SLICE_LAYERS, DepthDecoder, build_depth_decoder
 from ..models.patch_discriminator import PatchDiscriminator
 from ..models.slice_autoencoder import SliceAutoencoder
 
@@ -72,25 +71,20 @@ def system_cost(
     size : [D, H, W]
     conditions : names of the tumour conditions
 
-    Returns parameters (autoencoder with its decoder along depth, network, discriminators), FLOP (encode, call,
-    calls, sampling, decode, volume): "volume" is sampling and decoding, what a synthetic case costs; "calls" is how
-    often the network is called.
+    Returns parameters (autoencoder, network, discriminators), FLOP (encode, call, calls, sampling, decode, volume):
+    "volume" is sampling and decoding, what a synthetic case costs; "calls" is how often the network is called.
     """
     grid = {"size": list(size), "spacing_mm": [1.0, 1.0, 1.0]}
     with torch.device("meta"):
         autoencoder = build_autoencoder(system["autoencoder"], image_channels, mask_channels, grid)
         shape = autoencoder.latent_shape(size)
         encode, decode = _coding(autoencoder, image_channels + mask_channels, size, shape)
-        mixers = None
-        if system.get("depth_decoder"):
-            decoder = build_depth_decoder(system["depth_decoder"], autoencoder)
-            mixers, decode = decoder.mixers, decoding_cost(decoder, shape)
         made_by = kind_of(system["kind"]).cost(system, shape, conditions)
         call = count(made_by.network, *made_by.inputs) if made_by.network else NOTHING
         discriminators = [_patch_discriminator(system, image_channels, mask_channels), *made_by.besides]
     sampling = call.flops * made_by.calls
     return {
-        "autoencoder_parameters": parameters(autoencoder, mixers),
+        "autoencoder_parameters": parameters(autoencoder),
         "network_parameters": parameters(made_by.network),
         "discriminator_parameters": parameters(*discriminators),
         "encode_flop": encode.flops,
@@ -107,25 +101,11 @@ def _coding(autoencoder: nn.Module, channels: int, size: Sequence[int], shape: S
     if isinstance(autoencoder, SliceAutoencoder):
         position = torch.empty(size[0])
         encode = count(autoencoder.encode, torch.empty(size[0], channels, *size[1:]), position)
-        return encode, decoding_cost(autoencoder, shape)
+        latent = torch.empty(size[0], shape[0], *shape[2:])
+        return encode, count(autoencoder.decode, latent, position)
     if not parameters(autoencoder):
         return NOTHING, NOTHING
     return count(autoencoder.encode, torch.empty(1, channels, *size)), count(autoencoder.decode, torch.empty(1, *shape))
-
-
-def decoding_cost(decoder: SliceAutoencoder | DepthDecoder, shape: Sequence[int]) -> Count:
-    """Decoding of one volume from latents of `shape` (e, D, h, w), slice by slice or along depth."""
-    channels, depth, *plane = shape
-    if isinstance(decoder, SliceAutoencoder):
-        return count(decoder.decode, torch.empty(depth, channels, *plane), torch.empty(depth))
-    depth += 2 * decoder.halo
-    return count(decoder, torch.empty(1, channels, depth, *plane), torch.empty(1, depth))
-
-
-def decoder_parameters(decoder: SliceAutoencoder | DepthDecoder) -> int:
-    """Trainable weights that decoding takes."""
-    mixers = decoder.mixers if isinstance(decoder, DepthDecoder) else None
-    return parameters(*(getattr(decoder, name) for name in SLICE_LAYERS), mixers)
 
 
 def _patch_discriminator(system: dict, image_channels: int, mask_channels: int) -> nn.Module | None:

@@ -117,8 +117,8 @@ def with_likes(rates: dict[str, Rate], jobs: Sequence[PlannedJob]) -> dict[str, 
 # to 6 stages. Its sliding window sees a voxel about 2**3 times where a volume is larger than a patch.
 NNUNET_FLOP, OVERLAP = 450.0, 8
 NNUNET_SPEED = 0.25  # operations a second, of the denoiser's: half of its work is on large grids of few channels
-TRAININGS = {"train_autoencoder": 0, "train_depth_decoder": 0, "train_generator": 2}  # rule -> row of the benchmark
-SAMPLERS = ("synthesize", "evaluate_control", "sample_control_sweep", "compare_decoders", "measure_cost")
+TRAININGS = {"train_autoencoder": 0, "train_generator": 2}  # rule -> row of the benchmark
+SAMPLERS = ("synthesize", "evaluate_control", "sample_control_sweep", "measure_cost")
 
 
 def with_benchmark(rates: dict[str, Rate], path: Path, speed: float) -> tuple[dict[str, Rate], str]:

@@ -91,13 +91,6 @@ def _train_autoencoder(a: Amounts, w: Any) -> float:
     return spec["training"]["steps"] * spec["training"]["batch_size"] * share * whole
 
 
-def _train_depth_decoder(a: Amounts, w: Any) -> float:
-    system, cost = a.of_autoencoder(w.name)
-    block = system["depth_decoder"]
-    share = block["slab_slices"] / a.config["preprocessing"]["size"][0]
-    return block["training"]["steps"] * block["training"]["batch_size"] * share * cost["decode_flop"]
-
-
 def _train_generator(a: Amounts, w: Any) -> float:
     system = a.config["system"][w.system]
     trained_by = KINDS[system["kind"]].trained_by
@@ -128,9 +121,7 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
     "split_cohort": lambda a, w: a.cases,
     "train_autoencoder": _train_autoencoder,
     "extract_latents": lambda a, w: int(w.n_real) * a.of_autoencoder(w.name)[1]["encode_flop"],
-    "train_depth_decoder": _train_depth_decoder,
     "measure_reconstruction": lambda a, w: _coded(a, w, int(w.n_real) + a.splits["val"]),
-    "measure_depth_decoder": lambda a, w: _coded(a, w, int(w.n_real) + a.splits["val"]),
     "measure_tumours": _per_case(lambda a, w: int(w.n_real)),
     "train_generator": _train_generator,
     "synthesize": lambda a, w: a.block(w) * a.volume(w),
@@ -151,7 +142,6 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
     "measure_held_out": _per_case(lambda a, w: a.held_out),
     "evaluate_control": lambda a, w: min(a.config["evaluation"]["control"]["requests"], a.held_out) * a.volume(w),
     "sample_control_sweep": lambda a, w: a.config["evaluation"]["control"]["sweep_steps"] * a.volume(w),
-    "compare_decoders": lambda a, w: a.config["evaluation"]["decoders"]["volumes"] * a.volume(w),
     "memorisation_reference": _per_case(lambda a, w: int(w.n_real)),
     "calibrate_memorisation": _per_case(lambda a, w: int(w.n_real) + a.held_out),
     "audit_memorisation": lambda a, w: _most_synthetic(a, w) * a.voxels,
@@ -160,7 +150,6 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
 
 LIKE = {
     "synthesize": "evaluate_control",
-    "compare_decoders": "evaluate_control",
     "extract_synthetic_features": "extract_real_features",
     "pool_synthetic": "pool_real",
     "pool_others": "pool_real",

@@ -46,7 +46,7 @@ def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: i
         shared = system["autoencoder"] and system["autoencoder"]["name"] in seen  # set by the first that uses it
         seen.add((system["autoencoder"] or {}).get("name"))
         for part, block in system.items():
-            if shared and part in ("autoencoder", "depth_decoder"):
+            if shared and part == "autoencoder":
                 continue
             if isinstance(block, Mapping) and isinstance(block.get("training"), Mapping):
                 own[part] = {**(own.get(part) or {}), "training": {**block["training"], **few}}
@@ -84,7 +84,6 @@ def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: i
         "evaluation": {
             "images": {**evaluation["images"], "neighbours": 2, "jackknife_groups": 0},
             "cost": {"volumes": 1},
-            "decoders": {"volumes": 2},
             "control": {"requests": TEST, "sweep_steps": min(2, evaluation["control"]["sweep_steps"])},
             "masks": {"permutations": 19},
             "comparison_ratio": None,

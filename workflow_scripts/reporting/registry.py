@@ -61,13 +61,10 @@ TABLE_INPUTS = {
     "ratios": "augmentation_ratio.csv",
     "compute": "compute.csv",
     "images": "images.tsv of every system and n_real",
-    "costs": "cost.tsv of every system, or of every depth decoder",
+    "costs": "cost.tsv of every system",
     "control": "control.tsv of every system and n_real",
     "masks": "masks.tsv of every system and n_real",
     "summaries": "memorisation_summary.tsv of every system and n_real",
-    "quality": "reconstruction.tsv of every depth decoder",
-    "synthetic": "decoders.tsv of every system",
-    "fids": "decoder_fid.tsv of every system",
 }
 """Options of make_table -> the files that they take."""
 
@@ -159,14 +156,6 @@ _TABLES = (
         ("summaries",),
         ("evaluation.tables.confidence",),
         ("memorisation",),
-    ),
-    Result(
-        "depth_decoder",
-        "decoding along depth",
-        "Decoding along depth against decoding slice by slice, on validation cases and on synthetic ones, and what it costs.",
-        ("quality", "costs", "synthetic", "fids"),
-        ("evaluation.tables",),
-        ("systems", "evaluation.decoders"),
     ),
     Result("cost", "what the run cost", "What the run itself cost, stage by stage, as Snakemake measured it."),
 )

@@ -71,11 +71,6 @@ def latents(config: dict, wildcards: Any) -> dict:
     return system_of_autoencoder(config, wildcards.name)["latents"] | {"seed": config["training_seed"]}
 
 
-def depth_decoder(config: dict, wildcards: Any) -> dict:
-    """Of `train_depth_decoder`."""
-    return system_of_autoencoder(config, wildcards.name)["depth_decoder"] | {"seed": config["training_seed"]}
-
-
 def generator(config: dict, wildcards: Any) -> dict:
     """Of `train_generator`."""
     system = config["system"][wildcards.system]
@@ -90,7 +85,7 @@ def generator_module(config: dict, wildcards: Any) -> str:
 
 
 def devices(config: dict, wildcards: Any, part: str) -> int:
-    """How many devices train a "generator" (by {system}), an "autoencoder" or a "depth_decoder" (by {name})."""
+    """How many devices train a "generator" (by {system}) or an "autoencoder" (by {name})."""
     if part == "generator":
         system = config["system"][wildcards.system]
         trained_by = KINDS[system["kind"]].trained_by
@@ -99,9 +94,9 @@ def devices(config: dict, wildcards: Any, part: str) -> int:
 
 
 def _sampler(config: dict, system: str) -> dict:
-    """The blocks of a system that decide how its cases are drawn, and whether they are decoded along depth."""
+    """The blocks of a system that decide how its cases are drawn."""
     settings = config["system"][system]
-    return picked(settings, KINDS[settings["kind"]].sampled) | {"depth_decoder": bool(settings.get("depth_decoder"))}
+    return picked(settings, KINDS[settings["kind"]].sampled)
 
 
 def synthesis(config: dict, wildcards: Any) -> dict:
@@ -140,14 +135,6 @@ def images(config: dict, wildcards: Any = None) -> dict:
     return picked(evaluation["images"], ("neighbours", "jackknife_groups")) | {"intervals": evaluation["tables"]}
 
 
-def decoders(config: dict, wildcards: Any) -> dict:
-    """Of `compare_decoders`."""
-    evaluation = config["evaluation"]
-    features = {"images": without(image_features(config), "ms_ssim_cases")}
-    groups = picked(evaluation["images"], ("jackknife_groups",))
-    return evaluation["decoders"] | features | groups | sampling(config, wildcards)
-
-
 def audit_images(config: dict, wildcards: Any = None) -> dict:
     """Of `calibrate_memorisation`: features by which the audit compares."""
     return picked(config["evaluation"]["images"], ("batch_size", "planes", "min_foreground_fraction"))
@@ -156,8 +143,7 @@ def audit_images(config: dict, wildcards: Any = None) -> dict:
 def audit(config: dict, wildcards: Any) -> dict:
     """Of `audit_memorisation`."""
     gate = picked(config["memorisation"], ("action", "false_positive_rate")) | {"images": audit_images(config)}
-    along_depth = bool(config["system"][wildcards.system].get("depth_decoder"))
-    return gate | picked(config["synthesis"], ("slices_per_batch",)) | {"depth_decoder": along_depth}
+    return gate | picked(config["synthesis"], ("slices_per_batch",))
 
 
 def copy_rate(config: dict, wildcards: Any = None) -> float | None:

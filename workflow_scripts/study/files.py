@@ -20,8 +20,7 @@ class Files:
     arms : every arm of the study
     n_real, train_sizes : patients of the train subsets that are studied; of all, those of the learning curve with them
     others : n_real -> other patients of its ladder
-    autoencoders, depth_decoded : names of the autoencoders; of the systems that are decoded along depth
-    decoders_compared : those of the latter with a model of their own
+    autoencoders : their names
     """
 
     def __init__(self, config: dict):
@@ -32,8 +31,6 @@ class Files:
         self.arms = arms_of_study(config["segmentation"], self.systems, self.n_real, self.autoencoders)
         self.train_sizes = train_sizes(config["segmentation"], self.n_real)
         self.others = others_of(config["segmentation"], self.n_real)
-        self.depth_decoded = [name for name, system in config["system"].items() if system.get("depth_decoder")]
-        self.decoders_compared = [name for name in self.depth_decoded if not config["system"][name]["generator"]]
 
     def _n(self, wildcards: Any) -> str:
         return f"{self.run}/n_real~{wildcards.n_real}"
@@ -49,10 +46,6 @@ class Files:
     def autoencoder(self, wildcards: Any) -> list[str]:
         """The autoencoder of a {system}; none for a system in voxel space."""
         return self._of_space(wildcards, "autoencoder", MODEL)
-
-    def depth_decoder(self, wildcards: Any) -> list[str]:
-        """The depth decoder of a {system}'s autoencoder."""
-        return self._of_space(wildcards, "autoencoder", [f"depth_decoder/{name}" for name in MODEL])
 
     def lent_model(self, wildcards: Any) -> list[str]:
         """The trained generator of another system, for a {system} that draws with it and learns nothing."""
@@ -77,9 +70,8 @@ class Files:
         return [f"{self.run}/cohort/val/manifest.json"] if asked and not self.lent_model(wildcards) else []
 
     def model(self, wildcards: Any) -> list[str]:
-        """The trained generator of a {system}, with its depth decoder if it has one."""
-        along_depth = [f"depth_decoder/{name}" for name in MODEL if wildcards.system in self.depth_decoded]
-        return [f"{self._n(wildcards)}/generator/{wildcards.system}/{name}" for name in (*MODEL, *along_depth)]
+        """The trained generator of a {system}."""
+        return [f"{self._n(wildcards)}/generator/{wildcards.system}/{name}" for name in MODEL]
 
     def model_over_latents(self, wildcards: Any) -> list[str]:
         """As `model`; none for a system in voxel space."""
@@ -164,8 +156,7 @@ class Files:
         """A file of the evaluation of each system and n_real."""
         return self.of_systems(f"{self.run}/evaluation/n_real~{{n_real}}/{{system}}/{file}", systems)
 
-    def of_autoencoders(self, file: str, depth_decoded: bool = False) -> list[str]:
-        """A file of every autoencoder, or of those that have a depth decoder."""
-        systems = [self.config["system"][system] for system in self.depth_decoded]
-        names = sorted({system["autoencoder"]["name"] for system in systems}) if depth_decoded else self.autoencoders
-        return [f"{self.run}/n_real~{size}/autoencoder/{name}/{file}" for size in self.n_real for name in names]
+    def of_autoencoders(self, file: str) -> list[str]:
+        """A file of every autoencoder."""
+        folders = [f"{self.run}/n_real~{size}/autoencoder" for size in self.n_real]
+        return [f"{folder}/{name}/{file}" for folder in folders for name in self.autoencoders]

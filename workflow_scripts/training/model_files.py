@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -20,7 +19,6 @@ _REQUIRED = (
 )
 _OF_KIND = {
     "autoencoder": ("masks", "latent_shape"),
-    "depth_decoder": ("masks", "autoencoder", "autoencoder_weights_digest", "latent_shape"),
     "generator": ("autoencoder", "latent", "features", "foreground_volume_ml", "generator"),
 }
 
@@ -71,15 +69,6 @@ def load_model(folder: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
 def contract_digest(folder: str | os.PathLike) -> str:
     """Digest of a model: of its contract, which holds that of its weights."""
     return sha256_file(Path(folder) / CONTRACT)
-
-
-def weights_digest(weights: dict[str, torch.Tensor]) -> str:
-    """Digest of weights, whatever file they lie in: names, types, shapes and numbers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def load_weights(module: torch.nn.Module, weights: dict[str, torch.Tensor], source: object) -> None:

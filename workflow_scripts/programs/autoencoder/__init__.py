@@ -1,1 +1,1 @@
-"""The autoencoder, its latents, its decoder along depth, and what it gives back."""
+"""The autoencoder, its latents, and what it gives back."""

@@ -4,7 +4,7 @@ Writes --out, a row a synthetic, control, held-out and training case, and --summ
 threshold. Controls are training cases decoded from their latents (--model, --latents; none for a system in voxel
 space): what a generator that copies them would make, and so what the audit can catch at best.
 Config (--config): action (audit, warn: warn of each copy, refuse: the gate has refused them before), the
-false_positive_rate of the thresholds, images: as of calibrate_memorisation, depth_decoder and slices_per_batch: as of
+false_positive_rate of the thresholds, images: as of calibrate_memorisation, and slices_per_batch: as of
 the synthesis.
 """
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             rows.append({"group": "synthetic", "patient_id": ""} | found)
             bar.update()
     if args.model is not None:
-        decoding = SynthesisSettings(slices_per_batch=settings.slices_per_batch, depth_decoder=settings.depth_decoder)
+        decoding = SynthesisSettings(slices_per_batch=settings.slices_per_batch)
         for case_id, image, levels in decoded_training_cases(args.model, args.latents, decoding):
             reference.check_shape(case_id, image, levels)
             image, levels = reference.view(image, levels)

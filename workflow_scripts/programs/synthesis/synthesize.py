@@ -7,11 +7,10 @@ tumours.csv has a row a case and any of these columns: volume_ml, surface_mm2, s
 centroid_y_mm (anterior +), centroid_z_mm (superior +), box_width_mm, box_height_mm, box_depth_mm, and
 <region>_fraction of an inner region; what is left empty is drawn. Case i depends on the seed and i alone: --first goes on where an
 earlier call ended. A generator that puts tumours into training patients takes them from the manifest of its train subset,
---train; the column host of tumours.csv may name one of them. Tables of the cases, and of the draws that the quality gate refused, are written beside them. A
-depth decoder in the model folder is used, unless --config '{"depth_decoder": false}' says no. Sampler, gates
-and the refusal of copies are those that the study released its cases by (release.json in the model folder), but for what
---config and --allow-copies say; OUT/cases.made.json notes them. --refuse-copies FOLDER names another training set, made by
-memorisation_reference.
+--train; the column host of tumours.csv may name one of them. Tables of the cases, and of the draws that the quality gate
+refused, are written beside them. Sampler, gates and the refusal of copies are those that the study released its cases by
+(release.json in the model folder), but for what --config and --allow-copies say; OUT/cases.made.json notes them.
+--refuse-copies FOLDER names another training set, made by memorisation_reference.
 """
 
 import argparse
@@ -110,12 +109,11 @@ def main(argv: list[str] | None = None) -> None:
     table = args.table or args.out / f"{stem}.tsv"
     rejected = args.rejected or table.with_name("rejected.tsv" if args.block is None else f"{args.block}.rejected.tsv")
     log.info(
-        "%s: %d cases of %s voxels, %s%s, on %s",
+        "%s: %d cases of %s voxels, %s, on %s",
         contract["name"],
         len(numbers),
         "x".join(map(str, contract["grid"]["size"])),
         generator.describe(),
-        ", decoded along depth" if generator.along_depth else "",
         describe(device, resolve_precision(settings.precision, device)),
     )
     cases, refusals = [], []
@@ -129,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
             origins = _origins(kind, made)
             arrays = made.image, made.levels, made.affine
             write_case(args.out / case_id, case_id, *arrays, contract["modalities"], written, origins)
-            cases.append(_case_row(case_id, made, names, origins) | {"along_depth": generator.along_depth})
+            cases.append(_case_row(case_id, made, names, origins))
             bar.update(1, refused=len(refusals))
     # Snakemake deletes the declared outputs of a failed job: what explains the failure goes beside them.
     failed = rejected.with_suffix(".failed.tsv")
@@ -177,7 +175,7 @@ def _case_table(rows: list[dict], names, kind):
 
     conditions = [f"{which}_{name}" for which in ("requested", "measured") for name in names]
     origins = [*kind.origins, USE] if kind.hosts else []
-    columns = ["case_id", "number", "attempts", *origins, *conditions, "along_depth"]
+    columns = ["case_id", "number", "attempts", *origins, *conditions]
     return pd.DataFrame(rows, columns=columns).sort_values("number")
 
 

@@ -47,7 +47,6 @@ SECTIONS: list[Callable[[Run], Section | None]] = [
     viewer.viewer,
     images.metrics,
     images.reconstruction,
-    tables.decoders,
     tables.control,
     tables.masks,
     tables.memorisation,

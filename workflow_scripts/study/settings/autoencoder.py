@@ -122,39 +122,6 @@ class Latents(Block):
     augmentation: Augmentation = key(Augmentation(), "", "how the copies are changed")
 
 
-class DepthDecoder(Block):
-    """The decoder of a `slice_vae` with convolutions across slices."""
-
-    levels: Literal["all"] | Annotated[list[Count], Field(min_length=1)] = key(
-        "all", "levels", "of the decoder, 1 (finest) and up, after which a convolution across slices stands"
-    )
-    kernel_size: Count = key(3, "slices, odd", "that such a convolution sees; 1: no neighbour, for comparison")
-    slice_layers: Literal["trained", "fixed"] = key(
-        "trained", "", "whether the layers of the slice decoder are fine-tuned too, in a copy"
-    )
-    slab_slices: Annotated[int, Field(ge=2)] = key(8, "slices", "consecutive ones of a training sample")
-    latent_noise: Weight = key(
-        0.25,
-        "standard deviations",
-        "largest Gaussian noise on the latents in training: a generator's do not fit from slice to slice as encoded ones "
-        "do. Half of the samples have none, so that what fits is not blurred",
-    )
-    through_plane: Weight = key(
-        1.0,
-        "weight",
-        "absolute error of the differences between neighbouring slices, beside the terms of `autoencoder.loss`",
-    )
-    training: TrainSettings = key(unit="", meaning="a batch holds slabs", defaults={"steps": 20000})
-
-    @model_validator(mode="after")
-    def _odd_and_once(self) -> Self:
-        if self.kernel_size % 2 == 0:
-            raise Fault(["kernel_size"], self.kernel_size + 1, "must be odd")
-        if self.levels != "all" and len(set(self.levels)) < len(self.levels):
-            raise Fault(["levels"], sorted(set(self.levels)), "names a level twice")
-        return self
-
-
 class _Stage(Block):
     """What the program that trains an autoencoder is told besides."""
 
@@ -176,12 +143,6 @@ class LatentsStage(Latents):
     """The encoding of the train subset."""
 
     seed: Seed = key(0, "", "of the changed copies")
-
-
-class DepthDecoderStage(DepthDecoder):
-    """The training of a depth decoder."""
-
-    seed: Seed = key(0, "", "of weights and batches")
 
 
 class _One(Block):

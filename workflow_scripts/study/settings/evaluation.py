@@ -63,15 +63,6 @@ class Cost(Block):
     volumes: Count = key(3, "volumes", "synthetic ones over which seconds are measured, one at a time")
 
 
-class Decoders(Block):
-    volumes: Count = key(
-        30,
-        "volumes",
-        "synthetic ones that are decoded twice, slice by slice and along depth; their FID is over as many cases as real "
-        "patients allow: n_real at most, and those of validation and test at most",
-    )
-
-
 class Control(Block):
     requests: Count = key(
         100, "tumours", "of held-out patients asked for, a synthetic volume each; all, where there are fewer"
@@ -135,7 +126,6 @@ class Evaluation(Block):
     segmentation: SegmentationScores = key(SegmentationScores(), "", "scores of the predicted masks")
     images: Images = key(Images(), "", "image quality")
     cost: Cost = key(Cost(), "", "of a synthetic volume")
-    decoders: Decoders = key(Decoders(), "", "slice by slice against along depth")
     control: Control = key(Control(), "", "requested against measured tumours")
     masks: Masks = key(Masks(), "", "validity and shapes of synthetic masks")
     comparison_ratio: Positive | None = key(
@@ -166,7 +156,6 @@ class AuditSettings(Memorisation):
 
     images: ImageFeatures = key(ImageFeatures(), "", "of the features; always of the packaged network")
     slices_per_batch: Count = key(32, "slices", "decoded at once")
-    depth_decoder: bool | None = key(None, "", "decode along depth; null: where the model folder holds a depth decoder")
 
 
 class CostSettings(Cost, SynthesisSettings):
@@ -175,10 +164,3 @@ class CostSettings(Cost, SynthesisSettings):
 
 class ControlSettings(Control, SynthesisSettings):
     """What a program that asks for given tumours is told."""
-
-
-class DecodersSettings(Decoders, SynthesisSettings):
-    """What the program that compares decoders is told."""
-
-    images: ImageFeatures = key(ImageFeatures(), "", "of the features")
-    jackknife_groups: Annotated[int, Field(ge=0, le=10_000)] = key(10, "groups", "of cases for the interval of FID")

@@ -48,4 +48,3 @@ class SynthesisSettings(Synthesis):
     )
     case_prefix: Name = key("SliceAug", "", "case ids are <prefix>-<number>-000")
     precision: Precision = key("auto", "", "auto: bf16 where the device has it in hardware")
-    depth_decoder: bool | None = key(None, "", "decode along depth; null: where the model folder holds a depth decoder")

@@ -12,14 +12,14 @@ from pydantic import Field, create_model, model_validator
 from ...base.errors import UserError
 from ...base.provenance import ROOT
 from ..generators import KINDS
-from .autoencoder import Autoencoder, DepthDecoder, Latents, SliceVae, Vae3d
+from .autoencoder import Autoencoder, Latents, SliceVae, Vae3d
 from .base import Block, Fault, Name, Number, key, read_block
 from .files import merge, read_yaml
 from .generator import Published
 from .messages import fail, lines_of, shown
 
 CONFIG = ROOT / "config"
-_SHARED = ("autoencoder", "latents", "depth_decoder")
+_SHARED = ("autoencoder", "latents")
 """What a system takes over with the autoencoder of another."""
 _BLOCKS = {name: block for kind in KINDS.values() for name, block in kind.blocks.items()}
 
@@ -41,13 +41,6 @@ class System(Block):
         None, "name or null", "`kind: editing`: the system whose trained model it draws with, autoencoder and all"
     )
     latents: Latents = key(Latents(), "", "how training cases are encoded")
-    depth_decoder: DepthDecoder | None = key(
-        None,
-        "block or null",
-        "the decoder of a `slice_vae` with convolutions across slices, fine-tuned while the encoder stays as it is: fewer "
-        "streaks in sagittal and coronal views; null: slice by slice. Goes with the autoencoder to the systems that share "
-        "it; a change reruns its training and the synthesis, no generator",
-    )
     published: list[Published] = key(
         [], "list", "what the paper prints for parts of the system, at its own setting: for the compute table alone"
     )
@@ -128,18 +121,16 @@ def load_systems(names: list[str], settings: Mapping[str, dict | None], image_si
     if unknown := sorted(set(settings) - set(own)):
         fail(["systems"], [*names, unknown[0]], f"system_settings names {unknown[0]!r}, which is not among systems")
     systems = {name: _composed(name, own) for name in names}
-    autoencoders: dict[str, tuple[str, tuple]] = {}  # its name -> the first system that has it, and how it is set
+    autoencoders: dict[str, tuple[str, SliceVae | Vae3d]] = {}  # name -> a system that has it, its settings
     for name, system in systems.items():
         if system.autoencoder is None:
             continue
         _check_autoencoder(image_size, system.autoencoder, name)
-        _check_depth_decoder(image_size, system, name)
-        parts = (system.autoencoder, system.depth_decoder)
-        owner, twin = autoencoders.setdefault(system.autoencoder.name, (name, parts))
-        if twin != parts:
+        owner, twin = autoencoders.setdefault(system.autoencoder.name, (name, system.autoencoder))
+        if twin != system.autoencoder:
             raise UserError(
                 f"config: systems {owner} and {name} share the autoencoder {system.autoencoder.name!r}, but set it "
-                "differently, or its depth_decoder: give one of them another autoencoder name, or write "
+                "differently: give one of them another autoencoder name, or write "
                 f"`autoencoder: {owner}` in {name}.yaml"
             )
     return systems
@@ -166,9 +157,9 @@ def _load(name: str, overrides: dict) -> tuple[str | None, System]:
             what = f"system {name} draws with the model of {lender}, whose {taken[0]} is set there"
             fail(["system_settings", lender, taken[0]], merged[taken[0]], what)
         owner = lender
-    if owner and "depth_decoder" in merged:
-        what = f"system {name} shares the autoencoder of {owner}, and so its depth_decoder, which is set there"
-        fail(["system_settings", owner, "depth_decoder"], merged["depth_decoder"], what)
+    if "depth_decoder" in merged:
+        what = f"system {name}: depth_decoder is no key any more: slices are decoded one by one"
+        raise UserError(f"config: {what}. Delete it, and what stands under it.")
     merged |= {"autoencoder": None} if owner else {}
     system = read_block(SYSTEM, merged, title=f"system {name}", above=["system_settings", name])
     return owner, _scaled(system)
@@ -192,7 +183,7 @@ def _widths(part: dict, factor: float) -> dict:
 
 
 def _composed(name: str, own: dict[str, tuple[str | None, System]]) -> System:
-    """The system `name`, with the autoencoder, depth decoder and latents, or the model, of the system that it shares them with."""
+    """The system `name`, with the autoencoder and latents, or the model, of the system that it shares them with."""
     owner, system = own[name]
     if owner is None:
         return system
@@ -224,24 +215,6 @@ def check_weights(path: list[str], name: str, weights: str, digest_name: str, di
         raise Fault([*path, name], "package", f"names {weights!r}, which is no file")
     if digest is None:
         raise Fault([*path, digest_name], "<output of sha256sum>", "must hold the checksum of that weights file")
-
-
-def _check_depth_decoder(size: list[int], system: System, name: str) -> None:
-    block, autoencoder = system.depth_decoder, system.autoencoder
-    if block is None:
-        return
-    path = ["system_settings", name, "depth_decoder"]
-    if not isinstance(autoencoder, SliceVae):
-        fail(path, None, f"system {name}: a depth_decoder goes with an autoencoder of kind slice_vae alone")
-        return
-    count = len(autoencoder.channels)
-    if block.levels != "all" and max(block.levels) > count:
-        levels = [level for level in block.levels if level <= count] or "all"
-        what = f"system {name}: depth_decoder.levels {block.levels} go beyond {count} levels"
-        fail([*path, "levels"], levels, what)
-    if block.slab_slices > size[0]:
-        what = f"system {name}: depth_decoder.slab_slices is more than the {size[0]} slices of preprocessing.size"
-        fail([*path, "slab_slices"], size[0], what)
 
 
 def _check_autoencoder(size: list[int], autoencoder: SliceVae | Vae3d, name: str) -> None:

@@ -12,9 +12,7 @@ from .base import Block, Count, Fault, Positive, Precision, Seed, Weight, key
 
 class TrainSettings(Block):
     steps: Count = key(100000, "steps", "of the optimizer, each on one global batch")
-    batch_size: Count = key(
-        4, "samples", "of the global batch, which the devices share: slices, slabs, patches or volumes"
-    )
+    batch_size: Count = key(4, "samples", "of the global batch, which the devices share: slices, patches or volumes")
     learning_rate: Positive = key(1.0e-4, "", "of AdamW, after the warm-up")
     weight_decay: Weight = key(0.0, "", "of AdamW; 0 makes it Adam")
     warmup_steps: Seed = key(500, "steps", "over which the learning rate rises linearly from 0")

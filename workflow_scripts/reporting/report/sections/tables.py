@@ -8,7 +8,6 @@ from ...tables import augmentation_ratio as ratio
 from ...tables import compute as costs
 from ...tables import control as control_table
 from ...tables import cost as run_cost
-from ...tables import depth_decoder
 from ...tables import exchange as exchange_table
 from ...tables import ladder as ladder_table
 from ...tables import masks as mask_tables
@@ -30,7 +29,6 @@ def _of_table(anchor: str, title: str, name: str, table, figure: str = "") -> Ca
 ladder = _of_table("ladder", ladder_table.TABLE.title, "ladder", ladder_table.TABLE, "ladder")
 exchange = _of_table("exchange", exchange_table.TABLE.title, "exchange", exchange_table.TABLE, "exchange")
 systems = _of_table("systems", "The systems compared", "systems", comparison.TABLE)
-decoders = _of_table("decoders", depth_decoder.TABLE.title, "depth_decoder", depth_decoder.TABLE)
 masks = _of_table("masks", "Masks: valid, and of the shapes of real ones?", "masks", mask_tables.TABLE)
 _asked = "Control: what was requested, and what came out"
 control = _of_table("control", _asked, "control", control_table.TABLE, "control_sweep")
