@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.signal import fftconvolve
 from torch import Tensor
 
 from .samplers import Predictor
@@ -59,9 +58,12 @@ def wanted_tumour(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Where a tumour of these conditions is to lie, bool, and its centroid as condition name -> mm.
 
-    It is the ellipsoid of their volume and their box's proportions (as in `conditioning`), at their centroid, or at the place nearest to it where `LEAST_INSIDE` of it lies in
-    what is `allowed` (bool); without such a place at that with the largest share. What is not allowed is cut off.
+    It is the ellipsoid of their volume and their box's proportions (as in `conditioning`), at their centroid, or at the
+    place nearest to it where `LEAST_INSIDE` of it lies in what is `allowed` (bool); without such a place at that with the
+    largest share. What is not allowed is cut off.
     """
+    from scipy.signal import fftconvolve  # here, not above: it takes a second, and few programs edit
+
     half_mm = np.array([conditions[name] for name in BOX]) / 2
     half_mm *= (1000.0 * conditions["volume_ml"] / (4 / 3 * math.pi * half_mm.prod())) ** (1 / 3)
     shape = ellipsoid(half_mm.tolist(), spacing_mm)

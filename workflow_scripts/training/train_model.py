@@ -12,7 +12,6 @@ from torch import Tensor
 from ..base.cli import log
 from ..base.files import atomic
 from ..study.settings.training import TrainSettings
-from .launch import train
 from .model_files import save_model
 from .state import StateFolder
 from .task import Task
@@ -44,6 +43,8 @@ def train_model(
 
     Raises UserError and SystemExit as `launch.train`.
     """
+    from .launch import train  # not above: Lightning takes seconds, and programs that only draw cases load this too
+
     kind, name = contract["kind"], contract["name"]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:
         weights = train(task, settings, folder, f"{kind.replace('_', ' ')} {name}")[player]
