@@ -1,5 +1,5 @@
-# {compared}: whole cases, or the tumours alone of a system whose cases share the brains of training patients on purpose.
 # Are synthetic cases copies of training cases? The training set to compare with, real cases as the yardstick, the audit.
+# {compared}: whole cases, or the tumours alone where a system's cases are made in training patients on purpose.
 
 
 use rule stage as memorisation_reference with:

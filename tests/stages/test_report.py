@@ -125,7 +125,7 @@ def test_cases_in_training_patients_are_said_to_be_for_augmentation_alone(run):
     assert AUGMENTATION_ONLY not in Page(report(run)).text
     table = read_tsv(run.synthetic / "cases.tsv")
     write_tsv(run.synthetic / "cases.tsv", table.assign(host="C", donor="D", use=AUGMENTATION_ONLY))
-    assert f"made in a training patient, whose brain it shows: {AUGMENTATION_ONLY}." in Page(report(run)).text
+    assert f"made in a training patient, whose own image it shows: {AUGMENTATION_ONLY}." in Page(report(run)).text
 
 
 def test_image_metrics_stand_beside_those_of_real_cases_with_n(run):

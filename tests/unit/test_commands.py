@@ -9,7 +9,7 @@ import pytest
 from workflow import copy_project, snakemake
 
 from workflow_scripts.base.cli import Folder, program_parser
-from workflow_scripts.base.files import read_tsv, write_tsv
+from workflow_scripts.base.files import read_tsv, write_json, write_tsv
 from workflow_scripts.study.commands import LONGEST, options
 
 
@@ -66,6 +66,12 @@ def test_400_blocks_of_a_thousand_patients_are_gathered(tmp_path):
         rows = {"case_id": f"SliceAug-{number:05d}-000", "number": number}
         write_tsv(blocks / f"{number}.tsv", pd.DataFrame([rows]))
         write_tsv(blocks / f"{number}.rejected.tsv", pd.DataFrame(columns=["number", "attempt", "reason"]))
+    for kept in (
+        "generator/slice_ldm/model",
+        "memorisation/cases/reference",
+    ):  # how the cases were released stays with the model
+        write_json(project / f"{run}/n_real~1000/{kept}.json", {})
+        (project / f"{run}/n_real~1000/{kept}.safetensors").touch()
     target = f"{run}/n_real~1000/synthetic/slice_ldm/cases.tsv"
     command = ("--configfile", "study.json", "--allowed-rules", "gather_synthetic", "--", target)
     done = snakemake(project, *command)

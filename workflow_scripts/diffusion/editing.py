@@ -24,7 +24,7 @@ from .samplers import Predictor
 CENTROID = ("centroid_z_mm", "centroid_y_mm", "centroid_x_mm")
 BOX = ("box_depth_mm", "box_height_mm", "box_width_mm")
 LEAST_INSIDE = 0.95
-"""Share of a wanted tumour that must lie in the foreground where it is put: a tumour ends at the brain's edge."""
+"""Share of a wanted tumour that must lie in the foreground where it is put: a tumour ends at its edge."""
 
 
 @dataclass(frozen=True)

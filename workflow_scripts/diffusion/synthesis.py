@@ -29,7 +29,7 @@ class Case:
 
     image: float32 (M, D, H, W) in [-1, 1], background exactly -1; levels: uint8 (D, H, W); affine: voxel (w, h, d) to RAS
     mm, that of the host where there is one; requested and measured: condition name -> value; host, donor: ids of the
-    training cases whose brain and whose tumour it has.
+    training cases in which it is made and whose tumour it has.
     """
 
     number: int

@@ -5,7 +5,8 @@ import numpy as np
 from ..base.errors import UserError
 from ..diffusion.gate import Reason
 from ..study.generators import KINDS
-from .reference import CASES, TUMOURS, Reference
+from .reference import Reference
+from .tumour_view import CASES, TUMOURS
 
 COPY_REASON = "a copy of training case"  # how the gate's sentence begins
 COPY_KIND = "copy of a training case (memorisation)"

@@ -20,9 +20,8 @@ from ..base.files import atomic, read_json, sha256_file, write_json
 from .conformal import Threshold, conformal_threshold
 from .likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
 from .release import ARRAYS, DESCRIPTION
-from .tumour_view import tumour_alone
+from .tumour_view import CASES, tumour_alone
 
-CASES, TUMOURS = "cases", "tumours"  # what is compared
 LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
 
 

@@ -1,4 +1,4 @@
-"""What of a case is compared where cases share a patient's brain on purpose: the tumour and little around it."""
+"""What of a case is compared where cases are made in training patients on purpose: the tumour and little around it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+CASES, TUMOURS = "cases", "tumours"  # what is compared: all of a case, or its tumour alone
 MARGIN_MM = 8.0
 """Around the tumour that is compared as well: how a tumour goes over into its surroundings is its own."""
 
@@ -14,7 +15,7 @@ MARGIN_MM = 8.0
 def tumour_alone(image: np.ndarray, levels: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Image (M, D, H, W) and levels (D, H, W) with the tumour's centroid in the middle, background beyond the margin.
 
-    Wherever in a brain it lies, it is the same tumour. A case without tumour is background throughout.
+    Wherever in a patient it lies, it is the same tumour. A case without tumour is background throughout.
     """
     tumour = np.asarray(levels) >= 1
     alone, moved = np.full(image.shape, -1.0, dtype=np.float32), np.zeros_like(np.asarray(levels))

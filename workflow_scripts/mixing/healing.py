@@ -1,4 +1,4 @@
-"""A patient without the tumour: what it covers is filled from the other side of the brain."""
+"""A patient without the tumour: what it covers is filled from the other side of the body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import ndimage
 from ..diffusion.hosts import Host
 
 AROUND_VOXELS = 1  # of the tumour that are filled as well: its border is blurred
-MOST_SHIFT = 4  # voxels by which the middle of the brain may lie beside that of the grid, twice
+MOST_SHIFT = 4  # voxels by which the middle of the foreground may lie beside that of the grid, twice
 EDGE_SIGMA = 0.7  # voxels over which what was filled in goes over into what was there
 
 

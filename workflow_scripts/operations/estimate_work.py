@@ -19,7 +19,7 @@ from ..study.blocks import system_of_autoencoder
 from ..study.conditions import condition_names
 from ..study.generators import KINDS
 
-NNUNET_PATCH, NNUNET_BATCH, NNUNET_FEATURES = (128, 160, 112), 2, 32  # its own plan for BraTS at 1 mm
+NNUNET_PATCH, NNUNET_BATCH, NNUNET_FEATURES = (128, 160, 112), 2, 32  # its own plan for head MRI at 1 mm
 EPOCHS = {"nnunet": 1000, "monai_dynunet": 20}
 ITERATIONS, VAL_ITERATIONS, VAL_SHARE = 250, 50, 0.4  # a validation step has no backward pass
 

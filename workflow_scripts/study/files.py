@@ -95,7 +95,7 @@ class Files:
         )
 
     def _compared(self, wildcards: Any) -> str:
-        """What of a {system}'s cases is compared with training cases: tumours alone where brains are theirs on purpose."""
+        """What of a {system}'s cases is compared with training cases: tumours alone where it makes its cases in those."""
         return "tumours" if self._in_hosts(wildcards) else "cases"
 
     def reference(self, wildcards: Any) -> list[str]:

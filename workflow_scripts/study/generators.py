@@ -33,7 +33,7 @@ class Kind:
     sampled : the blocks that decide how cases are drawn, by name
     drawn_with : kind of the other system whose trained model it draws with, and which `trained` is taken from; None: its own
     latents : whether it may work on the latents of an autoencoder; else on voxels alone
-    hosts : whether it puts tumours into patients of the train subset, whose brains its cases then share on purpose
+    hosts : whether it puts tumours into patients of the train subset, whose healthy tissue its cases then share on purpose
     donors : whether those tumours are patients' too
     check : raises Fault where the blocks, given by name, do not go together
     """

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
         "--compared",
         choices=("cases", "tumours"),
         default="cases",
-        help="whole cases (the default), or tumours alone, for cases that share a patient's brain on purpose",
+        help="whole cases (the default), or tumours alone, for cases made in training patients on purpose",
     )
     args = parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
 """Say what a study will cost before it runs: jobs, hours, GPU hours, memory and disk by stage, and what would make it cheaper.
 
-  make estimate CONFIG=config/config.yaml ARGS="--config data_root=/data/BraTS2023"
+  make estimate CONFIG=config/config.yaml ARGS="--config data_root=/data/patients"
 
 Measures on this machine: some minutes of the workflow itself, with simulated patients at the study's shapes. Or takes the
 measurements of an earlier run (--earlier, with the config files of that run, made in this folder), whose shapes may differ: its

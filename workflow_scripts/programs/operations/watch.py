@@ -1,6 +1,6 @@
 """Run Snakemake and show one line a stage, with a bar and the time left, in place of its thousands of lines.
 
-  python -m workflow_scripts.programs.operations.watch --cores all --config data_root=/data/BraTS2023
+  python -m workflow_scripts.programs.operations.watch --cores all --config data_root=/data/patients
 
 All options are Snakemake's own, and so is the exit status. On a terminal the lines move; in a log, those that have changed are
 written each minute and at a stage's end. All that Snakemake and the jobs print is in a file, whose path comes first.

@@ -16,8 +16,7 @@ from ...base.files import read_tsv
 from ...cohort.planes import extent_mm, largest_slices
 from ...cohort.subset import Subset
 from ...memorisation.likeness import Pose, moved
-from ...memorisation.reference import CASES
-from ...memorisation.tumour_view import tumour_alone
+from ...memorisation.tumour_view import CASES, tumour_alone
 from ...study.settings.evaluation import Figures
 from .slices import PicturedCase, draw_plane, stored_case, synthetic_case, view
 from .style import STYLE, About

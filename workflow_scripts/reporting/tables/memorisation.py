@@ -81,9 +81,9 @@ def memorisation_notes(table: pd.DataFrame) -> list[str]:
         "each against the others, are what the release gate may know; it looks at aligned images alone, and refuses no "
         "case for its features. Expected at most: the share that real patients "
         "would have; m patients cannot promise less than 1/(m+1).",
-        "Compared: whole cases, or, of a system that puts tumours into training patients, whose brains its cases share on "
-        "purpose, the tumours alone, each with its surroundings in the middle of the grid, with the tumours of training cases "
-        "likewise. Where those tumours are a training patient's on purpose, too, the gate refuses none for it.",
+        "Compared: whole cases, or, of a system that puts tumours into training patients, whose healthy tissue its cases "
+        "share on purpose, the tumours alone, each with its surroundings in the middle of the grid, with the tumours of "
+        "training cases likewise. Where those tumours are a training patient's on purpose, too, the gate refuses none for it.",
         "Control: training cases decoded from their own latents, as a generator that copies them would make them. What "
         "the audit does not catch of these it would not catch of copies. A system in voxel space has no such control.",
         f"Brackets: {float(first.confidence):.0%} interval of the share (Clopper-Pearson), for these thresholds; that the "

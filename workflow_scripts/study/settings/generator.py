@@ -137,7 +137,7 @@ class Editing(Block):
     host_tumour: Literal["heal", "resample", "keep"] = key(
         "heal",
         "",
-        "the host's own tumour: is replaced by the other side of the brain; is sampled anew with the wanted one, and healed "
+        "the host's own tumour: is replaced by what lies opposite, mirrored; is sampled anew with the wanted one, and healed "
         "where that leaves tumour; or stays, and stays annotated",
     )
     margin_mm: Weight = key(12.0, "mm", "around a tumour in which the patient is sampled anew as well")
@@ -185,7 +185,7 @@ class Mix(Block):
     )
     flips: bool = key(True, "", "mirror donors and hosts left to right at random; false: for organs of one side")
     host_tumour: Literal["keep", "heal"] = key(
-        "keep", "", "the host's own tumour: stays, and stays annotated; or is replaced by the other side of the brain"
+        "keep", "", "the host's own tumour: stays, and stays annotated; or is replaced by what lies opposite, mirrored"
     )
 
 

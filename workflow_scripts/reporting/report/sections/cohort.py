@@ -26,7 +26,7 @@ def gate(run: Run) -> Section:
         )
         blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
         if USE in synthetic.get(label, ()):
-            what = f"Every one of these cases is made in a training patient, whose brain it shows: {AUGMENTATION_ONLY}."
+            what = f"Every one of these cases is made in a training patient, whose own image it shows: {AUGMENTATION_ONLY}."
             blocks.append(Caution(what))
         if len(table):
             frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})
