@@ -92,19 +92,21 @@ def test_the_way_numbers_are_stored_does_not_matter(tmp_path, make_case, change)
 
 
 def test_a_header_with_scaling_is_applied(tmp_path, make_case):
-    path = make_case(tmp_path / "data", GOOD)["t1n"]
+    """A quarter of each value, stored as whole numbers and a slope, is the same image with a quarter of the window."""
+    make_case(tmp_path / "plain", GOOD)
+    path = make_case(tmp_path / "scaled", GOOD)["t1n"]
     image = nibabel.load(path)
-    values = np.asarray(image.dataobj).astype(np.float32)
-    image.header.set_slope_inter(0.5, 0)
-    raw = image.header.copy()
+    quarter = nibabel.Nifti1Image(np.asarray(image.dataobj).astype(np.float32) / 4, image.affine)
+    quarter.header.set_data_dtype(np.int16)
     path.unlink()
-    scaled = nibabel.Nifti1Image(values / 4, image.affine, raw)
-    scaled.header.set_data_dtype(np.int16)
-    nibabel.save(scaled, path)
-    out = prepare(tmp_path / "data", tmp_path / "out")
-    low, high = json.loads((out / f"volumes/{GOOD}.json").read_text())["intensity_window"]["t1n"]
-    expected = np.percentile(np.asarray(nibabel.load(path).dataobj)[values > 0], [0.5, 99.5])
-    np.testing.assert_allclose([low, high], expected, rtol=1e-4)
+    nibabel.save(quarter, path)
+    assert nibabel.load(path).dataobj.slope < 0.1
+    plain, scaled = (prepare(tmp_path / name, tmp_path / f"{name}_out") / "volumes" for name in ("plain", "scaled"))
+    windows = [
+        np.array(json.loads((out / f"{GOOD}.json").read_text())["intensity_window"]["t1n"]) for out in (plain, scaled)
+    ]
+    np.testing.assert_allclose(windows[1], windows[0] / 4, atol=0.02)
+    np.testing.assert_allclose(*(np.load(out / f"{GOOD}.image.npy")[0] for out in (plain, scaled)), atol=1e-3)
 
 
 def test_a_half_empty_modality_is_noted(tmp_path, make_case):
