@@ -295,10 +295,10 @@ def test_latents_of_another_subset_or_of_no_autoencoder_are_refused(trained, coh
 
 
 def test_batches_are_a_function_of_seed_and_step_and_every_slice_has_its_turn(cohort):
-    def data(seed=0, kept=0.0, ram=True):
+    def data(seed=0, kept=0.0, ram=True, **others):
         copies = 1 if ram else 2**40  # so many copies fit into no memory: stays memory-mapped
         volumes = CaseVolumes(VolumeStore(cohort / "volumes"), list(map(CASE, TRAIN)), ["whole_tumor"], copies)
-        return SliceData(volumes, torch.arange(16), seed, kept)
+        return SliceData(volumes, torch.arange(16), seed, kept, **others)
 
     one, other = data(), data(ram=False)
     for step in (7, 0, 1000):
@@ -313,3 +313,6 @@ def test_batches_are_a_function_of_seed_and_step_and_every_slice_has_its_turn(co
     assert in_one_round == sorted(tuple(x.flatten().tolist()) for x in one.draw(1, len(one))["x"])
     total = len(data(kept=1.0))
     assert total == 3 * 16 and len(one) < len(data(kept=0.5)) < total
+    drawn = [data(tumour_slices=0.5).draw(step, 8)["x"] for step in range(20)]
+    held = torch.stack([(x[:, 4:] > 0).flatten(1).any(dim=1) for x in drawn])  # (20, 8)
+    assert held[:, 4:].all() and not held[:, :4].all()  # half of each batch from slices with tumour, the rest from all

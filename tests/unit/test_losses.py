@@ -19,13 +19,27 @@ def test_the_terms_of_the_loss_are_what_they_say():
     assert soft_dice_loss(-100 * (2 * mask - 1), mask).item() > 0.9
     x = torch.rand(2, 3, 16, 16) * 2 - 1
     x[:, 2] = x[:, 2].sign()
-    block = {"l1": 2.0, "ssim": 1.0, "dice": 0.5, "bce": 0.25}
+    block = {"l1": 2.0, "ssim": 1.0, "tumour": 0.5, "dice": 0.5, "bce": 0.25}
     logits = torch.cat([x[:, :2], 100 * x[:, 2:]], dim=1)
     loss, terms = ReconstructionLoss(Loss(kl=0, **block), 2, False)(logits, x, mean, log_variance)
     assert set(terms) == set(block) and loss.item() == pytest.approx(0.0, abs=1e-5)
     worse, terms = ReconstructionLoss(Loss(kl=0, **block), 2, False)(logits * 0.5, x, mean, log_variance)
     assert worse.item() == pytest.approx(sum(block[name] * value.item() for name, value in terms.items()), rel=1e-5)
     assert terms["l1"].item() == pytest.approx((x[:, :2] * 0.5).abs().mean().item(), rel=1e-5)
+
+
+def test_a_small_ring_of_the_tumour_counts_as_much_as_a_large_one():
+    x = torch.full((1, 5, 16, 16), -1.0)  # one image channel, the foreground, three regions
+    x[:, 0], x[:, 1], x[:, 2, 2:14, 2:14], x[:, 3, 4:10, 4:10], x[:, 4, 5:7, 5:7] = 0.0, 1.0, 1.0, 1.0, 1.0
+    loss = ReconstructionLoss(Loss(l1=1, ssim=0, kl=0, dice=0.1, bce=0, tumour=1.0), 1, True)
+    for region, inner in ((2, 3), (3, 4), (4, None)):
+        ring = (x[:, region] > 0) & (x[:, inner] < 0 if inner else True)
+        wrong = x.clone()
+        wrong[:, 0][ring] += 0.3
+        _, terms = loss(wrong, x, torch.zeros(1, 1), torch.zeros(1, 1))
+        assert terms["tumour"].item() == pytest.approx(0.1, rel=1e-5)  # 0.3 in one of three rings, whatever its size
+    _, terms = loss(torch.where(x[:, 2:3] > 0, x, x + 1.0), x, torch.zeros(1, 1), torch.zeros(1, 1))
+    assert terms["tumour"].item() == 0.0  # healthy tissue is none of it
 
 
 def test_outside_of_the_true_foreground_an_image_may_be_anything():

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ..models.feature_network import FeatureNetwork, load_feature_network
 from ..study.settings.autoencoder import Loss
 
-TERMS = ("l1", "ssim", "kl", "dice", "bce", "perceptual")
+TERMS = ("l1", "ssim", "tumour", "kl", "dice", "bce", "perceptual")
 SSIM_WINDOW = 11  # pixels, Gaussian of standard deviation 1.5: Wang et al. 2004
 
 
@@ -27,6 +27,11 @@ def mean_inside(values: Tensor, inside: Tensor) -> Tensor:
     scalar. Each sample by itself, so that devices that share a batch come to the same mean."""
     total, count = ((part.flatten(1).sum(dim=1)) for part in (values * inside, inside))
     return (total / count.clamp(min=1.0)).mean()
+
+
+def rings(mask: Tensor) -> Tensor:
+    """The rings between nested masks, each region less the next inner one: (B, R, ...) in {0, 1} -> the same shape."""
+    return torch.cat([mask[:, :-1] - mask[:, 1:], mask[:, -1:]], dim=1)
 
 
 def ssim_map(image: Tensor, target: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ def as_slices(x: Tensor) -> Tensor:
 class ReconstructionLoss:
     """Weighted sum of the terms of the config's ``loss`` block.
 
-    L1, 1 - SSIM and the perceptual term compare intensities, the latter two in axial slices. Where the first mask is the
+    L1, 1 - SSIM, the tumour's and the perceptual term compare intensities, SSIM and the last in axial slices. Where the first mask is the
     foreground, they look inside the true one alone: what the image shows outside is cut away by that mask. Where Dice and
     BCE both weigh 0, the masks are learned as images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice
     and BCE alone teach them.
@@ -135,6 +140,7 @@ class ReconstructionLoss:
         wanted = {
             "l1": lambda: mean_inside((image - target).abs(), inside),
             "ssim": lambda: self._ssim(image, target, inside),
+            "tumour": lambda: self._in_tumour(image[:, :m], target[:, :m], mask),
             "kl": lambda: kl_to_normal(mean, log_variance),
             "dice": lambda: soft_dice_loss(logits, mask),
             "bce": lambda: functional.binary_cross_entropy_with_logits(logits, mask),
@@ -151,6 +157,12 @@ class ReconstructionLoss:
         if self.foreground_channel:
             image = torch.where(x[:, self.image_channels : self.image_channels + 1] > 0, image, -1.0)
         return torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1)
+
+    def _in_tumour(self, image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """Mean over samples and rings of the absolute error inside a ring; 0 where a sample lacks it."""
+        error = (image - target).abs().mean(dim=1, keepdim=True)
+        each = rings(mask[:, int(self.foreground_channel) :])
+        return mean_inside(error.expand_as(each).flatten(0, 1), each.flatten(0, 1))
 
     def _ssim(self, image: Tensor, target: Tensor, inside: Tensor) -> Tensor:
         image, target = as_slices(image), as_slices(target)

@@ -29,6 +29,8 @@ class SliceData:
         Share, 0 to 1, of the slices without foreground that stays.
     augmentation : Augmentation or None
         How slices are changed; None: not at all.
+    tumour_slices : float
+        Share, 0 to 1, of each batch that is drawn from the slices with tumour, in an order of their own.
     """
 
     def __init__(
@@ -38,14 +40,16 @@ class SliceData:
         seed: int,
         empty_slices_kept: float,
         augmentation: Augmentation | None = None,
+        tumour_slices: float = 0.0,
     ):
         if isinstance(empty_slices_kept, bool) or not 0 <= empty_slices_kept <= 1:
             raise UserError(f"autoencoder: `empty_slices_kept: {empty_slices_kept}` must lie between 0 and 1")
         self.volumes, self.positions, self.seed = volumes, positions, seed
         self.empty_slices_kept, self.augmentation = empty_slices_kept, augmentation
+        self.tumour_slices = tumour_slices
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key != "_rows"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_rows", "_tumour_rows")}
 
     @cached_property
     def _rows(self) -> np.ndarray:
@@ -59,6 +63,21 @@ class SliceData:
 
         return self.volumes.rows(kept)
 
+    @cached_property
+    def _tumour_rows(self) -> np.ndarray:
+        """Those of them that hold tumour."""
+        levels = self.volumes.levels
+        return self._rows[[bool(levels[case][k].any()) for case, k in self._rows]]
+
+    def _chosen(self, step: int, batch_size: int) -> np.ndarray:
+        """Rows (B, 2) of the batch of step `step`."""
+        count = round(self.tumour_slices * batch_size) if self.tumour_slices and len(self._tumour_rows) else 0
+        chosen = self._rows[Order(self.seed, "order of slices", len(self)).batch(step, batch_size - count)]
+        if not count:
+            return chosen
+        held = Order(self.seed, "order of tumour slices", len(self._tumour_rows)).batch(step, count)
+        return np.concatenate([chosen, self._tumour_rows[held]])
+
     def __len__(self) -> int:
         """Slices in one round."""
         return len(self._rows)
@@ -66,7 +85,7 @@ class SliceData:
     def draw(self, step: int, batch_size: int) -> dict[str, Tensor]:
         """The batch of step `step`, a function of (seed, step): x (B, M+R, H, W) fp32, position (B,)."""
         images, levels = self.volumes.images, self.volumes.levels
-        chosen = self._rows[Order(self.seed, "order of slices", len(self)).batch(step, batch_size)]
+        chosen = self._chosen(step, batch_size)
         image = np.stack([images[case][:, k] for case, k in chosen], axis=1)  # (M, B, H, W)
         level = np.stack([levels[case][k] for case, k in chosen])  # (B, H, W)
         x = stack_channels(image, level, self.volumes.masks).transpose(0, 1).contiguous()

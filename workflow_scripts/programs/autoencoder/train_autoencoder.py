@@ -51,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
             discriminator = PatchDiscriminator(len(modalities) + len(masks), adversarial.channels)
     volumes = CaseVolumes(subset.store, case_ids, masks, settings.devices)
     if isinstance(stage, SliceVae):
-        data = SliceData(volumes, module.positions(grid["size"][0]), seed, stage.empty_slices_kept, stage.augmentation)
+        data = SliceData(
+            *(volumes, module.positions(grid["size"][0]), seed, stage.empty_slices_kept),
+            *(stage.augmentation, stage.tumour_slices),
+        )
     else:
         data = PatchData(volumes, stage.patch_size, grid["size"], seed)
         module.latent_shape(data.patch_size)  # now, with the sizes that fit, not in the first step

@@ -17,6 +17,9 @@ EvenWidth = Annotated[int, Field(ge=4, multiple_of=2)]
 class Loss(Block):
     l1: Weight = key(1.0, "weight", "absolute error of the images")
     ssim: Weight = key(1.0, "weight", "1 - SSIM of the images")
+    tumour: Weight = key(
+        0.5, "weight", "absolute error of the images inside the tumour, the rings between nested regions counted alike"
+    )
     kl: Weight = key(1.0e-6, "weight", "Kullback-Leibler term")
     dice: Weight = key(1.0, "weight", "soft Dice of the mask channels")
     bce: Weight = key(1.0, "weight", "binary cross-entropy of the mask channels")
@@ -82,6 +85,9 @@ class SliceVae(_Autoencoder):
     )
     embedding_dim: EvenWidth = key(128, "features", "of the slice-position embedding")
     empty_slices_kept: Share = key(0.1, "share", "of the slices without foreground that stays in training")
+    tumour_slices: Share = key(
+        0.5, "share", "of each batch that is drawn from the slices with tumour; the others are drawn from all slices"
+    )
     augmentation: Augmentation | None = key(
         None,
         "block or null",
