@@ -16,7 +16,9 @@ import shlex
 import statistics
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -42,7 +44,9 @@ def macs(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> float:
 def nearest(build: Callable[[float], nn.Module], wanted: float, *shapes: tuple[int, ...]) -> float:
     """The factor on MONAI's widths whose count is nearest to `wanted`."""
     factors = [step / 32 for step in range(4, 129)]
-    return min(factors, key=lambda factor: abs(macs(lambda: build(factor), *shapes) - wanted))
+    counted = cache(lambda factor: macs(lambda: build(factor), *shapes))
+    above = bisect_left(factors, wanted, key=counted)  # counts grow with the factor
+    return min(factors[max(above - 1, 0) : above + 1], key=lambda factor: abs(counted(factor) - wanted))
 
 
 def widths(channels: list[int], factor: float) -> list[int]:

@@ -221,13 +221,13 @@ def test_copies_of_training_cases_are_kept_out_of_the_arms(project, tmp_path):
     copy = tmp_path / "copied"
     shutil.copytree(project, copy)
     study = copy / "results/tiny/n_real~4"
-    reference = load_reference(study / "memorisation")
+    reference = load_reference(study / "memorisation/cases")
     made = [f"SliceAug-{number:05d}-000" for number in range(len(reference.case_ids))]
     read = {name: read_synthetic_case(study / "synthetic/slice_ldm" / name, name, MODALITIES)[0] for name in made}
     images = np.stack([reference.coarse_image(image) for image in read.values()])
     reference = dataclasses.replace(reference, images=images)
     reference.description["real"] = compare_within(reference)
-    save_reference(study / "memorisation", reference)
+    save_reference(study / "memorisation/cases", reference)
 
     arms = study / "segmentation/nnunet/slice_ldm/ratio~1/seed~0/model.safetensors"
     before = arms.read_bytes()
