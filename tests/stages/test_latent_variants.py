@@ -160,7 +160,7 @@ def test_a_step_is_chosen_by_the_validation_cases_where_that_is_asked_for(cohort
 
 def test_the_workflow_hands_the_validation_subset_to_a_training_that_asks_for_it_alone():
     def given(every):
-        system = {"diffusion": {"held_out_every_steps": every}, "autoencoder": None}
+        system = {"diffusion": {"held_out_every_steps": every}, "autoencoder": None, "generator": None}
         files = object.__new__(Files)
         files.config, files.run = {"system": {"mine": system}}, "results/study"
         return files.judged_by(SimpleNamespace(system="mine"))

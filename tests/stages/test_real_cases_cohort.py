@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from brats import ALL_PARTS, MODALITIES, REGIONS
+from brats import ALL_PARTS, DATASET, MODALITIES, REGIONS
 from small_cases import prepare
 
 from workflow_scripts.base.files import read_tsv
@@ -72,8 +72,12 @@ def test_volumes_are_centred_brains_upright_in_ras(coarse):
     store = VolumeStore(coarse / "volumes")
     for case_id in read_tsv(coarse / "cases.tsv")["case_id"]:
         image = np.asarray(store.image(case_id)).astype(np.float32)
-        assert image.min() == -1 and image.max() == 1
         brain = (image > -1).any(axis=0)  # (D, H, W)
+        assert image.min() == -1 and 0 < image[:, brain].max() <= 1
+        low, high = DATASET.intensity.spreads
+        assert np.median(image[:, brain], axis=1) == pytest.approx(-1 - 2 * low / (high - low), abs=0.05), (
+            "as the window"
+        )
         assert np.count_nonzero(brain) * 0.027 == pytest.approx(store.meta(case_id)["foreground_volume_ml"], rel=0.01)
         middle = [np.flatnonzero(brain.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         for found, size in zip(middle, brain.shape, strict=True):

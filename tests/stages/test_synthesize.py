@@ -219,8 +219,9 @@ def test_by_hand_it_says_where_it_runs_and_where_the_cases_are(model, tmp_path, 
     with caplog.at_level(logging.INFO, logger="sliceaug"):
         run(model, tmp_path, "--count", 1)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0].endswith(f"on {describe(default_device(), '32')}")
-    assert "1 cases of 12x16x16 voxels, dpmpp_2m, 20 steps" in lines[0]
+    assert "copies of training cases are not refused" in lines[0]
+    assert lines[1].endswith(f"on {describe(default_device(), '32')}")
+    assert "1 cases of 12x16x16 voxels, dpmpp_2m, 20 steps" in lines[1]
     assert "1 synthetic cases are in" in lines[-1]
     assert str(tmp_path / "cases.tsv") in lines[-1]
 

@@ -17,6 +17,7 @@ from tiny_generator import heads
 
 from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
+from workflow_scripts.diffusion.synthesis import cut_to_foreground, foreground_of
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.training.model_files import load_model
 
@@ -42,11 +43,12 @@ def curve(model: Path, column: str) -> list[float]:
 
 
 def made_volumes(model: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image and levels of a sample under the conditions of each training case."""
+    """Image and levels of a sample under the conditions of each training case, cut to the foreground as they are released."""
     generator = load_generator(model, SynthesisSettings.read({"precision": "32"}), torch.device("cpu"))
     rngs = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     samples = list(generator.sample([Request(*each) for each in zip(generator.conditions.rows, rngs, strict=True)]))
-    return np.stack([one.image for one in samples]), np.stack([one.levels for one in samples])
+    cut = [cut_to_foreground(one.image, one.levels, foreground_of(one, background=True)) for one in samples]
+    return np.stack([image for image, _ in cut]), np.stack([levels for _, levels in cut])
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:
