@@ -19,16 +19,9 @@ from workflow import ROOT
 
 from workflow_scripts.operations.plan import plan
 
-GPU_JOBS = (
-    "train_autoencoder",
-    "extract_latents",
-    "measure_reconstruction",
-    "train_generator",
-    "synthesize",
-    "measure_cost",
-)
-GPU_JOBS += ("train_segmentation", "predict_segmentation", "extract_real_features", "extract_synthetic_features")
-GPU_JOBS += ("evaluate_control", "sample_control_sweep", "calibrate_memorisation")
+GPU_JOBS = ("train_autoencoder", "extract_latents", "measure_reconstruction", "reconstruct_others", "train_generator")
+GPU_JOBS += ("synthesize", "measure_cost", "train_segmentation", "predict_segmentation", "extract_real_features")
+GPU_JOBS += ("extract_synthetic_features", "evaluate_control", "sample_control_sweep", "calibrate_memorisation")
 GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
 SMALL = {"mem_mb": 900, "runtime": 240}  # eight share a submission, on nodes that say they have 8,000 MB
