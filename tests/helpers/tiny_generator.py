@@ -1,12 +1,8 @@
-"""Six simple heads, an autoencoder that knows them, and a generator trained on its latents, all within seconds.
-
-As a program (``python tests/helpers/tiny_generator.py FOLDER STATE OUT``) it trains the generator, for tests that kill it.
-"""
+"""Six simple heads, an autoencoder that knows them, and a generator trained on its latents, all within seconds."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +118,3 @@ def train(folder: Path, state: Path, out: Path, config: dict = CONFIG) -> Path:
     outputs = ["--out", str(out), "--state", str(state)]
     train_generator.main(["--config", json.dumps(config), *inputs, *outputs, "--threads", "1"])
     return out
-
-
-if __name__ == "__main__":
-    train(*map(Path, sys.argv[1:4]), json.loads(sys.argv[4]))
