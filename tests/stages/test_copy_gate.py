@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tiny_generator
 from planted import make_reference, plant, shifted
+from safetensors.torch import load_file, save_file
 from subsets import subset_options
 from tiny_generator import GRID, MODALITIES, SYNTHESIS
 
@@ -24,6 +25,7 @@ from workflow_scripts.memorisation.reference import load_reference
 from workflow_scripts.memorisation.release import write_release
 from workflow_scripts.programs.memorisation import audit_memorisation, calibrate_memorisation
 from workflow_scripts.programs.synthesis import synthesize
+from workflow_scripts.training.latents import LATENTS
 from workflow_scripts.training.model_files import load_model
 
 OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
@@ -172,6 +174,9 @@ def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
     outputs = ["--out", folder / "memorisation.tsv", "--summary", folder / "summary.tsv"]
     names = [*subset_options(folder, "train"), "--system", "tiny", "--threads", 1]
     control = ["--model", model, "--latents", inputs / "latents"]
+    latents = load_file(inputs / "latents/latents.safetensors")
+    copies = {f"{LATENTS}{case_id}": latents[case_id].flip(-1)[None] for case_id in ids}
+    save_file(latents | copies, inputs / "latents/latents.safetensors")  # changed copies of cases are no further cases
     audit_memorisation.main([str(part) for part in (*common, *tables, *outputs, *names, *control)])
     table, summary = read_tsv(folder / "memorisation.tsv"), read_tsv(folder / "summary.tsv")
     decoded = table[table.group == "control"]

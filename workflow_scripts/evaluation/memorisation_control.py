@@ -5,17 +5,15 @@ A latent generator cannot copy better than its autoencoder can. The audit's powe
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..base.errors import UserError
 from ..diffusion.kinds import load_generator
 from ..diffusion.synthesis import cut_to_foreground, foreground_of
 from ..study.settings.synthesis import SynthesisSettings
 from ..training.devices import default_device
+from ..training.latents import latents_by_case
 
 MOST_CASES = 20  # evenly spaced over the training cases: a share needs no more
 
@@ -31,13 +29,11 @@ def decoded_training_cases(
     Raises UserError for damaged files, and for latents of other cases than the model was trained on.
     """
     generator = load_generator(model, settings, default_device())
-    path = Path(latents) / "latents.safetensors"
-    try:
-        means = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} holds no latents ({error}): run `snakemake -R extract_latents`") from None
+    means, _ = latents_by_case(latents)
     if set(means) != set(generator.contract["training_case_ids"]):
-        raise UserError(f"{path} holds other cases than {model} was trained on: give the latents of its train subset")
+        raise UserError(
+            f"{latents} holds other cases than {model} was trained on: give the latents of its train subset"
+        )
     case_ids = sorted(means)
     for place in np.unique(np.linspace(0, len(case_ids) - 1, min(len(case_ids), MOST_CASES)).round().astype(int)):
         made = generator.decode(means[case_ids[place]].to(generator.device))

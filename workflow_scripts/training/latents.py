@@ -18,6 +18,8 @@ from .model_files import contract_digest
 LATENTS, CONDITIONS, CHANGES = "variants/", "conditions/", "changes/"
 """Prefixes of a case's id in latents.safetensors: latents (v, e, D, h, w), conditions (v, F), labels (v, L) of its copies."""
 
+AGAIN = "run `snakemake -R extract_latents`"
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -55,26 +57,34 @@ def read_latents(folder: str | os.PathLike, autoencoder: str | os.PathLike, cont
     """
     folder = Path(folder)
     scale = read_json(folder / "latents.json")
-    again = "run `snakemake -R extract_latents`"
     if scale.get("autoencoder_digest") != contract_digest(autoencoder):
-        raise UserError(f"the latents in {folder} were made by another autoencoder than {autoencoder}: {again}")
-    try:
-        tensors = load_file(folder / "latents.safetensors")
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{folder / 'latents.safetensors'} cannot be read ({error}): {again}") from None
-    by_case = {name: tensor for name, tensor in tensors.items() if "/" not in name}  # the rest is of their copies
+        raise UserError(f"the latents in {folder} were made by another autoencoder than {autoencoder}: {AGAIN}")
+    by_case, tensors = latents_by_case(folder)
     case_ids = sorted(by_case)
     if case_ids != sorted(contract["training_case_ids"]):
-        raise UserError(f"{folder} and {autoencoder} are about different training cases: {again}")
+        raise UserError(f"{folder} and {autoencoder} are about different training cases: {AGAIN}")
     for case_id in case_ids:
         if list(by_case[case_id].shape) != list(contract["latent_shape"]):
             shape = list(by_case[case_id].shape)
-            raise UserError(f"case {case_id}: its latent has shape {shape}, not {contract['latent_shape']}: {again}")
+            raise UserError(f"case {case_id}: its latent has shape {shape}, not {contract['latent_shape']}: {AGAIN}")
     mean, std = (torch.tensor(scale[key], dtype=torch.float32) for key in ("mean", "std"))
     latents = {case_id: by_case[case_id].float() for case_id in case_ids}
     if not all(torch.isfinite(latent).all() for latent in latents.values()) or not (std > 0).all():
-        raise UserError(f"{folder} holds latents or a scale that are not finite: {again}")
+        raise UserError(f"{folder} holds latents or a scale that are not finite: {AGAIN}")
     return Latents(latents, mean, std, bool(scale.get("positional_mean")), _variants(tensors, case_ids))
+
+
+def latents_by_case(folder: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Case id -> (e, D, h, w) of latents.safetensors, and what it holds of their changed copies.
+
+    Raises UserError if it cannot be read.
+    """
+    path = Path(folder) / "latents.safetensors"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {AGAIN}") from None
+    return {name: tensors.pop(name) for name in list(tensors) if "/" not in name}, tensors
 
 
 def _variants(tensors: dict[str, Tensor], case_ids: list[str]) -> tuple[Tensor, Tensor, Tensor] | None:
