@@ -51,7 +51,7 @@ def test_program_knows_its_options(project, command):
     """Without the model the program must fail for the model's sake, not for an option it does not know."""
     done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=project, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "results/demo/n_real~12/generator/slice_ldm" in done.stderr or "tumours.csv" in done.stderr
+    assert "results/demo/n_real~3/generator/slice_ldm" in done.stderr or "tumours.csv" in done.stderr
     assert "usage:" not in done.stderr
 
 
