@@ -46,7 +46,7 @@ def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: i
         shared = system["autoencoder"] and system["autoencoder"]["name"] in seen  # set by the first that uses it
         seen.add((system["autoencoder"] or {}).get("name"))
         for part, block in system.items():
-            if shared and part == "autoencoder":
+            if system.get("generator") or (shared and part == "autoencoder"):  # set where its model is
                 continue
             if isinstance(block, Mapping) and isinstance(block.get("training"), Mapping):
                 own[part] = {**(own.get(part) or {}), "training": {**block["training"], **few}}
