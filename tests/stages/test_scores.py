@@ -167,6 +167,15 @@ def test_a_perfect_prediction_of_any_layout_scores_one(arm):
     ]
 
 
+def test_a_region_found_in_no_test_case_was_not_learned_whatever_validation_says(arm):
+    for path in (arm / "arm/predictions").iterdir():
+        mask = read_nifti(path)
+        write_nifti(path, np.where(mask.data == 3, 2, mask.data).astype(np.uint8), mask.affine)
+    pd.DataFrame({f"pseudo_dice_{region}": [0.8] * 9 for region in REGIONS}).to_csv(arm / "arm/progress.csv")
+    onset = score(arm).groupby("region").onset.unique().map(list).to_dict()
+    assert onset["enhancing_tumor"] == ["zero"] and onset["whole_tumor"] == ["past"]
+
+
 def test_a_prediction_stored_in_another_orientation_is_the_same_prediction(arm):
     path = arm / "arm/predictions/BraTS-GLI-00001-000.nii.gz"
     mask = read_nifti(path)

@@ -316,3 +316,16 @@ def test_batches_are_a_function_of_seed_and_step_and_every_slice_has_its_turn(co
     drawn = [data(tumour_slices=0.5).draw(step, 8)["x"] for step in range(20)]
     held = torch.stack([(x[:, 4:] > 0).flatten(1).any(dim=1) for x in drawn])  # (20, 8)
     assert held[:, 4:].all() and not held[:, :4].all()  # half of each batch from slices with tumour, the rest from all
+
+
+def test_some_masks_lose_their_inner_regions_and_their_images_keep_all(cohort):
+    volumes = CaseVolumes(
+        VolumeStore(cohort / "volumes"),
+        list(map(CASE, TRAIN)),
+        ["foreground", "whole_tumor", "tumor_core", "enhancing_tumor"],
+    )
+    whole, cut = (SliceData(volumes, torch.arange(16), 0, 0.0, None, 1.0, share).draw(0, 64)["x"] for share in (0, 0.5))
+    assert torch.equal(cut[:, :6], whole[:, :6])  # images, foreground and whole tumour
+    lost = (cut < whole).flatten(2).any(dim=2)
+    assert not (cut > whole).any() and lost[:, 6].any() and lost[:, 7].sum() > lost[:, 6].sum()
+    assert (cut[:, 7] > 0)[lost[:, 7]].sum() == 0  # a region is lost as a whole

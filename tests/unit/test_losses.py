@@ -28,6 +28,13 @@ def test_the_terms_of_the_loss_are_what_they_say():
     assert terms["l1"].item() == pytest.approx((x[:, :2] * 0.5).abs().mean().item(), rel=1e-5)
 
 
+def test_slices_without_a_region_do_not_outweigh_the_one_that_has_it():
+    mask = torch.zeros(16, 1, 8, 8)
+    mask[3, 0, 2:6, 2:6] = 1
+    nothing = torch.full_like(mask, -100.0)
+    assert soft_dice_loss(nothing, mask).item() > 0.9
+
+
 def test_a_small_ring_of_the_tumour_counts_as_much_as_a_large_one():
     x = torch.full((1, 5, 16, 16), -1.0)  # one image channel, the foreground, three regions
     x[:, 0], x[:, 1], x[:, 2, 2:14, 2:14], x[:, 3, 4:10, 4:10], x[:, 4, 5:7, 5:7] = 0.0, 1.0, 1.0, 1.0, 1.0

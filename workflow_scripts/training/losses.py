@@ -6,7 +6,8 @@ from typing import cast
 
 import torch
 from monai.losses import SSIMLoss
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
 from ..models.feature_network import FeatureNetwork, load_feature_network
@@ -59,14 +60,22 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * terms.flatten(1).sum(dim=1).mean()
 
 
-def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - soft Dice of each sample and channel, averaged: logits, target in {0, 1} (B, R, *size) -> scalar.
+def over_devices(sums: Tensor) -> Tensor:
+    """The sums of this device's part of a batch, added up over all devices that share it; gradients flow through."""
+    if distributed.is_initialized():
+        return cast(Tensor, all_reduce(sums))
+    return sums
 
-    One voxel is added above and below the line, so that an empty mask predicted empty costs nothing.
+
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - soft Dice of each channel over the whole batch, averaged: logits, target in {0, 1} (B, R, *size) -> scalar.
+
+    Over the batch, because of a small region most slices have none: slice by slice, those would outweigh the few that
+    teach its shape. One voxel is added above and below the line, for a batch without the region.
     """
     probability = logits.sigmoid()
-    overlap = (probability * target).flatten(2).sum(dim=2)
-    total = probability.flatten(2).sum(dim=2) + target.flatten(2).sum(dim=2)
+    parts = torch.stack([probability * target, probability + target]).transpose(1, 2).flatten(2).sum(dim=2)
+    overlap, total = over_devices(parts)
     return (1.0 - (2.0 * overlap + 1.0) / (total + 1.0)).mean()
 
 
@@ -159,10 +168,12 @@ class ReconstructionLoss:
         return torch.cat([image, 2.0 * logits.sigmoid() - 1.0], dim=1)
 
     def _in_tumour(self, image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Mean over samples and rings of the absolute error inside a ring; 0 where a sample lacks it."""
+        """Mean over rings of the absolute error inside a ring of the whole batch; 0 for a ring that it lacks."""
         error = (image - target).abs().mean(dim=1, keepdim=True)
         each = rings(mask[:, int(self.foreground_channel) :])
-        return mean_inside(error.expand_as(each).flatten(0, 1), each.flatten(0, 1))
+        parts = torch.stack([error * each, each]).transpose(1, 2).flatten(2).sum(dim=2)
+        total, count = over_devices(parts)
+        return (total / count.clamp(min=1.0)).mean()
 
     def _ssim(self, image: Tensor, target: Tensor, inside: Tensor) -> Tensor:
         image, target = as_slices(image), as_slices(target)

@@ -27,9 +27,8 @@ class Order:
     def __getitem__(self, places: np.ndarray) -> np.ndarray:
         """places (n,) from 0 -> sample numbers (n,)."""
         turns, within = np.divmod(np.asarray(places), self.count)
-        return np.array(
-            [_round(self.seed, self.name, self.count, int(t))[w] for t, w in zip(turns, within, strict=True)]
-        )
+        numbers = [_round(self.seed, self.name, self.count, int(t))[w] for t, w in zip(turns, within, strict=True)]
+        return np.array(numbers, dtype=np.int64)  # of no places too
 
     def batch(self, step: int, batch_size: int) -> np.ndarray:
         """Sample numbers (batch_size,) of step `step`, from 0."""

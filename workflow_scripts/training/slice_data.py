@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
+from ..study.dataset import FOREGROUND
 from ..study.settings.autoencoder import Augmentation
 from .augmentation import changed_slices
 from .case_volumes import CaseVolumes, stack_channels
@@ -31,6 +32,8 @@ class SliceData:
         How slices are changed; None: not at all.
     tumour_slices : float
         Share, 0 to 1, of each batch that is drawn from the slices with tumour, in an order of their own.
+    dropped_regions : float
+        Probability, 0 to 1, with which a slice's mask loses its innermost regions, down to one of the outer.
     """
 
     def __init__(
@@ -41,12 +44,13 @@ class SliceData:
         empty_slices_kept: float,
         augmentation: Augmentation | None = None,
         tumour_slices: float = 0.0,
+        dropped_regions: float = 0.0,
     ):
         if isinstance(empty_slices_kept, bool) or not 0 <= empty_slices_kept <= 1:
             raise UserError(f"autoencoder: `empty_slices_kept: {empty_slices_kept}` must lie between 0 and 1")
         self.volumes, self.positions, self.seed = volumes, positions, seed
         self.empty_slices_kept, self.augmentation = empty_slices_kept, augmentation
-        self.tumour_slices = tumour_slices
+        self.tumour_slices, self.dropped_regions = tumour_slices, dropped_regions
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key not in ("_rows", "_tumour_rows")}
@@ -78,6 +82,16 @@ class SliceData:
         held = Order(self.seed, "order of tumour slices", len(self._tumour_rows)).batch(step, count)
         return np.concatenate([chosen, self._tumour_rows[held]])
 
+    def _mask(self, levels: np.ndarray, step: int) -> np.ndarray:
+        """Levels (B, H, W) of a batch; those of some slices end at a lower one."""
+        regions = len([name for name in self.volumes.masks if name != FOREGROUND])
+        if not self.dropped_regions or regions < 2:
+            return levels
+        rng, batch = numpy_rng(self.seed, "dropped regions", step), len(levels)
+        dropped = rng.random(batch) < self.dropped_regions
+        top = np.where(dropped, rng.integers(1, regions, batch), regions).astype(levels.dtype)
+        return np.minimum(levels, top[:, None, None])
+
     def __len__(self) -> int:
         """Slices in one round."""
         return len(self._rows)
@@ -87,7 +101,7 @@ class SliceData:
         images, levels = self.volumes.images, self.volumes.levels
         chosen = self._chosen(step, batch_size)
         image = np.stack([images[case][:, k] for case, k in chosen], axis=1)  # (M, B, H, W)
-        level = np.stack([levels[case][k] for case, k in chosen])  # (B, H, W)
+        level = self._mask(np.stack([levels[case][k] for case, k in chosen]), step)  # (B, H, W)
         x = stack_channels(image, level, self.volumes.masks).transpose(0, 1).contiguous()
         if self.augmentation is not None:
             spacing_mm = self.volumes.store.meta(self.volumes.case_ids[0])["spacing_mm"]

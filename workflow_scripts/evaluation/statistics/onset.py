@@ -5,7 +5,7 @@ part differ by their speed there, and more or other cases change nothing else. T
 patches over the last third of the epochs, at least `FEWEST` of them. That Dice is
 
 - ``zero`` where it never passes `NOTHING`, which a network reaches that marks every voxel, of a region that fills one in
-  twenty;
+  twenty; and where, whatever validation said, no test case that has the region got a voxel of it right;
 - ``rising`` where a straight line through it rises, over that third, by more than `RISE`, and by more than its noise, in
   which the slope's standard error is held against Student's t, one-sided at 97.5 %;
 - else ``past``.
@@ -49,6 +49,13 @@ def onsets(progress: pd.DataFrame, regions: list[str]) -> dict[str, str]:
     """Region -> its word, for the table that a training leaves (a row an epoch)."""
     nothing = np.full(len(progress), np.nan)
     return {region: onset_of(progress.get(f"{PREFIX}{region}", nothing)) for region in regions}
+
+
+def found_nowhere(scores: pd.DataFrame) -> set[str]:
+    """Regions that no test case with the region got a voxel of right, by the scores of a training (``region``, ``dice``,
+    ``reference_ml``): a Dice on validation patches, often of two or three patients, may hide that."""
+    held = scores[scores.reference_ml > 0].groupby("region").dice.max()
+    return set(held.index[held == 0])
 
 
 def of_seeds(words: pd.Series) -> str:

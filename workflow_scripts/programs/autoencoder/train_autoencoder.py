@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     if isinstance(stage, SliceVae):
         data = SliceData(
             *(volumes, module.positions(grid["size"][0]), seed, stage.empty_slices_kept),
-            *(stage.augmentation, stage.tumour_slices),
+            *(stage.augmentation, stage.tumour_slices, stage.dropped_regions),
         )
     else:
         data = PatchData(volumes, stage.patch_size, grid["size"], seed)

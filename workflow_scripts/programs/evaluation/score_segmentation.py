@@ -17,7 +17,7 @@ from workflow_scripts.cohort.identity import mask_digest
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.masks import read_pair
-from workflow_scripts.evaluation.statistics.onset import onsets
+from workflow_scripts.evaluation.statistics.onset import ZERO, found_nowhere, onsets
 from workflow_scripts.study.arms import ARM_COLUMNS
 from workflow_scripts.study.dataset import Dataset, parse_dataset
 from workflow_scripts.study.settings.evaluation import ScoreSettings
@@ -63,11 +63,11 @@ def score_arm(
                 raise UserError(f"{what}. Put the former one back, or make the cohort again: `snakemake -R find_cases`")
             names = {"case_id": prediction.case_id, "patient_id": case["patient_id"]}
             for scores in case_scores(truth, guess, spacing_mm, regions, percentile, dataset.lesions):
-                rows.append(
-                    {**{key: arm[key] for key in ARM_KEYS}, **names, **scores, "onset": onset[scores["region"]]}
-                )
+                rows.append({**{key: arm[key] for key in ARM_KEYS}, **names, **scores})
             bar.update(1)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    onset |= dict.fromkeys(found_nowhere(table), ZERO)
+    return table.assign(onset=table.region.map(onset))
 
 
 def _read_progress(path: Path) -> pd.DataFrame:

@@ -88,6 +88,12 @@ class SliceVae(_Autoencoder):
     tumour_slices: Share = key(
         0.5, "share", "of each batch that is drawn from the slices with tumour; the others are drawn from all slices"
     )
+    dropped_regions: Share = key(
+        0.25,
+        "share",
+        "of the slices of training whose mask loses its innermost region, or some of them, while the image keeps them: so the "
+        "network reads masks, and does not guess them from the image",
+    )
     augmentation: Augmentation | None = key(
         None,
         "block or null",
