@@ -12,7 +12,7 @@ sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
-from workflow_scripts.cohort.layouts import listing
+from workflow_scripts.cohort.case_table import listing
 from workflow_scripts.operations.run_events import write_events
 from workflow_scripts.operations.study_file import check_settings, write_settings
 from workflow_scripts.reporting.registry import FIGURES, TABLES

@@ -132,8 +132,8 @@ def test_a_table_decides_who_is_who(tmp_path):
     ("text", "words"),
     [
         ("id,who\nA,B\n", "has no column case_id, patient_id"),
-        ("case_id,patient_id\nA,\n", "line 2: case_id or patient_id is empty"),
-        ("case_id,patient_id\nA,B\nA,C\n", "line 3: case A is of patient B above"),
+        ("case_id,patient_id\nA,\n", "line 2: patient_id is empty"),
+        ("case_id,patient_id\nA,B\nA,C\n", "case A is of patient B and of C"),
         ("", "cannot be read as a table"),
     ],
 )

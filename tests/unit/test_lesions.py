@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, generate_binary_structure
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.lesions import lesion_scores
 from workflow_scripts.evaluation.segmentation_scores import mask_scores
-from workflow_scripts.study.dataset import Lesions
+from workflow_scripts.study.voxels import Lesions
 
 MM = (1.0, 1.0, 1.0)
 SHAPE = (60, 60, 60)

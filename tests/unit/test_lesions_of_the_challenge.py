@@ -11,7 +11,7 @@ from small_cases import lps_affine
 from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.evaluation.lesions import lesion_scores
 from workflow_scripts.evaluation.segmentation_scores import mask_scores
-from workflow_scripts.study.dataset import Lesions
+from workflow_scripts.study.voxels import Lesions
 
 MM = (1.0, 1.0, 1.0)
 

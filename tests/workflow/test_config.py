@@ -137,7 +137,7 @@ def line(text: str) -> dict:
 
 MISTAKES = [
     # an empty value never simulates
-    (line("data_root: ''"), "data_root is empty", "`data_root: /data/cohort` or `data_root: demo`"),
+    (line("data_root: ''"), "data_root is empty", "`data_root: /data/cohort` or", "`data_root: demo`"),
     (line("data_root:"), "data_root is empty", "unset shell variable", "`data_root: demo`"),
     (line("container: ''"), "container is empty", "`container: none`"),
     (line("container:"), "container is empty", "`container: none`"),
@@ -194,7 +194,7 @@ MISTAKES = [
     (line("splits: {n_real: [50, 20]}"), "splits.n_real must rise", "n_real: [20, 50]"),
     (line("regions: [tumor_core]"), "regions is ['tumor_core']", "the first one or more of whole_tumor, tumor_core"),
     (line("layout: brats2019"), "layout is 'brats2019'", "brats2018, brats2021", "layout: auto"),
-    (line("dataset: brast"), "dataset 'brast' is neither one of config/datasets/ (brats)", "dataset: brats"),
+    (line("dataset: brast"), "dataset 'brast' is neither one of config/datasets/ (brats, ", "dataset: brats"),
     (line("demo_cohort: {tumour_volume_ml: [9, 3]}"), "demo_cohort.tumour_volume_ml is [9, 3]", "must rise"),
     (line("modalities: [t1n]\nevaluation: {figures: {modality: t2f}}"), "evaluation.figures.modality 't2f' is not among modalities",
      "modality: t1n"),

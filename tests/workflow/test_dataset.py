@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from brats import DATASET
+from raw_folders import CT, MR, raw_folder
 from scipy import ndimage
 from small_cases import prepare
 from workflow import ROOT, copy_project, planned, snakemake
@@ -63,6 +64,7 @@ foreground: {rule: none}
 intensity: {window: {ct: [-160, 240]}}
 """
 PLAIN = yaml.safe_load(HOSPITAL)
+TWO = {"hospital": PLAIN["layouts"]["hospital"] | {"parts": {"scan": "ct", "mr": "mr", "marks": "seg"}}}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,9 @@ PLAIN = yaml.safe_load(HOSPITAL)
         ({"intensity": {"window": {"ct": [240, -160]}}}, "must rise"),
         ({"intensity": {"window": {"ct": [float("nan"), 1]}}}, "intensity.window"),
         ({"intensity": {}}, "or `window` must be there"),
-        ({"intensity": {"spreads": [-4, 10], "percentiles": [1, 99]}}, "no other of them"),
+        ({"intensity": {"window": {}}}, "or `window` must be there"),
+        ({"modalities": ["ct", "mr"], "layouts": TWO}, "needs every modality, where neither spreads"),
+        ({"intensity": {"spreads": [-4, 10], "percentiles": [1, 99]}}, "one alone of the first two"),
         ({"intensity": {"spreads": [10, -4]}}, "must rise"),
         ({"layouts": {"hospital": PLAIN["layouts"]["hospital"] | {"files": "../{case}_{part}"}}}, "files"),
         ({"layouts": {"hospital": PLAIN["layouts"]["hospital"] | {"labels": {0: "organ"}}}}, "from 1 to 255"),
@@ -223,6 +227,15 @@ def test_a_study_of_another_data_set_is_planned_whole(tmp_path, name):
     assert jobs["train_segmentation"] == 5 and jobs["make_table"] >= 8
 
 
+@pytest.mark.parametrize("content", [CT, MR], ids=["one channel", "two channels, two organs"])
+def test_a_raw_folder_with_a_dataset_json_is_planned_whole(tmp_path, content):
+    project = copy_project(tmp_path)
+    raw_folder(tmp_path / "Dataset123_X", content, 1, numbered=content is CT)
+    where = ["--config", f"data_root={tmp_path / 'Dataset123_X'}", "dataset=nnunet", "run=raw"]
+    jobs = planned(project, "--configfile", str(ROOT / "tests/tiny.yaml"), *where)
+    assert jobs["train_segmentation"] == 5 and jobs["preprocess"] == 2
+
+
 def test_a_data_set_of_existing_form_is_one_file(tmp_path):
     project = copy_project(tmp_path)
     (project / "config/datasets/mine.yaml").write_text(HOSPITAL)
@@ -249,3 +262,24 @@ def test_a_study_of_another_data_set_runs_to_its_tables(tmp_path, name):
     image, levels = read_synthetic_case(folder, folder.name, ["ct"])
     assert image.shape == (1, 24, 32, 32) and levels.max() <= len(dataset["regions"])
     assert (results / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_raw_folder_of_two_channels_and_two_organs_runs_to_its_tables(tmp_path):
+    project = copy_project(tmp_path)
+    root = raw_folder(tmp_path / "Dataset123_X", MR, 8, numbered=True, apart=True)
+    fast = {"synthesis": {"max_redraws": 400}, "preprocessing": {"size": [24, 32, 32]}}
+    (project / "fast.yaml").write_text(yaml.safe_dump(fast))
+    where = ["--config", f"data_root={root}", "dataset=nnunet", "run=raw"]
+    done = snakemake(project, "--configfile", str(ROOT / "tests/tiny.yaml"), str(project / "fast.yaml"), *where)
+    assert done.returncode == 0, done.stdout[-6000:]
+    results = project / "results/raw"
+    table = read_tsv(next(iter(results.glob("**/dice.tsv"))))
+    assert list(dict.fromkeys(table.region)) == ["PZ_and_TZ", "TZ"]
+    folder = next(iter(results.glob("n_real~4/synthetic/slice_ldm/*-000")))
+    assert sorted(path.name.rsplit("_", 1)[1] for path in folder.glob("*.nii.gz")) == [
+        "ADC.nii.gz",
+        "T2.nii.gz",
+        "seg.nii.gz",
+    ]
+    assert "PZ alone has no score" in (results / "report.html").read_text("utf-8")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..base.errors import BadCase
-from ..study.dataset import FOREGROUND, MASK, Dataset
+from ..study.dataset import Dataset, Layout
+from ..study.voxels import FOREGROUND, MASK
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
 from .identity import image_digest, mask_digest
 from .layouts import CaseFiles, parts_of
@@ -77,11 +78,12 @@ def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> 
 def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case:
     case_id, seg_path = files.case_id, files.paths[MASK]
     notes: list[str] = []
+    layout = dataset.layouts[files.layout]
     mask = read_nifti(seg_path)
     if mask.description == SYNTHETIC:
         remedy = "Keep synthetic cases out of data_root: they would be trained and tested on as if they were patients"
         raise BadCase(case_id, seg_path, "this case was made by a generator", remedy, "synthetic")
-    mask.data = _three_dimensional(files, MASK, mask)
+    mask.data = _three_dimensional(files, MASK, mask, layout)
     images, reference = {}, None
     opened: dict[object, Nifti] = {}
     given = [name for name in parts_of(dataset, modalities) if name != MASK]
@@ -90,7 +92,7 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
         if path not in opened:
             opened = {path: read_nifti(path)}  # a 4D file holds all modalities: it is read once
         nifti = opened[path]
-        data = _three_dimensional(files, name, nifti)
+        data = _three_dimensional(files, name, nifti, layout)
         if data.dtype.kind == "f" and not np.isfinite(data).all():
             what = f"{name} has {int(np.count_nonzero(~np.isfinite(data)))} voxels that are NaN or infinite"
             raise BadCase(case_id, path, what, "Mend or drop the case", "values")
@@ -158,21 +160,22 @@ def _check_bounds(
         raise BadCase(files.case_id, files.paths[MASK], f"{has}, not {bounds[0]:g} to {bounds[1]:g}", remedy, "size")
 
 
-def _three_dimensional(files: CaseFiles, name: str, nifti: Nifti) -> np.ndarray:
+def _three_dimensional(files: CaseFiles, name: str, nifti: Nifti, layout: Layout) -> np.ndarray:
     """The 3D array of one part; a channel of it where the layout stores 4D images."""
     data, path = nifti.data, files.paths[name]
     channel = files.channels.get(name)
-    if channel is None or (data.ndim == 3 and len(files.channels) == 1):
+    # names of channels that a file beside the images may give are those of the images, which may have further ones
+    needed = max(files.channels.values(), default=0) + 1 if layout.channel_names else len(layout.channels)
+    if channel is None or (data.ndim == 3 and needed == 1):
         while data.ndim > 3 and data.shape[-1] == 1:
             data = data[..., 0]
         if data.ndim != 3:
             reason = f"{name} has {data.ndim} dimensions, shape {_shape(data)}, where a 3D image belongs"
             raise BadCase(files.case_id, path, reason, "Store one 3D image a file", "grid")
-    elif data.ndim != 4 or data.shape[3] <= max(files.channels.values()):
-        reason = (
-            f"the image has shape {_shape(data)}, where 4D with {max(files.channels.values()) + 1} channels belongs"
-        )
-        raise BadCase(files.case_id, path, reason, "Set `layout` to the way these files are stored", "grid")
+    elif data.ndim != 4 or data.shape[3] < needed or (data.shape[3] > needed and not layout.channel_names):
+        reason = f"the image has shape {_shape(data)}, where 4D with {needed} channels belongs"
+        remedy = "Set `layout` to the way these files are stored, or mend the channels that are named beside them"
+        raise BadCase(files.case_id, path, reason, remedy, "grid")
     else:
         data = data[..., channel]
     if min(data.shape) < 2:

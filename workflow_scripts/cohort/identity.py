@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import os
 import re
 from itertools import combinations, product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..base.errors import UserError
+from ..base.given_tables import read_given
 from .planes import bounding_box
 
 CELLS = 12  # along each axis of the foreground's box, whose mean intensities are compared with their neighbours'
@@ -143,22 +142,11 @@ def read_patients(path: str | os.PathLike) -> dict[str, str]:
 
     Raises UserError if it lacks one of them, an entry is empty, or a case has two patients.
     """
-    try:
-        text = Path(path).read_text("utf-8-sig")
-        separator = next((mark for mark in ("\t", ";") if mark in text.partition("\n")[0]), ",")
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise UserError(f"patients: {path} cannot be read as a table ({error})") from None
-    if missing := {"case_id", "patient_id"} - set(table.columns):
-        what = f"patients: {path} has no column {', '.join(sorted(missing))}"
-        raise UserError(f"{what}. Its first line must be: case_id,patient_id")
     found: dict[str, str] = {}
-    for number, row in enumerate(table.itertuples(), 2):
-        case_id, patient = row.case_id.strip(), row.patient_id.strip()
-        if not case_id or not patient:
-            raise UserError(f"patients: {path}, line {number}: case_id or patient_id is empty")
-        if found.setdefault(case_id, patient) != patient:
-            raise UserError(f"patients: {path}, line {number}: case {case_id} is of patient {found[case_id]} above")
+    for row in read_given(path, "patients", ("case_id", "patient_id")):
+        if found.setdefault(row["case_id"], row["patient_id"]) != row["patient_id"]:
+            known = found[row["case_id"]]
+            raise UserError(f"patients: {path}: case {row['case_id']} is of patient {known} and of {row['patient_id']}")
     return found
 
 

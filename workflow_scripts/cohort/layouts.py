@@ -1,6 +1,5 @@
 """How a cohort lies on disk: which file is what, and whose it is. Reads names, not images."""
 
-import hashlib
 import json
 import os
 import re
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from ..base.cli import log
 from ..base.errors import BadCase, UserError
-from ..study.dataset import EXTENSIONS, FOREGROUND, MASK, Dataset, Layout
+from ..study.dataset import EXTENSIONS, Dataset, Layout
+from ..study.voxels import FOREGROUND, MASK
 
 TWICE = "Keep one of them, or give the other another id"
 
@@ -70,18 +70,9 @@ def _walk(root: Path, refused: list[BadCase]) -> Iterator[Path]:
         todo.extend(reversed(folders))
 
 
-def listing(root: str | os.PathLike) -> str:
-    """Digest of the names, sizes and times of the files that cases are read from, below a folder."""
-    digest = hashlib.sha256()
-    for path in _walk(Path(root), []):
-        if _is_image(path) or path.name == "dataset.json":
-            try:
-                status = path.stat()
-                known = f"{status.st_size} {status.st_mtime_ns}"
-            except OSError:
-                known = "unreadable"
-            digest.update(f"{path.relative_to(root)}\0{known}\n".encode())
-    return digest.hexdigest()[:32]
+def images_below(root: Path) -> Iterator[Path]:
+    """The files below a folder that cases are read from, sorted."""
+    return (path for path in _walk(root, []) if _is_image(path) or path.name == "dataset.json")
 
 
 def name_of(path: Path) -> str:
@@ -111,12 +102,12 @@ def _named_cases(files: list[Path], root: Path, layouts: Mapping[str, Layout]) -
 
 
 def _channels(folder: Path, layout: Layout, levels: Mapping[int, int]) -> dict[str, int]:
-    """Modality -> channel of the images, from dataset.json beside their folder if there is one.
+    """Modality -> channel of the images, from dataset.json beside their folder if there is one and the layout knows its names.
 
     Raises UserError if it names other channels, or regions of other labels than the layout's `levels` (label -> level).
     """
     path = folder / "dataset.json"
-    if not path.is_file():
+    if not layout.channel_names or not path.is_file():
         return {name: index for index, name in enumerate(layout.channels)}
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -248,7 +239,7 @@ def find_cases(
             found.append(cases[0])
         except BadCase as error:
             refused.append(error)
-    found = _apart(found, refused)
+    found = keep_apart(found, refused)
     for folder, reason in left_out.items():
         if not found and not refused:
             raise UserError(reason)
@@ -262,7 +253,7 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
-def _apart(found: list[CaseFiles], refused: list[BadCase]) -> list[CaseFiles]:
+def keep_apart(found: list[CaseFiles], refused: list[BadCase]) -> list[CaseFiles]:
     """The cases whose files cannot be taken for those of another case: of A and A_seg, and of a and A, the first stays."""
     kept: dict[str, CaseFiles] = {}
     for case in sorted(found, key=lambda case: (len(case.case_id), case.case_id)):

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..base.files import atomic, read_json, write_json
-from ..study.dataset import MASK, Written, parse_written
+from ..study.dataset import Written, parse_written
+from ..study.voxels import MASK
 from .geometry import to_ras
 
 INTENSITY_STEPS = 10_000  # int16 code of +1 in synthetic images; -1 is 0

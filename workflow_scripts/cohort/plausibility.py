@@ -16,7 +16,7 @@ def check_labels(cases: pd.DataFrame, dataset: Dataset, asked: str) -> list[str]
 
     Raises UserError where the labels of a layout's cases speak for another layout, and the user has named none.
     """
-    remarks = []
+    remarks = list(dataset.remarks)
     for name, own in cases.groupby("layout"):
         layout, found = dataset.layouts[name], {int(item.split(":")[0]) for row in own.labels for item in row.split()}
         if layout.unsure and asked == "auto":
@@ -25,7 +25,7 @@ def check_labels(cases: pd.DataFrame, dataset: Dataset, asked: str) -> list[str]
                 raise UserError(_unsure(own, dataset, str(name), present, absent))
     for region in dataset.regions:
         if len(cases) > 1 and not (cases[f"{region}_ml"] > 0).any():
-            read = "; ".join(f"{name}: {_meaning(dataset, name)}" for name in sorted(set(cases.layout)))
+            read = "; ".join(f"{name}: {dataset.meaning_of(name)}" for name in sorted(set(cases.layout)))
             remarks.append(f"{region} is empty in each of the {len(cases)} cases: check how labels are read ({read})")
     return remarks
 
@@ -37,15 +37,10 @@ def _unsure(cases: pd.DataFrame, dataset: Dataset, name: str, present: set[int],
     other = dataset.layouts[name].unsure.instead
     return (
         f"the masks of the {len(cases)} cases named as {name} {have} (for example {cases.seg_path.iloc[0]}), so what labels "
-        f"mean is not sure. In {name} {_meaning(dataset, name)}; in {other} {_meaning(dataset, other)}. Write one of\n"
+        f"mean is not sure. In {name} {dataset.meaning_of(name)}; in {other} {dataset.meaning_of(other)}. Write one of\n"
         f"    layout: {name}\n    layout: {other}"
     )
 
 
 def _listed(labels: set[int]) -> str:
     return ", ".join(map(str, sorted(labels)))
-
-
-def _meaning(dataset: Dataset, name: str) -> str:
-    layout = dataset.layouts[name]
-    return ", ".join(f"{label} is {what}" for label, what in sorted({**layout.labels, **layout.left_out}.items()))

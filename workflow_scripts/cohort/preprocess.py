@@ -83,8 +83,9 @@ def preprocess_case(
 def _window(case: Case, dataset: Dataset, name: str) -> tuple[float, float]:
     """Low and high value of one modality: fixed, or by the distribution of the foreground that it covers."""
     rule = dataset.intensity
-    if rule.window is not None:
-        return rule.window[name]
+    if (fixed := rule.fixed(name)) is not None:
+        low, high = fixed
+        return low, high
     values, percentiles = case.values[name], rule.percentiles or QUARTILES
     if dataset.foreground.rule == "zero_background":
         values = values[values != 0]

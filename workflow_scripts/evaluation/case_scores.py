@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..cohort.regions import levels_to_channels
-from ..study.dataset import Lesions
+from ..study.voxels import Lesions
 from .lesions import lesion_scores
 from .segmentation_scores import hd_column, mask_scores
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..cohort.planes import bounding_box
-from ..study.dataset import Lesions
+from ..study.voxels import Lesions
 from .segmentation_scores import hd_column, mask_scores
 
 PENALTY_MM = 374.0  # of BraTS 2023: the diagonal of its 240 x 240 x 155 mm image, rounded up

@@ -14,7 +14,7 @@ from ..cohort.planes import PLANES
 from ..cohort.regions import levels_to_channels
 from ..diffusion.generator import Sample
 from ..diffusion.synthesis import cut_to_foreground, foreground_of
-from ..study.dataset import FOREGROUND
+from ..study.voxels import FOREGROUND
 from ..training.losses import ssim_window
 from .normalised import normalised_means
 

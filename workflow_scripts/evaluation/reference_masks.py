@@ -12,7 +12,8 @@ from ..cohort.planes import bounding_box
 from ..cohort.preprocess import resample_levels
 from ..cohort.tumours import measure
 from ..study.conditions import condition_names
-from ..study.dataset import MASK, Dataset, Foreground
+from ..study.dataset import Dataset
+from ..study.voxels import MASK, Foreground
 from .masks import read_levels
 
 WITHOUT_PLACE = ("centroid_x_mm", "centroid_y_mm", "centroid_z_mm")

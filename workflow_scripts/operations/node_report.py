@@ -129,10 +129,11 @@ def main(task):
     if not (Path(task["project"]) / "Snakefile").is_file():
         folder = f"node {{node}} does not see the project's folder {task['project']}"
         say("error", f"{folder}: move it {share} (home or project space, not a local disk)")
-    if task["data_root"] and not os.access(task["data_root"], os.R_OK | os.X_OK):
+    root = task["data_root"]
+    if root and not os.access(root, os.R_OK | (os.X_OK if Path(root).is_dir() else 0)):
         say(
             "error",
-            f"node {{node}} cannot read data_root {task['data_root']}: move the cases {share}, and set `data_root:` to it",
+            f"node {{node}} cannot read data_root {root}: move the cases {share}, and set `data_root:` to it",
         )
     look_at_folder(Path(task["folder"]), task["wait_s"])
     python = task["python"]

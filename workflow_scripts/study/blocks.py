@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..base.given_tables import is_table
 from .arms import MIXING, others_of, train_sizes
 from .dataset import parse_dataset
 from .generators import KINDS
@@ -37,7 +38,8 @@ def find_cases(config: dict, wildcards: Any = None) -> dict:
 
 def merge_cohort(config: dict, wildcards: Any = None) -> dict:
     """Of `merge_cohort`."""
-    return dataset(config) | picked(config, ("layout", "on_bad_case")) | {"patients": config["patients"] is not None}
+    decided = config["patients"] is not None or is_table(config["data_root"])
+    return dataset(config, "remarks") | picked(config, ("layout", "on_bad_case")) | {"patients": decided}
 
 
 def preprocess(config: dict, wildcards: Any = None) -> dict:

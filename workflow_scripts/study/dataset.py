@@ -5,27 +5,30 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.errors import UserError
 from ..base.provenance import ROOT
-from .settings.base import Block, Fault, Number, Share, Unique, Weight, Words, key, read_block
-from .settings.files import read_yaml
+from .described import described
+from .settings.base import Block, Fault, Unique, Words, key, read_block
+from .settings.files import merge, read_yaml
+from .voxels import FOREGROUND, MASK, Bounds, Foreground, Intensity, Lesions, Name
 
 FOLDER = ROOT / "config" / "datasets"
-MASK = "seg"  # the part of a case that holds its labels
-FOREGROUND = "foreground"  # the part that says where the foreground is, where the rule is `mask`
 EXTENSIONS = r"\.nii(\.gz)?"
 
-_PLAIN = "a name of letters, digits"
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64), Words(f"{_PLAIN} and _")]
-FilePart = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64), Words(f"{_PLAIN}, _, . and -")]
+FilePart = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64),
+    Words("a name of letters, digits, _, . and -"),
+]
 FileName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_.-]*(\{case\}[A-Za-z0-9_.-]*\{part\}|\{part\}[A-Za-z0-9_.-]*\{case\})[A-Za-z0-9_.-]*$"),
@@ -33,7 +36,6 @@ FileName = Annotated[
 ]
 # JSON has no numbers as keys
 Label = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v)]
-Range = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Patterns = Annotated[
     list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v or []), Words("a pattern, or several")
 ]
@@ -107,70 +109,6 @@ class Layout(Block):
         return {name.lower(): part for name, part in self.parts.items()}[word.lower()]
 
 
-class Foreground(Block):
-    """Which voxels of a case are looked at; all others are background, exactly -1."""
-
-    rule: Literal["zero_background", "threshold", "mask", "none"] = key(
-        "zero_background",
-        "",
-        "zero_background: where a modality is not 0; threshold: where one is larger than `above`; mask: where the file "
-        f"`{FOREGROUND}` of the case is not 0; none: the whole volume",
-    )
-    above: Number | None = key(None, "the images' own", "of `threshold`")
-    max_fraction: Share = key(0.98, "share", "of the volume, above which a background of 0 is missing")
-
-    @model_validator(mode="after")
-    def _limit(self) -> Self:
-        if (self.rule == "threshold") != (self.above is not None):
-            raise Fault(["above"], 0 if self.above is None else None, "goes with the rule threshold, and with no other")
-        return self
-
-
-class Intensity(Block):
-    """The values that are mapped to -1 and 1; what lies beyond is clipped."""
-
-    spreads: Range | None = key(
-        None,
-        "robust standard deviations",
-        "from the median of the foreground's voxels, in each case anew: [-4, 10]. A robust standard deviation is the range "
-        "of the middle half by 1.349, as of a normal distribution; a tumour hardly moves it",
-    )
-    percentiles: Range | None = key(None, "percent", "of the foreground's voxels, in each case anew")
-    window: dict[Name, Range] | None = key(
-        None, "the images' own", "modality: low and high, the same for all cases, as for CT"
-    )
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        given = [rule for rule in (self.spreads, self.percentiles) if rule is not None]
-        if len(given) + (self.window is not None) != 1:
-            raise Fault(["spreads"], [-4, 10], "or `percentiles` or `window` must be there, and no other of them")
-        for low, high in [*given, *(self.window or {}).values()]:
-            if not low < high or (self.percentiles is not None and not 0 <= low < high <= 100):
-                what = f"or `percentiles` or `window`: [{low:g}, {high:g}] must rise, percent to 100"
-                raise Fault(["spreads"], [-4, 10], what)
-        return self
-
-
-class Bounds(Block):
-    """A case beyond is refused."""
-
-    spacing_mm: Range | None = key(None, "mm", "smallest and largest voxel edge")
-    foreground_ml: Range | None = key(None, "ml", "smallest and largest foreground")
-
-
-class Lesions(Block):
-    """What counts as a lesion in lesion-wise scores."""
-
-    dilation_voxels: Annotated[int, Field(ge=0, le=100)] = key(
-        3, "voxels", "parts of the expert's mask that a dilation by so many voxels of the case joins are one lesion"
-    )
-    min_volume_mm3: Weight = key(50, "mm3", "lesions up to this volume are left out of the lesion-wise scores")
-    small_volume_ml: Weight = key(
-        1.0, "ml", "lesions below it are the small ones: the share of them that is hit is reported"
-    )
-
-
 class Written(Block):
     """How cases are written: what a volume's sidecar and a model's contract carry, so that a model needs no config."""
 
@@ -192,6 +130,12 @@ class Dataset(Block):
     Levels of a mask are 0 (outside) to R: level i + 1 lies in region i and in all regions before it.
     """
 
+    described_by: FilePart | None = key(
+        None,
+        "",
+        "file beside the cases, such as dataset.json, that names channels and labels: then neither modalities nor the "
+        "layouts' parts, channels and labels are given here, and `regions` only to choose among labels",
+    )
     modalities: Names = key(meaning="image channels, in the order in which they are kept")
     regions: Names = key(meaning="nested regions, from the outside in; the first is the whole tumour")
     layouts: Annotated[dict[FilePart, Layout], Field(min_length=1)] = key(meaning="ways of storing a case, by name")
@@ -206,6 +150,7 @@ class Dataset(Block):
     bounds: Bounds = key(Bounds(), "", "what no case can be")
     lesions: Lesions = key(Lesions(), "", "lesion-wise scores")
     figure_modality: Name | None = key(None, "", "that figures show; null: the first")
+    remarks: list[str] = key([], "", "sentences that every cohort of it is told with")
     region_names: dict[Name, str] = key({}, "", "region: what tables call it")
     region_colours: dict[Name, Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]] = key({}, "", "region: its colour")
 
@@ -217,8 +162,10 @@ class Dataset(Block):
         for key_of, own in (("modalities", self.modalities), ("regions", self.regions)):
             if reserved := [name for name in own if name in (MASK, FOREGROUND)]:
                 raise Fault([key_of], ["image"], f"names {reserved[0]!r}, which is another part of a case")
-        if self.intensity.window and set(self.intensity.window) != set(self.modalities):
-            raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, "needs every modality")
+        rule = self.intensity
+        if rule.spreads is rule.percentiles is None and set(rule.window or {}) != set(self.modalities):
+            what = "needs every modality, where neither spreads nor percentiles are given for the others"
+            raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, what)
         for pattern in self.patient:
             if not _check_pattern(["patient"], pattern):
                 what = f"is {pattern!r}, but must be a pattern with a group, the patient"
@@ -269,13 +216,19 @@ class Dataset(Block):
         levels = {label: self.regions.index(region) + 1 for label, region in named.labels.items()}
         return levels | dict.fromkeys(named.left_out, 0)
 
+    def meaning_of(self, layout: str) -> str:
+        """What the labels of a layout's masks are."""
+        named = self.layouts[layout]
+        return ", ".join(f"{label} is {what}" for label, what in sorted({**named.labels, **named.left_out}.items()))
+
     @property
     def written(self) -> Written:
         """How cases of this data set are written."""
         layout = self.layouts[self.written_as]
         assert layout.files is not None, "_check_written has seen to it"
         parts = {part: word for word, part in layout.parts.items() if part != FOREGROUND}
-        label_of = {level: label for label, level in self.levels_of(self.written_as).items() if level}
+        by_label = sorted(self.levels_of(self.written_as).items(), reverse=True)
+        label_of = {level: label for label, level in by_label if level}  # of several, the smallest
         labels = [0, *(label_of[level + 1] for level in range(len(self.regions)))]
         return Written(files=layout.files, parts=parts, labels=labels, background=self.foreground.rule != "none")
 
@@ -292,14 +245,38 @@ class Dataset(Block):
         return case_id
 
 
-def read_dataset(name: str) -> Dataset:
-    """The data set of a name in config/datasets/, or of a YAML file. Raises UserError that says what to write."""
+def read_dataset(name: str, data_root: str | None = None, regions: list[str] | None = None) -> Dataset:
+    """The data set of a name in config/datasets/, or of a YAML file.
+
+    data_root, regions : of the study; a data set that a file beside the cases describes needs them
+
+    Raises UserError that says what to write.
+    """
+    content, path = _content(name)
+    if "described_by" in content:
+        content = described(content, str(path), data_root, regions)
+    return parse_dataset(content, str(path))
+
+
+def _content(name: str, above: tuple[Path, ...] = ()) -> tuple[dict, Path]:
+    """What a data set's file holds, over what the data set holds that it is `like`; and the file."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        what = f"dataset {name!r} is neither one of config/datasets/ ({known}) nor a YAML file that is there"
-        raise UserError(f"config: {what}. Write, for example:\n    dataset: {known.split(', ')[0]}")
-    return parse_dataset(read_yaml(path), str(path))
+        known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+        near = (difflib.get_close_matches(name, known, 1) or known)[0]
+        where = f"{above[-1]}: like" if above else "config: dataset"
+        what = f"{where} {name!r} is neither one of config/datasets/ ({', '.join(known)}) nor a YAML file that is there"
+        raise UserError(f"{what}. Write, for example:\n    {'like' if above else 'dataset'}: {near}")
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must be a mapping of keys to values")
+    base = content.get("like")
+    if base is None:
+        return content, path
+    if path in above or not isinstance(base, str):
+        raise UserError(f"{path}: like must name another data set, not {base!r}")
+    own = {key: value for key, value in content.items() if key != "like"}
+    return merge(_content(base, (*above, path))[0], own), path
 
 
 def parse_dataset(settings: object, where: str = "dataset") -> Dataset:

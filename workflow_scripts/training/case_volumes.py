@@ -12,7 +12,7 @@ from torch import Tensor
 from ..base.errors import BadCase, UserError
 from ..cohort.regions import levels_to_channels
 from ..cohort.volumes import VolumeStore
-from ..study.dataset import FOREGROUND
+from ..study.voxels import FOREGROUND
 
 RAM_LIMIT_BYTES = 8 * 2**30  # of volumes held in memory; beyond it they stay memory-mapped
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from ..study.dataset import FOREGROUND
 from ..study.settings.autoencoder import Augmentation
+from ..study.voxels import FOREGROUND
 from .augmentation import changed_slices
 from .case_volumes import CaseVolumes, stack_channels
 from .orders import Order

@@ -6,7 +6,7 @@ from workflow_scripts.base.files import sha256_json
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.base.seeds import seed_of
 from workflow_scripts.cohort.subset import Subset
-from workflow_scripts.study.dataset import FOREGROUND
+from workflow_scripts.study.voxels import FOREGROUND
 
 MODULE = "workflow_scripts.programs.autoencoder.train_autoencoder"
 SPEC = ("kind", "channels", "strides", "latent_channels", "position", "embedding_dim")

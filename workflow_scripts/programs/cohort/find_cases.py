@@ -1,4 +1,4 @@
-"""Find the cases below a folder by file name, and write their paths. Images are not opened.
+"""Find the cases below a folder by file name, or in a table, and write their paths. Images are not opened.
 
 Config: {"dataset": {...}, "modalities": [...], "layout": "auto", "on_bad_case": "reject"}
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
+from workflow_scripts.base.given_tables import is_table
+from workflow_scripts.cohort.case_table import cases_of_table
 from workflow_scripts.cohort.identity import read_patients
 from workflow_scripts.cohort.layouts import CaseFiles, find_cases
 from workflow_scripts.cohort.tables import found_table, rejected_table
@@ -20,7 +22,7 @@ from workflow_scripts.study.settings.cases import FindSettings
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = program_parser(__doc__)
-    parser.add_argument("--data-root", required=True, help="folder of the cohort")
+    parser.add_argument("--data-root", required=True, help="folder of the cohort, or a table that names its files")
     parser.add_argument("--out", required=True, help="found.tsv to write: a row a case, its paths")
     parser.add_argument("--rejected", required=True, help="table to write: a row a refused case, file and reason")
     parser.add_argument("--patients", type=Path, help="table of case_id and patient_id, which decides who is who")
@@ -28,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = FindSettings.read(args.config)
     dataset, modalities = settings.dataset, settings.modalities
     root = Path.cwd() / args.data_root  # not resolve(): paths stay as given, links are not replaced
-    found, refused, unused = find_cases(root, dataset, modalities, settings.layout)
+    if is_table(root) and root.is_file():
+        (found, refused), unused = cases_of_table(root, dataset, modalities, settings.layout), []
+    else:
+        found, refused, unused = find_cases(root, dataset, modalities, settings.layout)
     if args.patients is not None:
         found = _of_table(found, args.patients, refused)
     if refused and settings.on_bad_case == "fail":

@@ -17,9 +17,9 @@ from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume, synt
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.reporting.figures.slices import pick_real
 from workflow_scripts.reporting.report.viewer_volumes import pack, viewed_case
-from workflow_scripts.study.dataset import MASK
 from workflow_scripts.study.generators import USE
 from workflow_scripts.study.settings.evaluation import ViewerSettings
+from workflow_scripts.study.voxels import MASK
 
 SEED = 0  # of the choice of training cases
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, read_dataset
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
@@ -41,8 +42,9 @@ class Study(Block):
     )
     data_root: Folder = key(
         unit="`demo` or path",
-        meaning="folder with the cases; `demo` simulates a cohort",
-        examples=["/data/cohort", SIMULATED],
+        meaning="folder with the cases, or a table (`.csv`, `.tsv`) that names their files: case_id, patient_id, a column for "
+        "each channel, mask; `demo` simulates a cohort",
+        examples=["/data/cohort", "/data/cases.tsv", SIMULATED],
     )
     dataset: Annotated[
         str, Field(pattern=r"^\S(.*\S)?$"), Words("a name of config/datasets/, or the path of a YAML file")
@@ -70,7 +72,10 @@ class Study(Block):
         None, "", "image channels of the data set, in this order; null: all of them"
     )
     regions: Annotated[list[str], Field(min_length=1), Unique] | None = key(
-        None, "", "mask channels: the first one or more of the data set's nested regions; null: all of them"
+        None,
+        "",
+        "mask channels: the first one or more of the data set's nested regions; null: all of them. Of a data set that a file "
+        "beside the cases describes: labels of that file, from the outside in, whose names hold those behind them",
     )
     foreground_channel: bool = key(
         True,
@@ -102,7 +107,7 @@ class Study(Block):
     @cached_property
     def data_set(self) -> Dataset:
         """What the cases are."""
-        return read_dataset(self.dataset)
+        return read_dataset(self.dataset, self.data_root, self.regions)
 
     @cached_property
     def system(self) -> dict[str, System]:
@@ -150,8 +155,9 @@ def read_study(config: Mapping) -> Study:
 
 
 def _check_paths(study: Study) -> None:
-    if not study.simulated and not Path(study.data_root).is_dir():
-        raise Fault(["data_root"], "/data/cohort", f"{study.data_root!r} is no folder that can be read")
+    root = Path(study.data_root)
+    if not study.simulated and not root.is_dir() and not (is_table(root) and root.is_file()):
+        raise Fault(["data_root"], "/data/cohort", f"{study.data_root!r} is no folder, nor a table, that can be read")
     if study.patients != NONE and not Path(study.patients).is_file():
         raise Fault(["patients"], "/data/patients.csv", f"{study.patients!r} is no file that can be read")
     reference = study.evaluation.masks.reference_root
@@ -188,6 +194,9 @@ def _modalities(study: Study) -> list[str]:
 
 
 def _check_data_set(study: Study) -> None:
+    if study.simulated and study.dataset != DATASET:
+        what = f"is {SIMULATED!r}, which simulates the data set {DATASET}, not {study.dataset}: name a folder"
+        raise Fault(["data_root"], "/data/cohort", what)
     own = study.data_set
     if unknown := [name for name in _modalities(study) if name not in own.modalities]:
         known = ", ".join(own.modalities)
@@ -201,9 +210,6 @@ def _check_data_set(study: Study) -> None:
     if study.layout not in ("auto", *own.layouts):
         what = f"is {study.layout!r}, but must be auto, or one of data set {study.dataset}: {', '.join(own.layouts)}"
         raise Fault(["layout"], "auto", what)
-    if study.simulated and study.dataset != DATASET:
-        what = f"is {SIMULATED!r}, which simulates the data set {DATASET}, not {study.dataset}: name a folder"
-        raise Fault(["data_root"], "/data/cohort", what)
 
 
 def _check_cohort(study: Study) -> None:
