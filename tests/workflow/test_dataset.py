@@ -103,6 +103,19 @@ def test_a_mistake_is_a_sentence(tmp_path, change, words):
     assert words in str(caught.value) and str(path) in str(caught.value)
 
 
+def test_a_data_set_like_another_changes_what_it_says(tmp_path):
+    (tmp_path / "mine.yaml").write_text(HOSPITAL)
+    other = tmp_path / "other.yaml"
+    other.write_text(f"like: {tmp_path / 'mine.yaml'}\nintensity: {{window: {{ct: [0, 1]}}}}\n")
+    assert read_dataset(str(other)).intensity.fixed("ct") == [0, 1]
+    assert read_dataset(str(other)).layouts == parse_dataset(PLAIN).layouts
+    for number, (base, words) in enumerate((("brast", "'brast' is neither one.*like: brats"), ("1.yaml", "another"))):
+        wrong = tmp_path / f"{number}.yaml"
+        wrong.write_text(f"like: {base.replace('1.yaml', str(wrong))}\n")
+        with pytest.raises(UserError, match=f"(?s){wrong.name}: like .*{words}"):
+            read_dataset(str(wrong))
+
+
 def test_what_a_rule_is_handed_reads_back():
     for dataset in (DATASET, parse_dataset(PLAIN)):
         part = json.loads(json.dumps(dataset.part("foreground", "intensity")))

@@ -252,31 +252,38 @@ def read_dataset(name: str, data_root: str | None = None, regions: list[str] | N
 
     Raises UserError that says what to write.
     """
-    content, path = _content(name)
+    path = file_of(name)
+    content = _content(path)
     if "described_by" in content:
         content = described(content, str(path), data_root, regions)
     return parse_dataset(content, str(path))
 
 
-def _content(name: str, above: tuple[Path, ...] = ()) -> tuple[dict, Path]:
-    """What a data set's file holds, over what the data set holds that it is `like`; and the file."""
+def file_of(name: str, key_of: str = "config: dataset") -> Path:
+    """The YAML file of a data set. Raises UserError if there is none; `key_of` says where the name stands."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
         near = (difflib.get_close_matches(name, known, 1) or known)[0]
-        where = f"{above[-1]}: like" if above else "config: dataset"
-        what = f"{where} {name!r} is neither one of config/datasets/ ({', '.join(known)}) nor a YAML file that is there"
-        raise UserError(f"{what}. Write, for example:\n    {'like' if above else 'dataset'}: {near}")
+        what = (
+            f"{key_of} {name!r} is neither one of config/datasets/ ({', '.join(known)}) nor a YAML file that is there"
+        )
+        raise UserError(f"{what}. Write, for example:\n    {key_of.split()[-1]}: {near}")
+    return path
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict:
+    """What a data set's file holds, over what the data set holds that it is `like`."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must be a mapping of keys to values")
     base = content.get("like")
     if base is None:
-        return content, path
+        return content
     if path in above or not isinstance(base, str):
         raise UserError(f"{path}: like must name another data set, not {base!r}")
     own = {key: value for key, value in content.items() if key != "like"}
-    return merge(_content(base, (*above, path))[0], own), path
+    return merge(_content(file_of(base, f"{path}: like"), (*above, path)), own)
 
 
 def parse_dataset(settings: object, where: str = "dataset") -> Dataset:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
-from ..dataset import Dataset, read_dataset
+from ..dataset import Dataset, file_of, read_dataset
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
@@ -194,6 +194,7 @@ def _modalities(study: Study) -> list[str]:
 
 
 def _check_data_set(study: Study) -> None:
+    file_of(study.dataset)
     if study.simulated and study.dataset != DATASET:
         what = f"is {SIMULATED!r}, which simulates the data set {DATASET}, not {study.dataset}: name a folder"
         raise Fault(["data_root"], "/data/cohort", what)
