@@ -76,6 +76,7 @@ use rule stage as merge_cohort with:
 use rule stage as split_cohort with:
     input:
         cases=rules.merge_cohort.output.cases,
+        file=config["splits"]["file"] or [],
     output:
         out=f"{RUN}/cohort/splits.json",
         val=VAL,

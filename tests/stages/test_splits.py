@@ -23,19 +23,19 @@ def cohort(n_patients, time_points=1, seed=0):
     return pd.DataFrame(rows, columns=["case_id", "patient_id", "whole_tumor_ml"])
 
 
-def options(folder, config) -> list[str]:
+def options(folder, config, table=None) -> list[str]:
     manifests = [f"n_real~{size}/train/manifest.json" for size in config.get("train", config["n_real"])]
     others = [f"n_real~{size}/others/manifest.json" for size in config.get("others", ())]
     named = {"--cases": ["cases.tsv"], "--volumes": ["volumes"], "--out": ["splits.json"], "--train": manifests}
     named["--others"] = others
     named |= {f"--{name}": [f"cohort/{name}/manifest.json"] for name in ("val", "test")}
     given = [text for name, files in named.items() for text in (name, *(str(folder / file) for file in files))]
-    return ["--config", json.dumps(config), *given]
+    return ["--config", json.dumps(config), *given, *(["--file", str(table)] if table else [])]
 
 
 @pytest.fixture
 def split(tmp_path):
-    def run(cases, **config):
+    def run(cases, table=None, **config):
         config = {"region": "whole_tumor", "n_real": [20, 50, 100], "val": 10, "test": 30, "seed": 0} | config
         write_tsv(tmp_path / "cases.tsv", cases)
         (tmp_path / "volumes").mkdir(exist_ok=True)
@@ -43,7 +43,7 @@ def split(tmp_path):
             (tmp_path / f"volumes/{case_id}.json").write_text('{"sha256": {"image": "0", "levels": "0"}}')
             for name in ("image", "levels"):
                 (tmp_path / f"volumes/{case_id}.{name}.npy").touch()
-        split_cohort.main(options(tmp_path, config))
+        split_cohort.main(options(tmp_path, config, table))
         return read_json(tmp_path / "splits.json")
 
     return run
@@ -170,3 +170,53 @@ def test_a_config_without_a_key_names_it(tmp_path):
     write_tsv(tmp_path / "cases.tsv", cohort(5))
     with pytest.raises(UserError, match="region is missing"):
         split_cohort.main(options(tmp_path, {"n_real": [2], "seed": 0}))
+
+
+# --- the user's own sets ----------------------------------------------------------------------------------------------
+def table_of(tmp_path, rows, head="case_id,set"):
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join([head, *rows]))
+    return path
+
+
+def test_a_table_of_patients_is_taken_as_it_is(split, tmp_path):
+    cases = cohort(40, time_points=2)
+    patients = sorted(set(cases.patient_id))
+    sets = ["test"] * 9 + ["val"] * 4 + ["train"] * 20 + ["unused"] * 2  # and five that the table leaves out
+    table = table_of(tmp_path, map(",".join, zip(patients, sets, strict=False)), "patient_id,set")
+    splits = split(cases, table, n_real=[5, 15], others={"5": 10}, val=1, test=1)
+    of = lambda ids: set(cases.set_index("case_id").patient_id[ids])  # noqa: E731
+    assert (of(splits["test"]), of(splits["val"])) == (set(patients[:9]), set(patients[9:13]))
+    assert len(splits["test"]) == 9 + 3, "every third patient has two scans"
+    small, large = (of(splits["train"][size]) for size in ("5", "15"))
+    assert len(small) == 5 and len(large) == 15 and small < large < set(patients[13:33])
+    assert of(splits["others"]["5"]) == large - small
+    assert splits["n_patients"] == {"test": 9, "val": 4, "train": [5, 15], "unused": 5 + 7}
+    assert read_json(tmp_path / "cohort/test/manifest.json")["sha256"].keys() == set(splits["test"])
+
+
+def test_a_table_of_cases_may_leave_out_a_scan(split, tmp_path):
+    cases = cohort(6, time_points=2)
+    sets = dict(zip(sorted(set(cases.patient_id)), ("test", "val", "train", "train", "train", "test"), strict=True))
+    rows = [f"{row.case_id},{sets[row.patient_id]}" for row in cases.itertuples() if not row.case_id.endswith("001")]
+    splits = split(cases, table_of(tmp_path, rows), n_real=[3])
+    assert splits["unused"] == ["P-00000-001", "P-00003-001"] and len(splits["train"]["3"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["P-00000-000,test", "P-00000-001,train", "P-00001-000,val"], r"parts patient P-00000: P-00000-000 in test, P-00000-001"),
+        (["P-00000-000,test", "P-99999-000,train", "P-88888-000,val"], r"case_id P-88888-000 and 1 more is no case of the cohort"),
+        (["P-00000-000,test", "P-00001-000,val"], "leaves train empty"),
+        (["P-00000-000,test", "P-00001-000,val", "P-00001-000,train"], "P-00001-000 is in val and in train"),
+        (["P-00000-000,tests"], "has the set 'tests': write train, val, test or unused"),
+        (["P-00000-000,"], "line 2: set is empty"),
+        ([",val"], "a line of the set val has no case_id"),
+        ([], "has no line, or no column case_id or patient_id"),
+        (["P-00000-000,test", "P-00001-000,val", "P-00002-000,train", "P-00004-000,train"], r"has 2 patients, but n_real asks for 3"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_taken_is_a_sentence(split, tmp_path, rows, words):
+    with pytest.raises(UserError, match=f"splits.file.*{words}"):
+        split(cohort(6, time_points=2), table_of(tmp_path, rows), n_real=[3])

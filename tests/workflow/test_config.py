@@ -125,6 +125,16 @@ def test_numbers_from_the_command_line_are_numbers():
     assert study.system["slice_ldm"].diffusion.beta_start == 1e-4
 
 
+def test_the_users_own_splits_say_how_many_patients_there_are(tmp_path):
+    table = tmp_path / "own.csv"
+    sets = ["test"] * 3 + ["val"] * 2 + ["train"] * 20
+    table.write_text("patient_id,set\n" + "".join(f"P{number},{name}\n" for number, name in enumerate(sets)))
+    splits = read(splits={"file": str(table), "n_real": [5, 20]}).plain()["splits"]
+    assert (splits["val"], splits["test"]) == (2, 3)
+    with pytest.raises(UserError, match=r"splits.n_real asks for 50 training patients .* has 20"):
+        read(splits={"file": str(table), "n_real": [20, 50]})
+
+
 def test_a_path_may_begin_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     study = read(results="~/runs", data_root="~")
@@ -189,6 +199,7 @@ MISTAKES = [
     (line("evaluation: {comparison_ratio: 3}"), "comparison_ratio is not among segmentation.ratios", "comparison_ratio: null"),
     (line("evaluation: {control: {sweep_steps: 1}}"), "sweep_steps is 1", "two volumes a row", "sweep_steps: 5"),
     (line("evaluation: {masks: {reference_root: /no/such}}"), "'/no/such' is no folder", "reference_root: /data/masks"),
+    (line("splits: {file: /no/splits.csv}"), "splits.file '/no/splits.csv' is no file that can be read"),
     (line("data_root: /no/such/folder"), "'/no/such/folder' is no folder", "data_root: /data/cohort"),
     (line("splits: {test: 5000}"), "demo_cohort.cases is 220", "5120 patients", "cases: 5120"),
     (line("splits: {n_real: [50, 20]}"), "splits.n_real must rise", "n_real: [20, 50]"),

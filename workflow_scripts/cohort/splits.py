@@ -16,6 +16,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..base.seeds import seed_of
+from ..study.given_splits import KEY, UNUSED
 from ..study.settings.cohort import LEAST_TRAIN, SplitSettings
 
 if TYPE_CHECKING:
@@ -24,52 +25,86 @@ if TYPE_CHECKING:
 MAX_STRATA = 5
 
 
-def split_patients(cases: pd.DataFrame, splits: SplitSettings) -> dict:
+def split_patients(cases: pd.DataFrame, splits: SplitSettings, given: tuple[str, dict[str, str]] | None = None) -> dict:
     """Assign every case of a cohort to test, validation, nested train subsets, or none.
 
     cases : table with the columns ``case_id``, ``patient_id`` and the outermost region's volume, ``<region>_ml``
         A row a case. All time points of a patient share a set; the patient counts as one, with their mean volume.
     splits : sizes of the sets in patients
         A subset of 20 patients holds all their time points, so it may list more than 20 cases.
+    given : the user's own sets (`given_splits.read_splits`), taken as they are; train subsets are nested within theirs
 
     Returns ``{"seed", "test": [case ids], "val": [ids], "train": {"20": [ids], ...}, "others": {"20": [ids], ...},
     "unused": [ids], "n_patients"}``, ids sorted; ``others`` are those of the next patients after a train subset, within the
-    largest; ``unused`` are the cases of patients beyond the largest subset.
+    largest; ``unused`` are the cases that are in none of them.
 
-    Raises UserError if the cohort has too few patients; the message holds the lines to write.
+    Raises UserError if the cohort has too few patients, with the lines to write; or if it does not fit what is given.
     """
-    sizes, val, test, volume = splits.sizes, splits.val, splits.test, f"{splits.region}_ml"
+    sizes, volume = splits.sizes, f"{splits.region}_ml"
     if not np.isfinite(cases[volume].to_numpy(dtype=float)).all():
         raise UserError(f"the case table has rows without {volume}: run `snakemake -R preprocess`")
     if cases["case_id"].duplicated().any():
         twice = cases.loc[cases["case_id"].duplicated(), "case_id"].iloc[0]
         raise UserError(f"case {twice} stands twice in the case table: run `snakemake -R merge_cohort`")
-    volume_ml = cases.groupby("patient_id")[volume].mean()
-    needed = sizes[-1] + val + test
-    if needed > len(volume_ml):
-        raise UserError(_too_few(len(volume_ml), splits))
-    n_strata = min(MAX_STRATA, test, splits.n_real[0])  # whatever the learning curve asks for: it moves no patient
-    order = stratified_order(list(volume_ml.index), volume_ml.to_numpy(), n_strata, splits.seed)
-    case_ids = cases.groupby("patient_id")["case_id"].apply(list).to_dict()
+    used = cases if given is None else _given_cases(cases, *given)
+    volume_ml, case_ids = used.groupby("patient_id")[volume].mean(), used.groupby("patient_id")["case_id"].apply(list)
+
+    def ordered(patients: Sequence[str], n_strata: int) -> list[str]:
+        return stratified_order(patients, volume_ml[list(patients)].to_numpy(), n_strata, splits.seed)
+
+    if given is None:
+        n_test, held_out = splits.test, splits.test + splits.val
+        if sizes[-1] + held_out > len(volume_ml):
+            raise UserError(_too_few(len(volume_ml), splits))
+        n_strata = min(
+            MAX_STRATA, n_test, splits.n_real[0]
+        )  # whatever the learning curve asks for: it moves no patient
+        order = ordered(list(volume_ml.index), n_strata)
+        test, val, nested = order[:n_test], order[n_test:held_out], order[held_out:]
+    else:
+        test, val, nested = (
+            sorted(set(used.loc[used["set"] == name, "patient_id"])) for name in ("test", "val", "train")
+        )
+        if sizes[-1] > len(nested):
+            asked = "n_real" if sizes[-1] in splits.n_real else "learning_curve"
+            what = f"{KEY}: the train set has {len(nested)} patients, but {asked} asks for {sizes[-1]}"
+            raise UserError(f"{what}. Write, for example:\nsplits: {{n_real: [{len(nested)}]}}")
+        nested = ordered(nested, min(MAX_STRATA, splits.n_real[0]))
 
     def cases_of(patients: Sequence[str]) -> list[str]:
         return sorted(case_id for patient in patients for case_id in case_ids[patient])
 
-    held_out = test + val
-    nested = order[held_out:]
-    return {
+    found = {
         "seed": splits.seed,
-        "test": cases_of(order[:test]),
-        "val": cases_of(order[test:held_out]),
+        "test": cases_of(test),
+        "val": cases_of(val),
         "train": {str(size): cases_of(nested[:size]) for size in sizes},
         "others": {
             str(size): cases_of(nested[size:][: splits.others[str(size)]])
             for size in sizes
             if str(size) in splits.others
         },
-        "unused": cases_of(order[needed:]),
-        "n_patients": {"test": test, "val": val, "train": sizes, "unused": len(order) - needed},
     }
+    taken = {*found["test"], *found["val"], *found["train"][str(sizes[-1])]}
+    unused = cases[~cases["case_id"].isin(taken)]
+    patients = {"test": len(test), "val": len(val), "train": sizes, "unused": unused["patient_id"].nunique()}
+    return {**found, "unused": sorted(unused["case_id"]), "n_patients": patients}
+
+
+def _given_cases(cases: pd.DataFrame, column: str, sets: dict[str, str]) -> pd.DataFrame:
+    """The cases that the user's table puts into a set, with the column ``set``."""
+    if unknown := sorted(set(sets) - set(cases[column])):
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        what = f"{KEY}: {column} {unknown[0]}{more} is no case of the cohort that can be used"
+        raise UserError(f"{what}. cohort/rejected.tsv lists those refused; leave out the line, or mend the case")
+    chosen = cases.assign(set=cases[column].map(sets).fillna(UNUSED))
+    chosen = chosen[chosen["set"] != UNUSED]
+    for patient, own in chosen.groupby("patient_id"):
+        if own["set"].nunique() > 1:
+            where = ", ".join(f"{case_id} in {name}" for case_id, name in zip(own["case_id"], own["set"], strict=True))
+            what = f"{KEY} parts patient {patient}: {where}"
+            raise UserError(f"{what}. Cases of one patient must share a set: a score on them would be worth nothing")
+    return chosen
 
 
 def stratified_order(patient_ids: Sequence[str], volume_ml: Sequence[float], n_strata: int, seed: int) -> list[str]:

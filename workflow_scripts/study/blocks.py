@@ -53,7 +53,7 @@ def splits(config: dict, wildcards: Any = None) -> dict:
     segmentation, n_real = config["segmentation"], config["splits"]["n_real"]
     others = {str(size): count for size, count in others_of(segmentation, n_real).items()}
     subsets = {"train": train_sizes(segmentation, n_real), "others": others}
-    return config["splits"] | {"region": config["regions"][0]} | subsets
+    return without(config["splits"], "file") | {"region": config["regions"][0]} | subsets
 
 
 def system_of_autoencoder(config: dict, name: str) -> dict:

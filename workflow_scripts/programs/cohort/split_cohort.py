@@ -15,6 +15,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.splits import split_patients
 from workflow_scripts.cohort.subset import write_subset
+from workflow_scripts.study.given_splits import read_splits
 from workflow_scripts.study.settings.cohort import SplitSettings
 
 
@@ -31,12 +32,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--others", type=Path, nargs="*", default=[], help="one for each entry of others, in that order"
     )
+    parser.add_argument("--file", type=Path, help="table of the user: case_id or patient_id, and set")
     args = parser.parse_args(argv)
     settings = SplitSettings.read(args.config, "splits")
     cases = read_tsv(args.cases)
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
-    splits = split_patients(cases, settings)
+    splits = split_patients(cases, settings, read_splits(args.file) if args.file else None)
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
     for name, manifests in (("train", args.train), ("others", args.others)):
         subsets += [(name, *pair) for pair in zip(manifests, splits[name].values(), strict=True)]

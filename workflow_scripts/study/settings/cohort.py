@@ -6,10 +6,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, key
+from .base import Block, Count, Fault, Number, Positive, Seed, Size, Unique, Words, key
 
 MIN_TUMOUR_VOXELS = 30  # fewer cannot hold a core and a rim
 MAX_TUMOUR_ML = 250  # more finds no room in many heads
+NONE = "none"  # of a path: there is none
 LEAST_TRAIN = 2  # patients: one alone has no other to be told apart from
 
 
@@ -52,6 +53,13 @@ class Splits(Block):
     val: Count = key(20, "patients", "real validation patients, never trained on")
     test: Count = key(100, "patients", "real test patients, never seen by any stage")
     seed: Seed = key(0, "", "of the split")
+    file: Annotated[str, Field(pattern=r"^[^{}\n]*[^{}\s][^{}\n]*$"), Words("none, or a path, without { and }")] = key(
+        NONE,
+        "`none` or path",
+        "CSV or TSV with the columns case_id or patient_id, and set (train, val, test or unused), which is taken as it is: `val` and "
+        "`test` are then its own, and the subsets of `n_real` are nested within its train patients",
+        examples=[NONE, "/data/splits.csv"],
+    )
 
     @model_validator(mode="after")
     def _subsets_rise(self) -> Self:

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, file_of, read_dataset
+from ..given_splits import read_splits, sizes_of
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
-from .cohort import DemoCohort, Preprocessing, Splits
+from .cohort import NONE, DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
 from .memorisation import Memorisation
 from .messages import fail
@@ -23,7 +24,6 @@ from .synthesis import Synthesis
 from .systems import System, check_weights, load_systems
 
 SIMULATED = "demo"  # the data_root that stands for the simulated cohort
-NONE = "none"  # of a path: there is none
 MOST_BLOCKS = 100_000  # of synthetic cases, for one system and n_real: more are no plan that Snakemake could hold
 DATASET = "brats"  # config/datasets/brats.yaml, the form of the simulated cohort
 
@@ -126,12 +126,16 @@ class Study(Block):
 
     def plain(self) -> dict[str, Any]:
         """What the rules read: what was asked, with each system under ``system`` and the data set under ``data_set``,
-        and null where there is no container or reference."""
+        null where there is no container or reference, and the sizes of the user's own splits."""
         plain = self.asked() | {"system": {name: system.plain() for name, system in self.system.items()}}
         plain["data_set"] = self.data_set.model_dump(mode="json")
+        if self.splits.file != NONE:
+            counts = sizes_of(read_splits(self.splits.file)[1])
+            plain["splits"] |= {name: counts[name] for name in ("val", "test")}
         for block, name in (
             (plain, "container"),
             (plain, "patients"),
+            (plain["splits"], "file"),
             (plain["evaluation"]["masks"], "reference_root"),
         ):
             block[name] = None if block[name] == NONE else block[name]
@@ -160,6 +164,8 @@ def _check_paths(study: Study) -> None:
         raise Fault(["data_root"], "/data/cohort", f"{study.data_root!r} is no folder, nor a table, that can be read")
     if study.patients != NONE and not Path(study.patients).is_file():
         raise Fault(["patients"], "/data/patients.csv", f"{study.patients!r} is no file that can be read")
+    if study.splits.file != NONE and not Path(study.splits.file).is_file():
+        raise Fault(["splits", "file"], "/data/splits.csv", f"{study.splits.file!r} is no file that can be read")
     reference = study.evaluation.masks.reference_root
     if reference != NONE and not Path(reference).is_dir():
         what = f"{reference!r} is no folder that can be read"
@@ -215,7 +221,14 @@ def _check_data_set(study: Study) -> None:
 
 def _check_cohort(study: Study) -> None:
     curve = {"learning_curve": study.segmentation.learning_curve}
-    needed = study.splits.val + study.splits.test + train_sizes(curve, study.splits.n_real)[-1]
+    largest = train_sizes(curve, study.splits.n_real)[-1]
+    needed = study.splits.val + study.splits.test + largest
+    if study.splits.file != NONE:
+        room = sizes_of(read_splits(study.splits.file)[1])["train"]
+        if largest > room:
+            what = f"asks for {largest} training patients with learning_curve, but {study.splits.file} has {room}"
+            raise Fault(["splits", "n_real"], [room], what)
+        needed = 0
     if study.simulated and needed > study.demo_cohort.cases:
         what = f"is {study.demo_cohort.cases}, but splits ask for {needed} patients"
         raise Fault(["demo_cohort", "cases"], needed, what)
