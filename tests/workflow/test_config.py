@@ -235,7 +235,7 @@ OF_SYSTEMS = [
     ("slice_ldm", "{sampler: {steps: 2000}}", "sampler.steps is 2000, but diffusion.timesteps is 1000", "steps: 1000"),
     ("slice_ldm", "{diffusion: {beta_end: 0.001}}", "diffusion.beta_end is 0.001", "above beta_start, 0.002"),
     ("slice_ldm", "{diffusion: {training: {devices: 3}}}", "batch_size is 4, which 3 devices cannot", "batch_size: 6"),
-    ("slice_ldm", "{denoiser: {attention_levels: [4, 5]}}", "attention_levels holds 5", "attention_levels: [4]"),
+    ("slice_ldm", "{denoiser: {attention_levels: [3, 4]}}", "attention_levels holds 4", "attention_levels: [3]"),
     ("slice_ldm", "{autoencoder: {loss: {l1: 0, ssim: 0}}}", "autoencoder.loss.l1 is 0", "teach intensities"),
     ("slice_ldm", "{autoencoder: {loss: {perceptual_weights: /no}}}", "names '/no', which is no file", "package"),
     ("slice_ldm", "{autoencoder: {training: {decay: linear}}}", "training.decay is 'linear'", "cosine, constant"),

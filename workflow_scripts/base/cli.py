@@ -30,6 +30,12 @@ def _config(text: str) -> dict:
     return value
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads, 1 or more")
+    return int(text)
+
+
 FILE_SUFFIXES = (".json", ".tsv", ".csv", ".safetensors")
 
 
@@ -79,7 +85,9 @@ def program_parser(description: str | None, *shared: str, **paths: str) -> argpa
     parser.add_argument(
         "--record", type=begin, metavar="LOG", help="log of the job: a JSON beside it says what it ran on"
     )
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)")
+    parser.add_argument(
+        "--threads", type=_threads, default=len(os.sched_getaffinity(0)), help="CPU threads (all of them)"
+    )
     for name in shared:
         parser.add_argument(f"--{name}", required=True, **SHARED[name])
     for name, words in paths.items():

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--allow-copies", action="store_true", help="do not refuse copies, whatever release.json of the model says"
     )
-    parser.add_argument("--false-positive-rate", type=float, help="share of real patients taken for copies (0.05)")
+    parser.add_argument("--false-positive-rate", type=_rate, help="share of real patients taken for copies (0.05)")
     args = parser.parse_args(argv)
     if args.allow_copies and args.refuse_copies is not None:
         raise UserError("--allow-copies and --refuse-copies contradict each other: give one of them")
@@ -153,6 +153,17 @@ def _whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    """A share above 0 and below 1; not nan, of which no case would be found a copy."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and below 1")
+    return rate
 
 
 def _origins(kind, made) -> dict:

@@ -21,18 +21,20 @@ class Denoiser(Block):
     kind: Literal["unet_3d", "unet_2d_tiled"] = key(
         "unet_3d", "", "network: in 3D, or in 2D over slices laid side by side"
     )
-    channels: Channels = key([64, 128, 256, 512], "channels", "of each level")
+    channels: Channels = key([64, 128, 256, 512], "channels", "of the first convolution, then of each level")
     blocks_per_level: Count = key(2, "", "residual blocks")
     embedding_dim: EvenWidth = key(256, "features", "of time and tumour conditions")
     attention_levels: Annotated[list[Count], Unique] = key(
-        [], "levels", "1 (finest) and up: those whose blocks are followed by self-attention"
+        [],
+        "levels",
+        "1 (finest) up to one less than there are channels: those whose blocks are followed by self-attention",
     )
     middle_attention: bool = key(False, "", "self-attention at the bottleneck")
     checkpointing: bool = key(False, "", "compute activations again for the gradient: less memory, a third more time")
 
     @model_validator(mode="after")
     def _levels_there_are(self) -> Self:
-        count = len(self.channels)
+        count = len(self.channels) - 1  # the first width is that of the convolution before them
         if beyond := [level for level in self.attention_levels if level > count]:
             fitting = [level for level in self.attention_levels if level <= count]
             what = f"holds {beyond[0]}, but there are levels 1 to {count}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import UserError
 from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, file_of, read_dataset
@@ -18,7 +19,7 @@ from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import NONE, DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
 from .memorisation import Memorisation
-from .messages import fail
+from .messages import fail, shown
 from .segmentation import Segmentation
 from .synthesis import Synthesis
 from .systems import System, check_weights, load_systems
@@ -153,8 +154,11 @@ class Study(Block):
 
 def read_study(config: Mapping) -> Study:
     """The checked configuration, the systems' files with it. Raises UserError that names the key and the lines to write."""
-    study = Study.read(config)
-    study.system  # noqa: B018 (reads and checks them)
+    try:
+        study = Study.read(config)
+        study.system  # noqa: B018 (reads and checks them)
+    except OSError as error:  # of a path that no system call takes, such as one of 5,000 characters
+        raise UserError(f"config: {shown(error.filename)} is no path that can be read ({error.strerror})") from None
     return study
 
 

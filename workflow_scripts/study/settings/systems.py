@@ -48,7 +48,7 @@ class System(Block):
     @model_validator(mode="before")
     @classmethod
     def _blocks_of_its_kind(cls, data: Any) -> Any:
-        kind = KINDS.get(data.get("kind", "diffusion")) if isinstance(data, Mapping) else None
+        kind = KINDS.get(str(data.get("kind", "diffusion"))) if isinstance(data, Mapping) else None
         return {name: {} for name in kind.blocks} | dict(data) if kind else data
 
     @model_validator(mode="after")
