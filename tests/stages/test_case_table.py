@@ -7,10 +7,10 @@ import pytest
 import yaml
 from raw_folders import MR, raw_folder
 from small_cases import prepare
-from workflow import ROOT, copy_project, planned, snakemake
+from workflow import ROOT, copy_project, snakemake
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv
+from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.case_table import listing
 from workflow_scripts.study.blocks import merge_cohort
 from workflow_scripts.study.dataset import read_dataset
@@ -112,10 +112,23 @@ def test_a_changed_file_or_line_is_another_cohort(tmp_path):
     assert len({before, changed, listing(table)}) == 3
 
 
-def test_a_study_takes_a_table(tmp_path):
-    project, table = copy_project(tmp_path), table_of(tmp_path)
+def test_a_study_takes_a_table_of_cases_and_sets(tmp_path):
+    """Cases of any place, those of another hospital as the test set: one table says both."""
+    project, table = copy_project(tmp_path), table_of(tmp_path, 5)
+    sets = ["train", "train", "val", "test", "test"]
+    head, *rows = table.read_text("utf-8-sig").splitlines()
+    rows = [
+        f"{row},{name}".replace(f",P{place // 2},", f",Q{place},")
+        for place, (row, name) in enumerate(zip(rows, sets, strict=True))
+    ]
+    table.write_text("\n".join([f"{head},set", *rows]))
     arguments = ["--configfile", str(ROOT / "tests/tiny.yaml"), "--config", "dataset=nnunet", "run=table"]
-    assert planned(project, *arguments, f"data_root={table}")["train_segmentation"] == 5
+    splits = f"splits={{n_real: [2], file: {table}}}"
+    done = snakemake(project, "cohort", *arguments, splits, f"data_root={table}")
+    assert done.returncode == 0, done.stdout[-4000:]
+    found = read_json(project / "results/table/cohort/splits.json")
+    assert (found["test"], found["val"]) == (["Fall 3", "Fall 4"], ["Fall 2"])
+    assert found["train"] == {"2": ["Fall 0", "Fall 1"]}
     done = snakemake(project, "-n", *arguments, f"data_root={tmp_path / 'absent.csv'}")
     assert done.returncode != 0 and "is no folder, nor a table, that can be read" in done.stdout
 

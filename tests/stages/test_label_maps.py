@@ -15,6 +15,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.layouts import find_cases
 from workflow_scripts.cohort.nifti import write_nifti
+from workflow_scripts.study.dataset import read_dataset
 
 LEVELS = anatomy(seed=1)[1]
 VOXEL_ML = 6 * 6 * 8 / 1000
@@ -36,6 +37,7 @@ OLD = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
 NEW = {name: name for name in MODALITIES}
 UCSF = {"t1n": "T1", "t1c": "T1c", "t2w": "T2", "t2f": "FLAIR"}
 UPENN = UCSF | {"t1c": "T1GD"}
+UCSD = UCSF | {"t1n": "T1pre", "t1c": "T1post"}
 TCGA = OLD | {"t1c": "t1Gd"}
 COLLECTIONS = {
     "BraTS-GLI 2023": ("BraTS-GLI-00001-000", "{case}/{case}-{part}.nii.gz", (2, 1, 3), NEW, "seg"),
@@ -44,6 +46,7 @@ COLLECTIONS = {
     "BraTS 2021": ("BraTS2021_00001", "{case}/{case}_{part}.nii.gz", (2, 1, 4), OLD, "seg"),
     "BraTS 2017 in grades": ("Brats17_CBICA_AAB_1", "HGG/{case}/{case}_{part}.nii.gz", (2, 1, 4), OLD, "seg"),
     "UCSF-PDGM": ("UCSF-PDGM-0001", "{case}_nifti/{case}_{part}.nii.gz", (2, 1, 4), UCSF, "tumor_segmentation"),
+    "UCSD-PTGBM": ("UCSD-PTGBM-0002_01", "{case}/{case}_{part}.nii.gz", (2, 1, 3), UCSD, "BraTS_tumor_seg"),
     "UPENN-GBM": ("UPENN-GBM-00002_11", "{case}/{case}_{part}.nii.gz", (2, 1, 4), UPENN, "segm"),
     "BraTS-TCGA": ("TCGA-02-0006_1996.08.23", "{case}/{case}_{part}.nii.gz", (2, 1, 4), TCGA, "GlistrBoost_ManuallyCorrected"),
     "MU-Glioma-Post": ("PatientID_0003_Timepoint_1", "p/{case}_{part}.nii.gz", (2, 1, 3), {name: f"brain_{name}" for name in NEW}, "tumorMask"),
@@ -66,6 +69,29 @@ def test_upenn_lies_in_folders_apart(tmp_path):
     (tmp_path / "data/images_segm").mkdir()
     mask.rename(tmp_path / "data/images_segm" / mask.name)
     assert len(read_tsv(prepare(tmp_path / "data", tmp_path / "out") / "cases.tsv")) == 1
+    automated = tmp_path / "data/automated_segm" / mask.name.replace("_segm", "_automated_approx_segm")
+    automated.parent.mkdir()
+    shutil.copy(tmp_path / "data/images_segm" / mask.name, automated)
+    out = prepare(tmp_path / "data", tmp_path / "out")
+    assert not len(read_tsv(out / "rejected.tsv")), "masks of a program are read where they are asked for"
+    (case,) = read_tsv(
+        prepare(tmp_path / "data", tmp_path / "out", {"layout": "upenn_automated"}) / "cases.tsv"
+    ).itertuples()
+    assert case.seg_path == str(automated) and case.patient_id == "UPENN-GBM-00002"
+
+
+def test_one_contrast_with_one_target_volume(tmp_path):
+    own = read_dataset("brats_men_rt")
+    write(tmp_path / "data", "BraTS-MEN-RT-0005-1", "{case}/{case}_{part}.nii.gz", (1, 1, 1), {"t1c": "t1c"}, "gtv")
+    config = {"dataset": own.model_dump(mode="json"), "modalities": ["t1c"]}
+    (case,) = read_tsv(prepare(tmp_path / "data", tmp_path / "out", config) / "cases.tsv").itertuples()
+    assert case.target_volume_ml == pytest.approx(TRUE_ML[0]) and case.patient_id == "BraTS-MEN-RT-0005"
+
+
+@pytest.mark.parametrize(("name", "rule"), [("brats_met", (1, 2)), ("brats_men", (1, 50)), ("brats_ped", (5, 10))])
+def test_challenges_of_the_same_files_have_rules_of_their_own(name, rule):
+    own = read_dataset(name)
+    assert own.layouts == DATASET.layouts and (own.lesions.dilation_voxels, own.lesions.min_volume_mm3) == rule
 
 
 UNSURE = {

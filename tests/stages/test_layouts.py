@@ -157,7 +157,7 @@ def _other_layout(root: Path):
             _unknown_names,
             ".",
             "brats1999",
-            "layout 'brats1999' is not known: write auto, or one of mu_glioma_post, brats2018",
+            "layout 'brats1999' is not known: write auto, or one of mu_glioma_post, ucsd_ptgbm",
         ),
         (_other_layout, ".", "brats2023", "look like brats2018 or brats2021: set `layout: auto`"),
     ],
