@@ -11,6 +11,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.attributes, self.words, self.tags = [], [], [], []
+        self.unfolded_words, self.unfolded_tags = [], []
         self.feed(text)
         self.close()
         assert not self.open, f"never closed: {self.open}"
@@ -18,6 +19,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.attributes += attributes
+        if not self.folded:
+            self.unfolded_tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -28,6 +31,19 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] not in ("script", "style"):
             self.words.append(data)
+            if not self.folded:
+                self.unfolded_words.append(data)
+
+    @property
+    def folded(self):
+        """Whether what is read now opens on demand: in a <details>, but not in the summary of an open one."""
+        outside = self.open.count("details") - (bool(self.open) and "summary" in self.open)
+        return outside > 0
+
+    @property
+    def unfolded(self):
+        """The text that one sees without opening anything."""
+        return " ".join(" ".join(self.unfolded_words).split())
 
     @property
     def text(self):

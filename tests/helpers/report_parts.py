@@ -14,6 +14,7 @@ from study_files import INTERVALS, write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
 from workflow_scripts.cohort.planes import extent_mm
+from workflow_scripts.programs.reporting import make_figure
 from workflow_scripts.reporting.figures.control_sweep import ROWS, SweepCell, control_sweep
 from workflow_scripts.reporting.figures.memorisation import Pair, nearest_pairs
 from workflow_scripts.reporting.figures.real_and_synthetic import real_and_synthetic
@@ -56,7 +57,9 @@ def add_the_rest(folder: Path) -> list[str]:
     files["reference-rejected"] = folder / "evaluation/reference_masks.rejected.tsv"
     drawn = [figures / f"{name}_{SYSTEM}.png" for name in ("real_and_synthetic", "memorisation", "control_sweep")]
     options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
-    return [*options, "--figures", *map(str, drawn)]
+    rungs = folder / "figures/ladder.png"
+    make_figure.main(["--figure", "ladder", "--ladder", str(tables / "ladder.csv"), "--out", str(rungs)])
+    return [*options, "--figures", *map(str, [rungs, *drawn])]
 
 
 def _ladder_tables(folder: Path) -> None:

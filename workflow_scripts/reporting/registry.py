@@ -182,11 +182,11 @@ _FIGURES = (
         "dice_vs_ratio",
         "Dice against augmentation ratio",
         "Mean test Dice against the number of synthetic cases for each real training patient, a panel a region and a row a "
-        "number of real patients; bars are intervals of the paired difference, put on the real-only mean.",
+        "number of real patients; bars are intervals of the paired difference, put on the real-only mean and cut at 0 and 1.",
         ("scores", "ratios"),
         said=TABLES["augmentation_ratio"].said,
         alt="Mean test Dice against the number of synthetic cases for each real patient, a panel a region, with intervals; "
-        "the table above holds every number of it.",
+        "the tables below hold every number of it.",
     ),
     Result(
         "ladder",
@@ -195,7 +195,7 @@ _FIGURES = (
         "ceiling), their reconstructions, and the systems; bars are intervals of the paired difference.",
         ("ladder",),
         said=TABLES["ladder"].said,
-        alt="Gain of Dice over real only at each rung of the ladder, a panel a region, with intervals; the table above holds "
+        alt="Gain of Dice over real only at each rung of the ladder, a panel a region, with intervals; the tables below hold "
         "every number of it.",
     ),
     Result(

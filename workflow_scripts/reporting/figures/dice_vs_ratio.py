@@ -53,7 +53,7 @@ def _draw_panel(
     real = next(arm for arm in arms if arm.is_real_only)
     real_seeds = score_array(rows_of(scores, real, region), "dice").mean(axis=0)
     axes.axhline(real_seeds.mean(), color=INK, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    axes.plot(np.full(len(real_seeds), -SEED_SHIFT), real_seeds, **ONE_SEED, color=INK)
+    axes.plot(np.full(len(real_seeds), -SEED_SHIFT), real_seeds, **ONE_SEED, color=INK, clip_on=False)
 
     systems = _systems(arms)
     step = min(0.3, SPREAD / max(1, len(systems) - 1))
@@ -64,8 +64,8 @@ def _draw_panel(
         interval = _interval(_row_of(table, arm, region), real_seeds.mean())
         if interval:
             axes.plot([x, x], interval, marker="_", markersize=7, linewidth=1.2, color=colour, zorder=3)
-        axes.plot(np.full(len(seeds), x - min(SEED_SHIFT, step / 2)), seeds, **ONE_SEED, color=colour)
-        axes.plot(x, seeds.mean(), marker, color=colour, markersize=4, zorder=5)
+        axes.plot(np.full(len(seeds), x - min(SEED_SHIFT, step / 2)), seeds, **ONE_SEED, color=colour, clip_on=False)
+        axes.plot(x, seeds.mean(), marker, color=colour, markersize=4, zorder=5, clip_on=False)
         return seeds.mean()
 
     for arm in (arm for arm in arms if arm.is_control):
@@ -86,14 +86,14 @@ def _draw_panel(
 
 
 def dice_limits(low: float, high: float) -> tuple[float, float]:
-    """Ends of an axis that shows Dice from `low` to `high`: at least `SMALLEST_SPAN` long, and widened within 0 to 1."""
+    """Ends of an axis that shows Dice from `low` to `high`: at least `SMALLEST_SPAN` long, and never beyond 0 and 1.
+
+    Bars that leave 0 to 1 (an interval of a difference, put on a mean) are cut there.
+    """
+    low, high = max(low, 0.0), min(high, 1.0)
     span = max(high - low, SMALLEST_SPAN)
-    bottom = (low + high - span) / 2
-    if bottom < 0 <= low:
-        bottom = 0.0
-    elif bottom + span > 1 >= high:
-        bottom = 1.0 - span
-    return bottom - 0.05 * span, bottom + 1.05 * span
+    bottom = min(max((low + high - span) / 2, 0.0), 1.0 - span)
+    return max(0.0, bottom - 0.05 * span), min(1.0, bottom + 1.05 * span)
 
 
 def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = False) -> Figure:

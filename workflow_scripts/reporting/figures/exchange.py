@@ -21,13 +21,13 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, systems: list[str]) -> None:
     """Curve and arms of one region and segmenter; an arm has a line to where the curve reaches its gain."""
     curve = table[table.row == CURVE].sort_values("n_real")
     axes.plot(curve.n_real.astype(float), curve.curve.astype(float), "-", color=INK, linewidth=1.2)
-    axes.plot(curve.n_real.astype(float), curve.dice_mean.astype(float), "o", color=INK, markersize=4)
+    axes.plot(curve.n_real.astype(float), curve.dice_mean.astype(float), "o", color=INK, markersize=4, clip_on=False)
     for _, row in curve.iterrows():
         if not isinstance(row.dice_low, str):
             axes.plot([row.n_real] * 2, [row.dice_low, row.dice_high], color=INK, linewidth=0.8)
     for _, row in table[(table.row == WORTH) & (table.control == NO_CONTROL)].iterrows():
         colour, reached = SYSTEM_COLOURS[systems.index(row.system) % len(SYSTEM_COLOURS)], row.curve + row.gain
-        axes.plot(row.n_real, reached, MARKERS[row.mixing], color=colour, markersize=4, zorder=4)
+        axes.plot(row.n_real, reached, MARKERS[row.mixing], color=colour, markersize=4, zorder=4, clip_on=False)
         if not isinstance(row.further_patients, str):
             line = [row.n_real, row.n_real + row.further_patients]
             axes.plot(line, [reached] * 2, color=colour, linewidth=0.9, linestyle=(0, (3, 2)))

@@ -8,7 +8,7 @@ from ...evaluation.statistics.ladder import REAL, SYSTEM
 from ...study.arms import CEILING
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from ..tables.cells import EARLY, marked, read_mixed_csv
+from ..tables.cells import EARLY, count_of, marked, read_mixed_csv
 from ..tables.ladder import rung_name
 from .style import FAINT, INK, STYLE, SYSTEM_COLOURS, About
 
@@ -53,7 +53,7 @@ def ladder(table: pd.DataFrame, about: About) -> Figure:
             grid[row, 0].set_ylabel(f"n_real = {n_real}{by}")
         grid[-1, len(regions) // 2].set_xlabel("Dice minus real only")
         first = table.iloc[0]
-        title = f"Gain over real only, {first.confidence:.0%} intervals over {first.n_patients} patients and {first.n_seeds} seeds"
+        title = f"Gain over real only, {first.confidence:.0%} intervals over {first.n_patients} patients and {count_of(first.n_seeds, 'seed')}"
         title += f"; {EARLY}: trained too short" * bool(table.onset.map(lambda word: marked("", word)).any())
         figure.suptitle(about.titled(title), fontsize=9, x=0.01, ha="left")
     return figure

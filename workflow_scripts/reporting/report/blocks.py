@@ -127,12 +127,14 @@ class Table:
     frame : cells as they are shown
     text_columns : so many at the left are words; of the others those with a cell that begins with a number are numbers
     group : column whose values head groups of rows; sorting stays within a group
+    narrow : cells break, so that it fits a phone without scrolling sideways
     """
 
     name: str
     frame: pd.DataFrame
     text_columns: int = 1
     group: str | None = None
+    narrow: bool = False
     kind: ClassVar[str] = "table"
 
     @property

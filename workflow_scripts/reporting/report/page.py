@@ -2,7 +2,8 @@
 
 No date and no host is written: the same numbers make the same bytes.
 
-The report is the list `SECTIONS`, in reading order. To add a section:
+The report is the list `SECTIONS`, in reading order. It opens with the answer, the ladder, the ratio figure and one narrow table;
+what else there is of a section opens on demand (`Details`), so that the whole of it is read in minutes. To add a section:
 
 1. Write a function ``(run: Run) -> Section | None`` in a module of ``sections/``, of the blocks in ``blocks.py``:
    ``Section("audit", "Memorisation", [Text(...), Table("audit pairs", frame, text_columns=2), Notes([...])])``.
@@ -39,9 +40,8 @@ FILES = {
     "reconstruction": "reconstruction.tsv of every autoencoder",
 }
 SECTIONS: list[Callable[[Run], Section | None]] = [
-    tables.ladder,
+    tables.results,
     tables.exchange,
-    tables.ratios,
     tables.systems,
     images.case_figures,
     viewer.viewer,

@@ -28,11 +28,11 @@ def _segmenters(table: pd.DataFrame) -> str:
     return " and ".join(SEGMENTERS[name] for name in table.segmenter.drop_duplicates())
 
 
-def _p(value: object) -> str:
+def p_cell(value: object) -> str:
     return "<0.001" if not isinstance(value, str) and value < 0.001 else number(value, 3)
 
 
-def _difference(row: pd.Series, name: str, unit: str, digits: int) -> str:
+def difference_cell(row: pd.Series, name: str, unit: str, digits: int) -> str:
     """A metric's difference to real only with its interval."""
     value, low, high = (row[column] for column in difference_columns(name, unit))
     if value == REFERENCE:
@@ -52,9 +52,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
                 "Dice": marked(number(row.dice_mean, 3), row.onset),
                 "Dice sd cases": number(row.dice_sd_cases, 3),
                 "Dice sd seeds": number(row.dice_sd_seeds, 3),
-                "Dice minus real only": _difference(row, "dice", "", 3),
-                "p": _p(row.dice_wilcoxon_p),
-                "p, Holm": _p(row.dice_wilcoxon_p_holm),
+                "Dice minus real only": difference_cell(row, "dice", "", 3),
+                "p": p_cell(row.dice_wilcoxon_p),
+                "p, Holm": p_cell(row.dice_wilcoxon_p_holm),
                 "detectable": number(row.dice_detectable, 3),
             }
         )
@@ -93,8 +93,8 @@ def readable_differences(table: pd.DataFrame) -> pd.DataFrame:
         cells = _arm_cells(table, row)
         for name, unit in metrics_of(stem)[1:]:
             words = name.replace("_", " ").replace("dice", "Dice").replace(stem, stem.upper())
-            cells[words + unit.replace("_", " ")] = _difference(row, name, unit, 1 if unit else 3)
-            cells[f"{words}: p, Holm"] = _p(row[f"{name}_wilcoxon_p_holm"])
+            cells[words + unit.replace("_", " ")] = difference_cell(row, name, unit, 1 if unit else 3)
+            cells[f"{words}: p, Holm"] = p_cell(row[f"{name}_wilcoxon_p_holm"])
         rows.append(cells)
     return pd.DataFrame(rows)
 

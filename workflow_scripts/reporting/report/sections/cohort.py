@@ -15,7 +15,7 @@ def gate(run: Run) -> Section:
     title = "What the quality gate refused"
     synthetic = dict(run.labelled("synthetic"))
     made = {label: len(table) for label, table in synthetic.items()}
-    blocks = []
+    blocks, n_refused, inside = [], 0, []
     for label, table in run.labelled("synthetic_rejected"):
         kinds = table.reason.str.replace(r"training case \S+", "training case …", regex=True)
         kinds = kinds.str.replace(_NUMBER, "…", regex=True)
@@ -25,13 +25,22 @@ def gate(run: Run) -> Section:
             f"{made.get(label, NOT_MEASURED)} synthetic cases made, {len(table)} draw{'s' * (len(table) != 1)} refused"
         )
         blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
+        n_refused += len(table)
         if USE in synthetic.get(label, ()):
-            what = f"Every one of these cases is made in a training patient, whose own image it shows: {AUGMENTATION_ONLY}."
-            blocks.append(Caution(what))
+            inside.append(label)
         if len(table):
             frame = table[["reason", "number", "attempt"]].rename(columns={"number": "case number"})
             blocks.append(Details("Every refused draw", [Table(f"refused draws of {label}", frame)]))
-    return Section("gate", title, blocks or [Text("Not measured.")])
+    if not blocks:
+        return Section("gate", title, [Text("Not measured.")])
+    said = (
+        f"{sum(made.values())} synthetic cases were made; {n_refused} draw{'s' * (n_refused != 1)} refused on the way."
+    )
+    cautions = []
+    if inside:
+        what = f"Every case of {', '.join(inside)} is made in a training patient, whose own image it shows: {AUGMENTATION_ONLY}."
+        cautions.append(Caution(what))
+    return Section("gate", title, [Text(said), *cautions, Details("Of each system, with the reasons", blocks)])
 
 
 def _refused(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -54,12 +63,13 @@ def cohort(run: Run) -> Section:
     if remarks := [note for file in run.paths("remarks") for note in read_tsv(file).note]:
         blocks += [Text("To be checked, before any number below is believed:"), Notes(remarks)]
     if len(rejected):
-        blocks.append(Table("refused cases", _refused(rejected, "refused case"), 3))
+        blocks.append(Details("The refused cases", [Table("refused cases", _refused(rejected, "refused case"), 3)]))
     for file in run.paths("reference_rejected"):
         masks = read_tsv(file)
         if len(masks):
             said = f"Of the masks that serve as a reference for shapes, {len(masks)} could not be used."
-            blocks += [Text(said), Table("refused reference masks", _refused(masks, "refused mask"), 3)]
+            shown = Table("refused reference masks", _refused(masks, "refused mask"), 3)
+            blocks += [Text(said), Details("The refused masks", [shown])]
     notes = [f"{row.case_id}: {row.note}" for row in cases.itertuples() if getattr(row, "note", "")]
     if notes:
         blocks.append(Details(f"Notes on {len(notes)} used cases", [Notes(notes)]))

@@ -1,8 +1,9 @@
-"""Report: the sections that are tables of the study, with the figures that belong to them."""
+"""Report: the opening, and the sections that are tables of the study with the figures that belong to them."""
 
 from collections.abc import Callable
 
 from ....base.files import read_json
+from ...looks import region_name
 from ...registry import TABLES
 from ...tables import augmentation_ratio as ratio
 from ...tables import compute as costs
@@ -12,8 +13,14 @@ from ...tables import exchange as exchange_table
 from ...tables import ladder as ladder_table
 from ...tables import masks as mask_tables
 from ...tables import memorisation as copies
+from ...tables import shortest
 from ...tables import systems as comparison
-from ..blocks import Caution, Heading, MadeBy, Notes, Run, Section, Table, table_blocks
+from ..blocks import Caution, Details, Heading, MadeBy, Notes, Run, Section, Table, Text, table_blocks
+
+
+def folded(run: Run, name: str, blocks: list) -> list:
+    """What the table of that name shows, in a sentence, and the table with all that belongs to it behind a click."""
+    return [Text(TABLES[name].says(run.simulated)[0]), Details("The table, and what its numbers are", blocks)]
 
 
 def _of_table(anchor: str, title: str, name: str, table, figure: str = "") -> Callable[[Run], Section | None]:
@@ -21,12 +28,13 @@ def _of_table(anchor: str, title: str, name: str, table, figure: str = "") -> Ca
 
     def section(run: Run) -> Section | None:
         blocks = table_blocks(run, name, table)
-        return Section(anchor, title, blocks + (run.figures(figure) if figure else [])) if blocks else None
+        if not blocks:
+            return None
+        return Section(anchor, title, (run.figures(figure) if figure else []) + folded(run, name, blocks))
 
     return section
 
 
-ladder = _of_table("ladder", ladder_table.TABLE.title, "ladder", ladder_table.TABLE, "ladder")
 exchange = _of_table("exchange", exchange_table.TABLE.title, "exchange", exchange_table.TABLE, "exchange")
 systems = _of_table("systems", "The systems compared", "systems", comparison.TABLE)
 masks = _of_table("masks", "Masks: valid, and of the shapes of real ones?", "masks", mask_tables.TABLE)
@@ -34,8 +42,34 @@ _asked = "Control: what was requested, and what came out"
 control = _of_table("control", _asked, "control", control_table.TABLE, "control_sweep")
 
 
-def ratios(run: Run) -> Section:
-    """For each n_real the readable ratio table, what its numbers are, and the figure."""
+def _shortest(run: Run, region: str) -> Table:
+    table = run.table[run.table.region == region]
+    name = f"Dice of the {region_name(region)} by what was trained on"
+    return Table(name, shortest.shortest(table), 1, group="patients", narrow=True)
+
+
+def results(run: Run) -> Section:
+    """The ladder and the ratio figure, the one table that everybody reads, and all other scores behind clicks."""
+    first, *others = run.table.region.drop_duplicates()
+    blocks = [
+        *run.figures("ladder"),
+        *run.figures("dice_vs_ratio"),
+        Heading(f"Dice of the {region_name(first)}"),
+        _shortest(run, first),
+        Notes(shortest.shortest_notes(run.table, run.simulated)),
+    ]
+    if others:
+        inner = [
+            block for name in others for block in (Heading(f"Dice of the {region_name(name)}"), _shortest(run, name))
+        ]
+        blocks.append(Details(f"The same of {' and '.join(map(region_name, others))}", inner))
+    if ladder := table_blocks(run, "ladder", ladder_table.TABLE):
+        blocks.append(Details("The ladder as a table: where a gain is lost", ladder))
+    return Section("results", "What each arm brings", [*blocks, _every_score(run)])
+
+
+def _every_score(run: Run) -> Details:
+    """For each n_real the readable ratio tables, and what their numbers are."""
     blocks = []
     for n_real, part in run.table.groupby("n_real", sort=True):
         for heading, shown in ratio.readable_parts(part):
@@ -45,8 +79,7 @@ def ratios(run: Run) -> Section:
     if run.paths("augmentation_ratio"):
         made = run.settings(*TABLES["augmentation_ratio"].said)
         blocks.append(MadeBy("reporting.make_table augmentation_ratio", made, run.paths("augmentation_ratio")))
-    blocks += run.figures("dice_vs_ratio")
-    return Section("ratios", "Segmentation by augmentation ratio", blocks)
+    return Details("Every score: spread, surface distance, lesions, tests and conventions", blocks)
 
 
 def memorisation(run: Run) -> Section | None:
@@ -55,9 +88,14 @@ def memorisation(run: Run) -> Section | None:
     if table is None:
         return None
     warnings = copies.memorisation_warnings(table)
-    blocks = [*map(Caution, warnings), *table_blocks(run, "memorisation", copies.TABLE, cautions=warnings)]
+    inner = table_blocks(run, "memorisation", copies.TABLE, cautions=warnings)
+    pairs = (
+        [Details("Synthetic cases beside their nearest training cases", found)]
+        if (found := run.figures("memorisation"))
+        else []
+    )
     title = "Memorisation: are synthetic cases copies of training cases?"
-    return Section("memorisation", title, blocks + run.figures("memorisation"))
+    return Section("memorisation", title, [*map(Caution, warnings), *folded(run, "memorisation", inner), *pairs])
 
 
 def compute(run: Run) -> Section | None:
@@ -72,7 +110,8 @@ def compute(run: Run) -> Section | None:
     made = MadeBy(
         "reporting.make_table compute", run.settings("systems", "evaluation.cost.volumes"), run.paths("compute")
     )
-    return Section("compute", "What each system costs to compute", [*blocks, Notes(costs.compute_notes(table)), made])
+    blocks += [Notes(costs.compute_notes(table)), made]
+    return Section("compute", "What each system costs to compute", folded(run, "compute", blocks))
 
 
 def cost(run: Run) -> Section | None:
@@ -85,4 +124,4 @@ def cost(run: Run) -> Section | None:
         estimate = read_json(said)
         shown = run_cost.beside_estimate(run.csv("cost"), estimate["rows"])
         blocks += [Heading("Estimated before it"), Table("cost as estimated", shown, 1), Notes([estimate["by"]])]
-    return Section("cost", "What the run cost", blocks)
+    return Section("cost", "What the run cost", folded(run, "cost", blocks))

@@ -26,6 +26,11 @@
     }
   }
 
+  // On paper nothing opens on demand.
+  addEventListener("beforeprint", () => {
+    for (const box of document.querySelectorAll("details:not(#viewer-box)")) box.open = true;
+  });
+
   for (const table of document.querySelectorAll("table")) {
     for (const heading of table.tHead.rows[0].cells) {
       const button = document.createElement("button");
