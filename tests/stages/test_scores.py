@@ -10,7 +10,7 @@ import torch
 from brats import ALL_PARTS
 from monai.metrics import compute_dice, compute_hausdorff_distance
 from scipy import ndimage
-from small_cases import lps_affine, make_case
+from small_cases import lps_affine, make_case, prepare
 from subsets import manifest_alone
 
 from workflow_scripts.base.errors import BadCase, UserError
@@ -165,6 +165,26 @@ def test_a_perfect_prediction_of_any_layout_scores_one(arm):
     assert table[["n_real", "system", "ratio", "seed"]].drop_duplicates().to_numpy().tolist() == [
         [20, "slice_ldm", 0.5, 1]
     ]
+
+
+@pytest.mark.parametrize("change", ["smaller", "mirrored", "moved"])
+def test_a_mask_that_was_replaced_under_a_finished_study_is_not_scored(arm, change):
+    """Neither one of another tumour, nor the same one on the other side or beside its place."""
+    where = prepare(arm / "data", arm / "cohort")
+    cases = read_tsv(where / "cases.tsv")[["case_id", "patient_id", "layout", "seg_path", "levels_digest"]]
+    write_tsv(arm / "cases.tsv", cases)
+    assert (score(arm).dice == 1).all()
+    path = cases.seg_path[1]
+    mask = read_nifti(path)
+    smaller, moved = np.where(mask.data == 1, 0, mask.data), np.roll(mask.data, 1, 0)
+    other = {"smaller": smaller, "mirrored": mask.data[::-1], "moved": moved}
+    write_nifti(path, other[change].astype(np.uint8), mask.affine)
+    (arm / "arm/dice.tsv").unlink()
+    with pytest.raises(
+        UserError, match=f"mask of case {cases.case_id[1]} has changed since the cohort was made"
+    ) as error:
+        score(arm)
+    assert path in str(error.value) and not (arm / "arm/dice.tsv").exists()
 
 
 def test_a_region_found_in_no_test_case_was_not_learned_whatever_validation_says(arm):

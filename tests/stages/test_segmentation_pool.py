@@ -11,6 +11,8 @@ from tiny_segmentation import SPACING_MM, TEST, TRAIN, VAL, Study, affine_of, br
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.cohort.nifti import write_case
+from workflow_scripts.segmentation.nnunet.library import POOL_SUFFIXES
+from workflow_scripts.segmentation.nnunet.pool import PooledCases
 
 
 @pytest.fixture
@@ -21,9 +23,7 @@ def study(tmp_path):
 
 
 def read(study, pool_id):
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
-    data, seg, _, properties = nnUNetDatasetBlosc2(str(study.pool), [pool_id]).load_case(pool_id)
+    data, seg, _, properties = PooledCases(str(study.pool), [pool_id], [(1, 2, 3), (2, 3), 3]).load_case(pool_id)
     return data[:], seg[:], properties
 
 
@@ -31,7 +31,7 @@ def test_pool_holds_training_and_validation_cases_and_nothing_else(study):
     study.volumes.joinpath(f"{TEST[0]}.image.npy").write_bytes(b"never opened")
     table = study.pool_real()
     assert dict(zip(table["case_id"], table["split"], strict=True)) == {**dict.fromkeys(TRAIN, "train"), VAL[0]: "val"}
-    wanted = {f"{case_id}{suffix}" for case_id in [*TRAIN, *VAL] for suffix in (".b2nd", "_seg.b2nd", ".pkl")}
+    wanted = {f"{case_id}{suffix}" for case_id in [*TRAIN, *VAL] for suffix in POOL_SUFFIXES}
     assert {file.name for file in study.pool.iterdir()} == wanted
 
 
@@ -48,7 +48,9 @@ def test_pooled_case_is_the_brain_normalised_with_its_levels(study):
     assert (data[:, ~inside] == 0).all()
     np.testing.assert_allclose(data[:, inside].mean(axis=1), 0, atol=1e-3)
     np.testing.assert_allclose(data[:, inside].std(axis=1), 1, atol=1e-3)
-    assert set(properties["class_locations"]) == {(1, 2, 3), (2, 3), 3}
+    for labels, places in properties["class_locations"].items():
+        assert len(places) > 0 and np.isin(seg[tuple(places.T)], labels).all()
+    assert not list(study.pool.glob("*.pkl")), "nothing in the pool is unpickled"
 
 
 def test_levels_that_no_region_tells_apart_become_one(study):

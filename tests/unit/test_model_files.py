@@ -12,7 +12,7 @@ from workflow_scripts.training.model_files import contract_digest, load_model, l
 CONTRACT = {
     "kind": "autoencoder",
     "name": "tiny",
-    "spec": {"kind": "slice_vae"},
+    "spec": {"kind": "slice_vae", "channels": [4, 4], "strides": [1, 2], "latent_channels": 2},
     "modalities": ["t1n"],
     "regions": ["whole_tumor"],
     "masks": ["whole_tumor"],

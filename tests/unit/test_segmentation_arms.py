@@ -229,7 +229,7 @@ def test_a_plan_for_another_train_size_is_refused(study):
 
 
 def test_a_pool_that_lacks_a_file_or_has_another_is_refused_before_any_step(study):
-    file = study.pool / f"{TRAIN[0]}.pkl"
+    file = study.pool / f"{TRAIN[0]}_locations.npy"
     kept = file.read_bytes()
     file.write_bytes(kept + b" ")
     with pytest.raises(UserError, match=rf"case {TRAIN[0]}: its files .* have changed .*`snakemake -R pool_real`"):

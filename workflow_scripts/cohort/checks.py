@@ -10,7 +10,7 @@ from ..base.errors import BadCase
 from ..study.dataset import Dataset, Layout
 from ..study.voxels import FOREGROUND, MASK
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
-from .identity import image_digest, mask_digest
+from .identity import image_digest, levels_digest, mask_digest
 from .layouts import CaseFiles, parts_of
 from .nifti import SYNTHETIC, Nifti, UnreadableNifti, read_nifti
 from .planes import bounding_box
@@ -130,7 +130,7 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     first = np.zeros(foreground[box].shape, dtype=np.float32)
     first.ravel()[where] = values[modalities[0]]
     digests = {"content": _digest(files, values, foreground[box]), "mask": mask_digest(levels)}
-    digests["image"] = image_digest(first)
+    digests |= {"image": image_digest(first), "levels": levels_digest(levels)}
     shape = tuple(mask.data.shape)
     case = Case(
         *(case_id, files.patient_id, files.layout, paths, foreground, box, values, levels, tuple(dataset.regions)),

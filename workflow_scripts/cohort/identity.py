@@ -53,6 +53,11 @@ _STEM = re.compile(rf"(.*\d)(?:{_ENDS})", re.IGNORECASE)
 FLIPS = list(product((False, True), repeat=3))
 
 
+def levels_digest(levels: np.ndarray) -> str:
+    """Digest of a level map uint8 (D, H, W) as it is: a mask that was mirrored or moved since is another one."""
+    return hashlib.sha256(repr(levels.shape).encode() + np.ascontiguousarray(levels).tobytes()).hexdigest()[:32]
+
+
 def mask_digest(levels: np.ndarray) -> str:
     """Digest of a level map uint8 (D, H, W), the same for every amount of background around it and however it is mirrored."""
     box = bounding_box(levels)

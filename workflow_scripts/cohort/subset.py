@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-ROW = ("case_id", "patient_id", "layout", "seg_path", "mask_digest")
+ROW = ("case_id", "patient_id", "layout", "seg_path", "levels_digest")
 """Columns of cases.tsv that stages need: whose case it is, and where its mask on the original grid is, and its digest."""
 
 

@@ -25,7 +25,15 @@ def path_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
 def case_columns(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
     """The columns of cases.tsv and `OF_SHARDS`; volumes in ml on the case's own grid."""
     volumes = [f"{name}_ml" for name in (*dataset.regions, "foreground")]
-    return [*path_columns(dataset, modalities), *volumes, "note", "content_digest", "mask_digest", *OF_SHARDS]
+    return [
+        *path_columns(dataset, modalities),
+        *volumes,
+        "note",
+        "content_digest",
+        "mask_digest",
+        "levels_digest",
+        *OF_SHARDS,
+    ]
 
 
 def _path_row(case: CaseFiles, modalities: Sequence[str]) -> dict:

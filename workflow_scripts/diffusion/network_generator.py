@@ -22,7 +22,7 @@ from ..study.generators import KINDS
 from ..study.settings.synthesis import SynthesisSettings
 from ..study.settings.training import TrainSettings
 from ..training.devices import autocast
-from ..training.model_files import load_weights
+from ..training.model_files import build_for
 from ..training.state import run_digest
 from ..training.task import Task
 from ..training.train_model import train_model
@@ -151,11 +151,17 @@ class NetworkGenerator(Generator):
         if list(parts["features"]) != ["table"] or set(parts["latent"]) - {"mean"} or len(parts) > 4:
             raise UserError(f"{folder}: the weights lack features.table, or hold unknown parts; train the model again")
         channels = len(contract["modalities"]), len(contract["masks"])
-        autoencoder = build_autoencoder(contract["autoencoder"], *channels, contract["grid"])
-        network = cls.build(contract["generator"], contract["latent"]["shape"], names)
-        for name, module in (("autoencoder", autoencoder), ("network", network)):
-            load_weights(module, parts[name], folder)
+        shape = contract["latent"]["shape"]
+        autoencoder = build_for(
+            parts["autoencoder"],
+            lambda: build_autoencoder(contract["autoencoder"], *channels, contract["grid"]),
+            folder,
+        )
+        network = build_for(parts["network"], lambda: cls.build(contract["generator"], shape, names), folder)
+        for module in (autoencoder, network):
             module.eval().requires_grad_(False).to(device)
+        if "mean" in parts["latent"] and list(parts["latent"]["mean"].shape) != shape:
+            raise UserError(f"{folder}: latent.mean has another shape than {shape}; train the model again")
         table = ConditionTable(names, parts["features"]["table"].double().numpy())
         scale = {key: torch.tensor(contract["latent"][key]).view(-1, 1, 1, 1) for key in ("mean", "std", "low", "high")}
         scale = {key: value.to(device) for key, value in (scale | parts["latent"]).items()}

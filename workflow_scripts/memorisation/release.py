@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import atomic, read_json, sha256_file, write_json
+from ..study.settings.base import read_block
+from ..study.settings.synthesis import SynthesisSettings
 
 RELEASE, COPIES = "release.json", "copies"
 ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"  # of the training set (see `reference`)
@@ -39,11 +41,11 @@ def write_release(
     )
 
 
-def read_release(model: str | os.PathLike) -> tuple[dict, Path | None, float | None]:
+def read_release(model: str | os.PathLike, refusing: bool = True) -> tuple[dict, Path | None, float | None]:
     """Settings of synthesis, the folder of the training set that copies are refused against, and the rate of false alarms.
 
-    All are empty or None for a folder without release.json. Raises UserError where it is damaged, or the training set is not
-    the one that it names.
+    All are empty or None for a folder without release.json, and the latter two where copies are not asked for (`refusing`).
+    Raises UserError where it is damaged, or the training set is not the one that it names.
     """
     file = Path(model) / RELEASE
     if not file.is_file():
@@ -52,10 +54,13 @@ def read_release(model: str | os.PathLike) -> tuple[dict, Path | None, float | N
     try:
         synthesis, rate, digests = dict(release["synthesis"]), release["false_positive_rate"], dict(release["copies"])
         valid = set(digests) in ({ARRAYS, DESCRIPTION}, set()) and (not digests or 0 < float(rate) < 1)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise UserError(f"{file} does not say how cases are released: copy the model's folder again")
+    read_block(SynthesisSettings, synthesis, "synthesis", title=str(file))
+    if not refusing:
+        return synthesis, None, None
     for name, digest in digests.items():
         path = Path(model) / COPIES / name
         if not path.is_file() or sha256_file(path) != digest:

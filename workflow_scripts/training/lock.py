@@ -23,6 +23,18 @@ from ..base.errors import UserError
 
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 6  # a holder on another host that has not moved for so many is gone
+SECOND_LOOK_SECONDS = 1.0
+LOCAL = {
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "f2fs",
+    "tmpfs",
+    "overlay",
+}  # where the kernel's lock is for all
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -83,9 +95,14 @@ class FolderLock:
         self._file.write(json.dumps(self.me))
         self._file.flush()
         os.fsync(self._file.fileno())
-        if not kernel:  # two may have written at once: the last one has it
-            time.sleep(1.0)
-        return kernel or self._holder() == self.me
+        if kernel and _is_local(self.path):
+            return True
+        time.sleep(SECOND_LOOK_SECONDS)  # two may have written at once: the last one has it
+        if self._holder() == self.me:
+            return True
+        if kernel:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        return False
 
     def _holder(self) -> dict | None:
         """Who wrote the file last; None if it was let go, or never held."""
@@ -114,6 +131,17 @@ class FolderLock:
                 os.utime(self._file.fileno())
             except (OSError, ValueError):  # the disk is full or away: the training itself will say so
                 continue
+
+
+def _is_local(path: Path) -> bool:
+    """Whether no other machine sees the file system of `path`, as far as the kernel's table of mounts can tell."""
+    device = path.stat().st_dev
+    try:
+        rows = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return False
+    kinds = {row[row.index("-") + 1] for row in rows if row[2] == f"{os.major(device)}:{os.minor(device)}"}
+    return bool(kinds) and kinds <= LOCAL
 
 
 def wait_for_job(path: Path) -> None:

@@ -8,7 +8,7 @@ from ..base.errors import UserError
 from ..cohort.subset import Subset
 from ..models.build_autoencoder import build_autoencoder
 from .case_volumes import common_grid
-from .model_files import load_model, load_weights
+from .model_files import build_for, load_model
 
 
 def load_autoencoder(folder: str | os.PathLike, train: Subset) -> tuple[nn.Module, dict[str, Tensor], dict]:
@@ -28,6 +28,5 @@ def load_autoencoder(folder: str | os.PathLike, train: Subset) -> tuple[nn.Modul
     if (shared["modalities"], shared["grid"]) != (contract["modalities"], contract["grid"]):
         raise UserError(f"{folder} was trained on another grid or other modalities than {train.manifest} holds")
     channels = len(contract["modalities"]), len(contract["masks"])
-    module = build_autoencoder(contract["spec"], *channels, contract["grid"])
-    load_weights(module, weights, folder)
+    module = build_for(weights, lambda: build_autoencoder(contract["spec"], *channels, contract["grid"]), folder)
     return module, weights, contract

@@ -13,7 +13,7 @@ from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_tsv
 from workflow_scripts.base.progress import track
-from workflow_scripts.cohort.identity import mask_digest
+from workflow_scripts.cohort.identity import levels_digest
 from workflow_scripts.cohort.subset import Subset
 from workflow_scripts.evaluation.case_scores import case_scores
 from workflow_scripts.evaluation.masks import read_pair
@@ -56,7 +56,7 @@ def score_arm(
                 *(prediction.case_id, case["seg_path"], dataset.levels_of(case["layout"])),
                 *(file, dataset.levels_of(dataset.written_as)),
             )
-            if case.get("mask_digest") not in (None, mask_digest(truth)):
+            if case.get("levels_digest") not in (None, levels_digest(truth)):
                 what = (
                     f"the mask of case {prediction.case_id} has changed since the cohort was made: {case['seg_path']}"
                 )

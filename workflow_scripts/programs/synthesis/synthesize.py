@@ -19,7 +19,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_json, write_json, write_tsv
+from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.base.progress import track
 
 NO_RELEASE = "the model's folder has no release.json, which a study leaves there; --refuse-copies names a training set"
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.diffusion.synthesis import Case, synthesise
     from workflow_scripts.memorisation.copy_gate import CopyGate
     from workflow_scripts.memorisation.reference import load_reference
-    from workflow_scripts.memorisation.release import RELEASE, read_release
+    from workflow_scripts.memorisation.release import read_release
     from workflow_scripts.study.dataset import parse_written
     from workflow_scripts.study.generators import KINDS
     from workflow_scripts.study.settings.files import merge
@@ -69,10 +69,8 @@ def main(argv: list[str] | None = None) -> None:
 
     use_threads(args.threads)
     released, copies, rate = (
-        ({}, None, None) if args.block is not None or args.allow_copies else read_release(args.model)
+        ({}, None, None) if args.block is not None else read_release(args.model, refusing=not args.allow_copies)
     )
-    if args.allow_copies:
-        released = read_json(args.model / RELEASE).get("synthesis", {}) if (args.model / RELEASE).is_file() else {}
     if args.refuse_copies is not None:
         copies, rate = args.refuse_copies, None
     settings = SynthesisSettings.read(merge(released, args.config), "synthesis")

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "3d_fullres"
 DATASET = "Dataset001_SliceAug"
-# Of the files of a case in the pool: image, labels, properties.
-POOL_SUFFIXES = (".b2nd", "_seg.b2nd", ".pkl")
+# Of the files of a case in the pool: image, labels, and where its regions' voxels are. nnU-Net keeps the last in a pickle, in
+# which whoever can write to the results could hide code.
+POOL_SUFFIXES = (".b2nd", "_seg.b2nd", "_locations.npy")
 
 
 @contextlib.contextmanager

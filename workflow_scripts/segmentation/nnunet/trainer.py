@@ -14,6 +14,7 @@ from ...base.cli import log
 from ...study.settings.segmentation import Segmentation
 from .batches import seed_everything
 from .library import CONFIGURATION, NnunetPlan
+from .pool import PooledCases
 
 MIN_STAGES_FOR_DEEP_SUPERVISION = 3
 
@@ -28,6 +29,15 @@ class ArmTrainer(nnUNetTrainer):
     def do_split(self) -> tuple[list[str], list[str]]:
         """The arm's ids. (nnU-Net's own falls back to a random split where one is missing.)"""
         return list(self.train_case_ids), list(self.val_case_ids)
+
+    def get_tr_and_val_datasets(self) -> tuple[PooledCases, PooledCases]:
+        """Training and validation cases of the pool."""
+        labels = self.label_manager
+        classes = labels.foreground_regions if labels.has_regions else labels.foreground_labels
+        keys = [tuple(one) if isinstance(one, list | tuple) else int(one) for one in classes]
+        train, val = self.do_split()
+        folder = self.preprocessed_dataset_folder
+        return PooledCases(folder, train, keys), PooledCases(folder, val, keys)
 
     def print_to_log_file(self, *args, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
         """To the program's log; nnU-Net would open a file named by the time."""

@@ -22,7 +22,7 @@ class Denoiser(Block):
         "unet_3d", "", "network: in 3D, or in 2D over slices laid side by side"
     )
     channels: Channels = key([64, 128, 256, 512], "channels", "of the first convolution, then of each level")
-    blocks_per_level: Count = key(2, "", "residual blocks")
+    blocks_per_level: Annotated[int, Field(ge=1, le=64)] = key(2, "", "residual blocks")
     embedding_dim: EvenWidth = key(256, "features", "of time and tumour conditions")
     attention_levels: Annotated[list[Count], Unique] = key(
         [],
