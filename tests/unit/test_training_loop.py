@@ -156,6 +156,22 @@ def test_two_writers_of_one_state_folder_are_refused(tmp_path):
     StateFolder(tmp_path, "stage", "digest", wait_seconds=0).close()
 
 
+def test_a_training_with_more_steps_says_that_it_starts_again(tmp_path, caplog):
+    """More steps for a trained system: nothing of the schedule is the same, and the log says so."""
+    for digest, steps in (("0", 300), ("1", 300), ("2", 600)):
+        with StateFolder(tmp_path, "tiny", digest) as state:
+            state.asked_for("generator slice_ldm", {"training": {"steps": steps}, "masks": ["a"]})
+            said, _ = caplog.text, caplog.clear()
+            assert ("code or its input files have changed" in said) == (digest == "1")
+            assert ("training.steps 300 there, 600 now" in said) == (digest == "2")
+            (state.folder / "checkpoint-000000300.pt").touch()
+            state.asked_for("generator slice_ldm", {"training": {"steps": steps}})
+            assert not caplog.text, "a training that goes on says nothing of others"
+    with StateFolder(tmp_path, "tiny", "3") as state:
+        state.asked_for("generator ldm_3d", {"training": {"steps": 1}})
+    assert not caplog.text, "another system's training is none of this one's"
+
+
 def test_the_digest_of_a_run_follows_settings_and_inputs_but_not_how_often_it_is_saved(tmp_path):
     file = tmp_path / "cases.tsv"
     file.write_text("a")

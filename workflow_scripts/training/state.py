@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from ..base.cli import log
 from ..base.errors import UserError
-from ..base.files import sha256_file, sha256_json
+from ..base.files import read_json, sha256_file, sha256_json, write_json
 from ..base.provenance import code_digest
 from . import srun
 from .lock import FolderLock, wait_for_job
@@ -15,9 +19,23 @@ from .lock import FolderLock, wait_for_job
 HARMLESS = ("checkpoint_minutes", "prefetch_batches")
 
 
-def _without_harmless(value):
+ASKED = "asked.json"
+MOST_SHOWN = 5
+
+
+def flat(settings: Mapping, path: str = "") -> dict[str, object]:
+    """Values by their dotted names."""
+    found: dict[str, object] = {}
+    for name, value in settings.items():
+        place = f"{path}.{name}" if path else str(name)
+        found |= flat(value, place) if isinstance(value, Mapping) and value else {place: value}
+    return found
+
+
+def without_harmless(value):
+    """Settings without those that change nothing."""
     if isinstance(value, dict):
-        return {key: _without_harmless(item) for key, item in value.items() if key not in HARMLESS}
+        return {key: without_harmless(item) for key, item in value.items() if key not in HARMLESS}
     return value
 
 
@@ -37,7 +55,7 @@ def run_digest(config: dict, module: str, *input_files: str | os.PathLike) -> st
         if not Path(file).is_file():
             raise UserError(f"missing file {file}: run the stage that makes it again")
     inputs = [sha256_file(file) for file in input_files]
-    return sha256_json({"config": _without_harmless(config), "code": code_digest(module), "inputs": inputs})[:16]
+    return sha256_json({"config": without_harmless(config), "code": code_digest(module), "inputs": inputs})[:16]
 
 
 class StateFolder:
@@ -63,6 +81,34 @@ class StateFolder:
         self._lock = FolderLock(self.folder / ".lock", wait_seconds)
         for left_over in self.folder.glob(".writing-*"):  # of a process that was killed while it wrote
             left_over.unlink(missing_ok=True)
+
+    def asked_for(self, title: str, settings: Mapping) -> None:
+        """Note what is trained here, and say where an earlier training of the same is not gone on from, and why.
+
+        The schedules of learning rates, and all that is drawn, follow the settings: steps made under others are no part of
+        this training.
+        """
+        if list(self.folder.glob("checkpoint-*")):
+            return
+        now = json.loads(json.dumps(settings, default=str))
+        write_json(self.folder / ASKED, {"title": title, "settings": now})
+        earlier = []
+        for file in self.folder.parent.glob(f"*/{ASKED}"):
+            if file.parent != self.folder and list(file.parent.glob("checkpoint-*")):
+                with suppress(UserError, KeyError, TypeError, OSError):
+                    known = read_json(file)
+                    if known["title"] == title:
+                        earlier.append((file.stat().st_mtime, file.parent, flat(known["settings"])))
+        if not earlier:
+            return
+        _, folder, before = max(earlier, key=lambda found: found[0])
+        after = flat(now)
+        changed = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+        lines = [f"{name} {before.get(name)!r:.60} there, {after.get(name)!r:.60} now" for name in changed[:MOST_SHOWN]]
+        log.warning(
+            "%s starts from its first step: the earlier training in %s is another one (%s)",
+            *(title, folder, "; ".join(lines) or "its code or its input files have changed"),
+        )
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -13,8 +13,11 @@ from ..base.cli import log
 from ..base.files import atomic
 from ..study.settings.training import TrainSettings
 from .model_files import save_model
-from .state import StateFolder
+from .state import StateFolder, without_harmless
 from .task import Task
+
+NOT_SETTINGS = ("features", "latent", "latent_shape", "foreground_volume_ml", "config_digest", "code_digest")
+"""Keys of a contract that follow from other ones."""
 
 
 def train_model(
@@ -47,6 +50,8 @@ def train_model(
 
     kind, name = contract["kind"], contract["name"]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:
+        asked = {key: value for key, value in contract.items() if key not in NOT_SETTINGS}
+        folder.asked_for(f"{kind.replace('_', ' ')} {name}", without_harmless(asked))
         weights = train(task, settings, folder, f"{kind.replace('_', ' ')} {name}")[player]
         # the model too under the lock: a job that waits for it would write the same files at the same time
         out = Path(out)

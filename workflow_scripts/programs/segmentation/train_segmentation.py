@@ -59,6 +59,9 @@ def main(argv: list[str] | None = None) -> None:
         StateFolder(args.state, "train_segmentation", run_digest(what, MODULE)) as state,
         tempfile.TemporaryDirectory(prefix="sliceaug-arm-") as view,
     ):
+        state.asked_for(
+            f"segmentation {arm.folder} seed {arm.seed}", what["settings"] | {"cases": list(cases.train_ids)}
+        )
         pools = {args.pool: cases.in_pool} | ({args.others.parent: cases.of_ladder} if args.others else {})
         for pool, pool_ids in pools.items():
             link_view(cases, pool, pool_ids, Path(view), digests, args.threads)
