@@ -52,7 +52,17 @@ def split_patients(cases: pd.DataFrame, splits: SplitSettings, given: tuple[str,
     def ordered(patients: Sequence[str], n_strata: int) -> list[str]:
         return stratified_order(patients, volume_ml[list(patients)].to_numpy(), n_strata, splits.seed)
 
-    if given is None:
+    if given is None and splits.folds:
+        order = ordered(list(volume_ml.index), min(MAX_STRATA, len(volume_ml) // splits.folds or 1, splits.n_real[0]))
+        test, rest = _fold(order, splits.folds, splits.fold)
+        if splits.val + sizes[-1] > len(rest):
+            largest, n_test = max(len(rest) - splits.val, LEAST_TRAIN), len(test)
+            what = f"{len(order)} usable patients in {splits.folds} folds leave {len(rest)} beside the {n_test} tested ones"
+            asked = f"but the splits ask for {sizes[-1]} to train and {splits.val} to validate"
+            lines = f"splits: {{n_real: [{largest}], val: {splits.val}, folds: {splits.folds}}}"
+            raise UserError(f"{what}, {asked}. Add cases, or write in the config, for example:\n{lines}")
+        val, nested = rest[: splits.val], rest[splits.val :]
+    elif given is None:
         n_test, held_out = splits.test, splits.test + splits.val
         if sizes[-1] + held_out > len(volume_ml):
             raise UserError(_too_few(len(volume_ml), splits))
@@ -89,6 +99,13 @@ def split_patients(cases: pd.DataFrame, splits: SplitSettings, given: tuple[str,
     unused = cases[~cases["case_id"].isin(taken)]
     patients = {"test": len(test), "val": len(val), "train": sizes, "unused": unused["patient_id"].nunique()}
     return {**found, "unused": sorted(unused["case_id"]), "n_patients": patients}
+
+
+def _fold(order: list[str], folds: int, fold: int) -> tuple[list[str], list[str]]:
+    """The patients of a fold, a run of the order, and all others, those behind it first: the next fold's are the first of them."""
+    edges = np.linspace(0, len(order), folds + 1).round().astype(int)
+    start, stop = int(edges[fold]), int(edges[fold + 1])
+    return order[start:stop], order[stop:] + order[:start]
 
 
 def _given_cases(cases: pd.DataFrame, column: str, sets: dict[str, str]) -> pd.DataFrame:

@@ -56,8 +56,9 @@ def ratio_table(
 
 
 def arm_onset(own: pd.DataFrame) -> str:
-    """Whether an arm's trainings had got past their onset, from its rows of a region: the worst of its seeds."""
-    return of_seeds(own.drop_duplicates("seed").onset)
+    """Whether an arm's trainings had got past their onset, from its rows of a region: the worst of its seeds, and folds."""
+    trainings = [name for name in ("seed", "fold") if name in own.columns]
+    return of_seeds(own.drop_duplicates(trainings).onset)
 
 
 def _spread(name: str, values: np.ndarray, unit: str = "") -> dict:

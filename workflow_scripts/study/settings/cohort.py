@@ -60,9 +60,20 @@ class Splits(Block):
         "`test` are then its own, and the subsets of `n_real` are nested within its train patients",
         examples=[NONE, "/data/splits.csv"],
     )
+    folds: Annotated[int, Field(ge=2, le=100)] | None = key(
+        None,
+        "",
+        "a study for each of so many folds, pooled by `pool_folds`: every patient is a test patient once, and `test` does not count. "
+        "Null: one study",
+    )
+    fold: Annotated[int, Field(ge=0)] = key(0, "", "of `folds`, from 0: the one whose patients this study tests")
 
     @model_validator(mode="after")
     def _subsets_rise(self) -> Self:
+        if self.fold >= (self.folds or 1):
+            raise Fault(["fold"], 0, f"is {self.fold}, but there are folds 0 to {(self.folds or 1) - 1}")
+        if self.folds and self.file != NONE:
+            raise Fault(["folds"], None, f"and file exclude each other: {self.file} says who is tested")
         if self.n_real != sorted(self.n_real):
             raise Fault(["n_real"], sorted(self.n_real), "must rise: each subset lies within the next")
         return self

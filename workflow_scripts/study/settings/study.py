@@ -133,6 +133,8 @@ class Study(Block):
         if self.splits.file != NONE:
             counts = sizes_of(read_splits(self.splits.file)[1])
             plain["splits"] |= {name: counts[name] for name in ("val", "test")}
+        elif self.splits.folds and self.simulated:
+            plain["splits"]["test"] = math.ceil(self.demo_cohort.cases / self.splits.folds)
         for block, name in (
             (plain, "container"),
             (plain, "patients"),
@@ -227,6 +229,8 @@ def _check_cohort(study: Study) -> None:
     curve = {"learning_curve": study.segmentation.learning_curve}
     largest = train_sizes(curve, study.splits.n_real)[-1]
     needed = study.splits.val + study.splits.test + largest
+    if folds := study.splits.folds:  # each tests a share of the patients, and n - ceil(n / folds) are left
+        needed = math.ceil((study.splits.val + largest) * folds / (folds - 1))
     if study.splits.file != NONE:
         room = sizes_of(read_splits(study.splits.file)[1])["train"]
         if largest > room:
