@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/python -m workflow_scripts.programs.operations.watch --cores
 NEEDS_INSTALL = @test -e $(INSTALLED) || { echo "SliceAug is not installed here: \`make install\` first (some minutes, into $(VENV)/)."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all estimate status slurm-check test test-slow slurm-test slurm-test-faults lint format settings install clean-demo
+.PHONY: help run demo demo-all estimate status slurm-check test test-slow slurm-test slurm-test-faults lint format settings notice docs install clean-demo
 
 help:  ## this list
 	@echo "SliceAug: how much does synthetic data help a tumour segmentation? README.md says more."; echo
@@ -75,6 +75,19 @@ format: $(INSTALLED)  ## the code in the project's format
 
 settings: $(INSTALLED)  ## after a change of workflow_scripts/study/settings: config/schema.json and the tables of config/README.md
 	$(BIN)/python -m workflow_scripts.programs.operations.document_settings
+
+notice: $(INSTALLED)  ## after a change of the lock: NOTICE, the licences of its packages
+	$(BIN)/python -m workflow_scripts.programs.operations.notice
+
+# Not --quiet: what it does not say, --strict does not count. An environment of its own: the site needs nothing of the project's packages, and they nothing of its.
+docs: .venv-docs/.installed  ## the site of docs/, into site/; a broken link ends it
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+	@echo "site/index.html"
+
+.venv-docs/.installed: envs/docs.lock
+	@$(PYTHON) -m venv .venv-docs || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	.venv-docs/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 install: $(INSTALLED)  ## the locked packages, into .venv
 

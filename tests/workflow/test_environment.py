@@ -76,7 +76,7 @@ def pip_steps(file: Path) -> list[str]:
 def test_an_image_takes_the_steps_of_make_install(image):
     """So it names no package and no version of its own: torch by its line in the lock, then the lock."""
     steps = pip_steps(ENVS / image)
-    assert steps == pip_steps(ROOT / "Makefile")
+    assert steps == [step for step in pip_steps(ROOT / "Makefile") if "$<" not in step], "those of the site aside"
     assert len(steps) == 2
     assert "grep '^torch==' LOCK" in steps[0]
     assert steps[1] == "--no-deps --requirement LOCK"

@@ -3,11 +3,12 @@
 import pandas as pd
 
 from ...evaluation.statistics.comparison import REFERENCE
+from ...evaluation.statistics.onset import is_early
 from ...study.arm_labels import label_of
 from ...study.arms import CEILING, RECONSTRUCTIONS, Arm
 from ...study.segmenters import SEGMENTERS
 from .augmentation_ratio import difference_cell, p_cell
-from .cells import count_of, marked, number, onset_note
+from .cells import EARLY, count_of, marked, number
 
 NO_BREAK = "\u00a0"
 
@@ -43,10 +44,11 @@ def shortest(table: pd.DataFrame) -> pd.DataFrame:
 def shortest_notes(table: pd.DataFrame, simulated: bool) -> list[str]:
     """What the numbers of `shortest` are, in as few words as are honest."""
     first = table.iloc[0]
+    early = bool(table.onset.map(is_early).any())
     n, seeds, kind = int(first.n_patients), int(first.n_seeds), "simulated" if simulated else "real"
     return [
         f"Means over {count_of(n, f'{kind} test patient')}, whom no stage has seen, and "
         f"{count_of(seeds, 'training seed')}. Brackets: {float(first.confidence):.0%} interval of the paired difference. p: "
         "Wilcoxon's, corrected (Holm) for the number of arms.",
-        *onset_note(table.onset),
+        *[f"{EARLY}: trained too short for that region: such a Dice says how fast it learned."] * early,
     ]

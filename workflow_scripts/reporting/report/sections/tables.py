@@ -20,7 +20,8 @@ from ..blocks import Caution, Details, Heading, MadeBy, Notes, Run, Section, Tab
 
 def folded(run: Run, name: str, blocks: list) -> list:
     """What the table of that name shows, in a sentence, and the table with all that belongs to it behind a click."""
-    return [Text(TABLES[name].says(run.simulated)[0]), Details("The table, and what its numbers are", blocks)]
+    said = TABLES[name].says(run.simulated)[0].removesuffix(" Simulated cohort.")  # the banner says so
+    return [Text(said), Details("The table, and what its numbers are", blocks)]
 
 
 def _of_table(anchor: str, title: str, name: str, table, figure: str = "") -> Callable[[Run], Section | None]:
@@ -56,7 +57,7 @@ def results(run: Run) -> Section:
         *run.figures("dice_vs_ratio"),
         Heading(f"Dice of the {region_name(first)}"),
         _shortest(run, first),
-        Notes(shortest.shortest_notes(run.table, run.simulated)),
+        Notes(shortest.shortest_notes(run.table[run.table.region == first], run.simulated)),
     ]
     if others:
         inner = [

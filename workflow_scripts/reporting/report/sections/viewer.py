@@ -69,7 +69,7 @@ def viewer(run: Run) -> Section | None:
         [
             block,
             Notes(_captions(packed)),
-            MadeBy("reporting.pack_viewer", run.settings(*keys), files),
+            Details("How it was made", [MadeBy("reporting.pack_viewer", run.settings(*keys), files)]),
             Details("The viewer is NiiVue: its licence", [Code((VENDOR / "LICENSE").read_text(encoding="utf-8"))]),
         ],
     )
