@@ -14,12 +14,11 @@ from workflow import ROOT, copy_project, snakemake
 
 PLANS = (
     *("README.md", "config/README.md", "envs/README.md", "slurm/README.md"),
-    *(f"docs/{name}.md" for name in ("index", "running", "few_patients", "hardware_and_hours")),
+    *(f"docs/{name}.md" for name in ("index", "running", "few_patients")),
 )
 TYPED = (
     *(file for file in PLANS if file != "envs/README.md"),
-    "docs/troubleshooting.md",
-    "docs/what_you_can_rely_on.md",
+    *(f"docs/{name}.md" for name in ("hardware_and_hours", "troubleshooting", "what_you_can_rely_on")),
     "CONTRIBUTING.md",
 )
 STAGES = {"cohort": "split_cohort", "synthetic": "synthesize"}
