@@ -79,7 +79,7 @@ def _find(name: str, title: str, data_root: str | None) -> Path:
 
 def _read(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no JSON file: {error}") from None
     if not isinstance(content, dict):
