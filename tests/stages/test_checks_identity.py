@@ -210,3 +210,22 @@ def test_a_synthetic_case_is_not_taken_for_a_patient(tmp_path, make_case):
     assert list(read_tsv(out / "cases.tsv")["case_id"]) == [GOOD]
     (row,) = read_tsv(out / "rejected.tsv").itertuples()
     assert row.case_id == BAD and "made by a generator" in row.reason and "Keep synthetic cases out" in row.reason
+
+
+@pytest.mark.parametrize("pair", [("t1n", "t2f"), ("t2w", "t2f"), ("t1n", "t1c")], ids="-".join)
+def test_two_channels_that_were_swapped_in_one_case_are_said(tmp_path, make_case, pair):
+    """By the cohort's own contrast; the case is kept, as it may be right."""
+    for number in range(8):
+        paths = make_case(tmp_path / "data", f"BraTS-GLI-{number:05d}-000", seed=number)
+    one, other = (paths[name] for name in pair)
+    aside = one.with_suffix(".aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+    out = prepare(tmp_path / "data", tmp_path / "out")
+    (remark,) = read_tsv(out / "remarks.tsv").note
+    assert remark.startswith(f"BraTS-GLI-00007-000: {' and '.join(sorted(pair, key=list(paths).index))} look swapped")
+    notes = read_tsv(out / "cases.tsv").set_index("case_id").note
+    assert (
+        notes["BraTS-GLI-00007-000"] in remark and not notes.drop("BraTS-GLI-00007-000").str.contains("swapped").any()
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +88,66 @@ def test_killed_in_every_training_the_study_ends_in_the_same_bytes(tmp_path, con
 
     whole = projects["undisturbed"] / "results" / settings["run"]
     resumed = projects["killed"] / "results" / settings["run"]
+    files = sorted(path.relative_to(whole) for pattern in COMPARED for path in whole.glob(pattern))
+    assert len(files) > 10
+    differ = [str(path) for path in files if (whole / path).read_bytes() != (resumed / path).read_bytes()]
+    assert differ == []
+
+
+KILLS = int(os.environ.get("SLICEAUG_KILLS", "30"))
+
+
+def kill_at(project: Path, seconds: float, *arguments: str) -> bool:
+    """Run Snakemake and kill it and all below it with -9 after so many seconds. False where it ended before."""
+    command = [sys.executable, "-m", "snakemake", "--cores", CORES, "--rerun-incomplete", *arguments]
+    running = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tree = psutil.Process(running.pid)
+    try:
+        running.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        for process in [tree, *tree.children(recursive=True)]:  # Snakemake first: it must not tidy up after its jobs
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        running.wait()
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_at_random_moments_the_study_ends_in_the_same_bytes(tmp_path):
+    """Snakemake and its jobs, at moments that the seed draws; once the run is renamed in between, once .snakemake is lost.
+
+    The moments are shares of what an undisturbed run took, so that all stages are met.
+    """
+    settings = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    arguments = ("--configfile", "tests/tiny.yaml")
+    projects = {
+        name: copy_project(tmp_path / name) for name in ("undisturbed", "killed") if not (tmp_path / name).mkdir()
+    }
+    for project in projects.values():
+        (project / "tests").mkdir()
+        shutil.copy2(ROOT / "tests/tiny.yaml", project / "tests/tiny.yaml")
+    began = time.monotonic()
+    done = snakemake(projects["undisturbed"], *arguments)
+    assert done.returncode == 0, done.stdout[-4000:]
+    whole_s, rng, killed = time.monotonic() - began, random.Random(0), projects["killed"]
+    results, run, kills = killed / "results", settings["run"], 0
+    named = arguments
+    for number in range(KILLS):
+        kills += kill_at(killed, 8 + rng.random() * whole_s * 2 / KILLS, *named)
+        snakemake(killed, "--unlock", *named)
+        if number == KILLS // 3 and (results / run).is_dir():
+            (results / run).rename(results / "moved")
+            run, named = "moved", (*arguments, "--config", "run=moved")
+        if number == 2 * KILLS // 3:
+            shutil.rmtree(killed / ".snakemake", ignore_errors=True)
+    done = snakemake(killed, "--rerun-incomplete", *named)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert kills >= max(1, KILLS // 2)
+    whole, resumed = projects["undisturbed"] / "results" / settings["run"], results / run
     files = sorted(path.relative_to(whole) for pattern in COMPARED for path in whole.glob(pattern))
     assert len(files) > 10
     differ = [str(path) for path in files if (whole / path).read_bytes() != (resumed / path).read_bytes()]

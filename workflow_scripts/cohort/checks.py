@@ -9,6 +9,7 @@ import numpy as np
 from ..base.errors import BadCase
 from ..study.dataset import Dataset, Layout
 from ..study.voxels import FOREGROUND, MASK
+from .channels import channel_digest
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
 from .identity import image_digest, levels_digest, mask_digest
 from .layouts import CaseFiles, parts_of
@@ -131,6 +132,7 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case
     first.ravel()[where] = values[modalities[0]]
     digests = {"content": _digest(files, values, foreground[box]), "mask": mask_digest(levels)}
     digests |= {"image": image_digest(first), "levels": levels_digest(levels)}
+    digests["channel"] = channel_digest(values, levels[foreground], len(dataset.regions))
     shape = tuple(mask.data.shape)
     case = Case(
         *(case_id, files.patient_id, files.layout, paths, foreground, box, values, levels, tuple(dataset.regions)),

@@ -11,7 +11,7 @@ from ..study.dataset import Dataset
 from .checks import Case
 from .layouts import CaseFiles, parts_of
 
-OF_SHARDS = ("labels", "image_digest")
+OF_SHARDS = ("labels", "image_digest", "channel_digest")
 """Columns of the shards' tables that the cohort as a whole is looked at by, and that cases.tsv leaves out."""
 REJECTED_COLUMNS = ("case_id", "file", "reason", "kind")
 

@@ -14,6 +14,7 @@ import pandas as pd
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
+from workflow_scripts.cohort.channels import swapped_channels
 from workflow_scripts.cohort.identity import join_patients
 from workflow_scripts.cohort.plausibility import check_labels
 from workflow_scripts.cohort.tables import OF_SHARDS, REJECTED_COLUMNS, join_tables, refuse_copies, rejected_table
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"no case is left: {len(rejected)} were refused. {first}")
     remarks = check_labels(cases, settings.dataset, settings.layout)
     cases, suspected = join_patients(cases, settings.patients)
-    remarks += suspected
+    cases, swapped = swapped_channels(cases)
+    remarks += suspected + swapped
     for remark in remarks[:MOST_LOGGED]:
         log.warning("%s", remark)
     if len(remarks) > MOST_LOGGED:
