@@ -64,6 +64,7 @@ SYMPTOMS = {
     "~ is not expanded": (CONFIG, "test_a_path_may_begin_at_home"),
     "a system's file that is a list, empty or no text": ("workflow/test_system_files.py", "test_a_file_that_holds_no_system_is_named"),
     "schema and programs disagree": (CONFIG, "test_schema_and_tables_of_keys_are_in_step_with_the_models"),
+    "a traceback for a key that a layout of one's own lacks": (WRONG, "test_a_mistake_in_a_layout_is_answered_by_the_layouts_name"),
     # what others could do, and crashes
     "a model folder overwrites a file elsewhere": (GATE, "test_no_model_folder_writes_outside_of_the_folder_that_it_is_given"),
     "a model.json with parts of another type": (MODELS, "test_a_contract_of_whatever_is_refused_by_its_file_or_draws_whole_cases"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 import pkgutil
@@ -17,6 +18,7 @@ from workflow import ROOT, copy_project, snakemake
 
 from workflow_scripts import programs
 from workflow_scripts.base.errors import UserError
+from workflow_scripts.study.dataset import parse_dataset
 from workflow_scripts.study.files import Files
 from workflow_scripts.study.settings.autoencoder import autoencoder_of
 from workflow_scripts.study.settings.base import Block
@@ -26,7 +28,7 @@ from workflow_scripts.study.settings.study import Study, read_study
 from workflow_scripts.study.settings.systems import SYSTEM, known_systems
 
 DEFAULT = read_yaml(ROOT / "config/config.yaml") | {"data_root": "demo"}
-WRONG, EXTREME, SHAPES = 300, 1500, 25
+WRONG, EXTREME, SHAPES, DATASETS = 300, 1500, 25, 150
 SECONDS = 1.0  # for one configuration; here about 0.002, on a loaded machine more
 PATTERN = re.compile(r"\(\?|\\[dws]|\]\*|\^\[|\.\+")  # what only a programmer reads
 Way = tuple[str, ...]
@@ -219,6 +221,61 @@ def test_what_is_taken_can_be_built():
                 system, len(plain["modalities"]), len(plain["regions"]) + 1, plain["preprocessing"]["size"], names
             )
     assert taken > SHAPES // 4
+
+
+# --- data sets ---------------------------------------------------------------------------------------------------------
+OF_DATASETS = [0, 1, -1, 256, 1e300, math.nan, True, None, "", "x", "../x", "a b", "(", "[", [], ["x"], {}, {"a": 1}, {1: "x"}, [[1]],
+               {"x": "("}]  # fmt: skip
+
+
+def places(value: Any, way: tuple = ()) -> list[tuple]:
+    """The way to every value of a YAML document; of lists to the first two."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    return [*([way] if way else []), *(found for key, one in inner for found in places(one, (*way, key)))]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config/datasets").glob("*.yaml")))
+def test_a_changed_data_set_is_read_or_refused_by_its_file(name):
+    """A value, or a key, of a file of config/datasets/ is replaced by whatever."""
+    rng, whole, refused = random.Random(3), read_yaml(ROOT / f"config/datasets/{name}.yaml"), 0
+    for _ in range(DATASETS):
+        settings = copy.deepcopy(whole)
+        *path, last = rng.choice(places(settings))
+        holder = settings
+        for step in path:
+            holder = holder[step]
+        value = copy.deepcopy(rng.choice(OF_DATASETS))
+        holder[last] = value
+        if isinstance(holder, dict) and rng.random() < 0.2:
+            del holder[last]
+            holder[rng.choice([f"{last}x", 3, None])] = value
+        try:
+            parse_dataset(settings, f"{name}.yaml")
+        except UserError as error:
+            refused += 1
+            assert f"{name}.yaml" in str(error) and len(str(error)) < 3000, str(error)
+    assert refused > DATASETS * 0.8
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": ...}, "layouts.brats2021.labels is missing"),
+        ({"label": {1: "x"}}, "unknown key 'label' under 'layouts.brats2021'. Did you mean 'labels'?"),
+        ({"cases": "("}, "      brats2021:\n        cases: (.+)_[0-9]+"),
+        ({None: 1}, "the key None under 'layouts.brats2021' is no text"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_layout_is_answered_by_the_layouts_name(change, words):
+    settings = copy.deepcopy(read_yaml(ROOT / "config/datasets/brats.yaml"))
+    layout = settings["layouts"]["brats2021"]
+    layout.update({key: value for key, value in change.items() if value is not ...})
+    for key in [key for key, value in change.items() if value is ...]:
+        del layout[key]
+    with pytest.raises(UserError) as caught:
+        parse_dataset(settings, "my.yaml")
+    assert words in str(caught.value)
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------

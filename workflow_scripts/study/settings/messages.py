@@ -36,7 +36,7 @@ def sentence(
         path += raised.path
         return f"{title}: {_dotted(path)} {raised}. Write, for example:\n{lines_of([*above, *path], raised.value)}"
     if fault["type"] in ("extra_forbidden", "invalid_key") or fault["loc"][-1] == "[key]":
-        return f"{title}: {_unknown(owner, place[-1], path)}"
+        return f"{title}: {_unknown(owner, _odd_key(data, place, fault), path)}"
     if fault["type"] == "missing":
         name = str(fault["loc"][-1])
         path, field, what = (
@@ -64,13 +64,19 @@ def _walk(block: type[Block], data: Any, place: list) -> tuple[type[Block], Fiel
     field: FieldInfo | None = None
     names: list[str] = []
     value = data
+    entries: list[type[Block]] = []  # that the mapping by name holds in which the way goes on
     for step in place:
         data = data[step]
         if isinstance(step, int) and field is not None:
             continue  # an entry of a list
+        if entries:
+            block, value, names, entries = entries[0], data, [*names, str(step)], []
+            continue
         if not isinstance(step, str) or step not in block.model_fields:
             break
         field, value, names = block.model_fields[step], data, [*names, step]
+        if entries := _blocks_by_name(field):
+            continue
         choices = blocks_of(field)
         if not choices:
             break
@@ -78,6 +84,27 @@ def _walk(block: type[Block], data: Any, place: list) -> tuple[type[Block], Fiel
             kind = data.get("kind") if isinstance(data, dict) else None
             block = next((one for one in choices if kind in _literals(one, "kind")), choices[0])
     return block, field, names, value
+
+
+def _odd_key(data: Any, place: list, fault: Any) -> object:
+    """The key that a fault is of: the last of its place, or, of a key that is no text, that key itself."""
+    for step in place:
+        if not isinstance(data, dict):
+            break
+        data = data[step]
+    odd = [key for key in data if not isinstance(key, str)] if isinstance(data, dict) else []
+    if fault["type"] == "invalid_key" and odd:
+        return odd[0]
+    return place[-1] if place else fault["loc"][-1]
+
+
+def _blocks_by_name(field: FieldInfo) -> list[type[Block]]:
+    """The block that each value of a key's mapping is, if it holds blocks by name."""
+    annotation = field.annotation
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    value = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    return [value] if isinstance(value, type) and issubclass(value, Block) else []
 
 
 def blocks_of(field: FieldInfo) -> list[type[Block]]:
