@@ -22,6 +22,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, sha256_json
 from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
+from workflow_scripts.memorisation.reference import Reference, load_reference, save_reference
 from workflow_scripts.memorisation.release import read_release, write_release
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.training.model_files import OWN_DIGEST, load_model
@@ -174,3 +175,33 @@ def test_nothing_of_a_model_folder_is_unpickled(carried, tmp_path, name):
         with pytest.raises(UserError, match="carried"):
             draw(carried)
         assert not bomb.exists()
+
+
+def test_a_training_set_to_compare_with_is_refused_by_its_file_or_compares(tmp_path):
+    """reference.json, which copies are refused by, with whatever in it."""
+    rng, arrays = random.Random(2), np.random.default_rng(0)
+    ids = ["a", "b", "c"]
+    described = {
+        "compared": "cases",
+        "modalities": MODALITIES,
+        **GRID,
+        "blocks": [2, 2, 2],
+        "sigma": [1.0, 1.0, 1.0],
+        "max_shift_mm": 8.0,
+    }
+    rows = [{"nearest_train_id": "b", "similarity": 0.5, "margin": 0.1} for _ in ids]
+    images, masks = (arrays.random((3, channels, 6, 8, 8), dtype=np.float32) for channels in (len(MODALITIES), 1))
+    save_reference(tmp_path, Reference(ids, ids, images, masks, described | {"real": rows}))
+    whole = read_json(tmp_path / "reference.json")
+    taken = 0
+    for _ in range(CONTRACTS):
+        (tmp_path / "reference.json").write_text(json.dumps(changed(rng, whole)))
+        try:
+            reference = load_reference(tmp_path)
+        except UserError as error:
+            assert str(tmp_path) in str(error), str(error)
+            continue
+        taken += 1
+        assert np.isfinite(reference.own_limits(0.1).margin.value)
+        assert reference.poses and reference.coarse_spacing_mm
+    assert 0 < taken < CONTRACTS // 2

@@ -12,15 +12,57 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from ..base.errors import UserError
 from ..base.files import atomic, read_json, sha256_file, write_json
+from ..study.dataset import Names
+from ..study.settings.base import Block, Digest, Fault, Number, Unique, read_block
 from .conformal import Threshold, conformal_threshold
 from .likeness import Pose, coarse_image, image_likeness, mask_likeness, poses_within
 from .release import ARRAYS, DESCRIPTION
 from .tumour_view import CASES, tumour_alone
+
+Three = Annotated[list[Annotated[Number, Field(gt=0, le=1e4)]], Field(min_length=3, max_length=3)]
+Counts = Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
+
+
+MOST_SHIFTS = 100  # coarse voxels to each side
+
+
+class Real(Block):
+    nearest_train_id: str
+    similarity: Number
+    margin: Number
+
+
+class Description(Block):
+    """reference.json."""
+
+    case_ids: Annotated[list[str], Field(min_length=1), Unique]
+    patient_ids: Annotated[list[str], Field(min_length=1)]
+    compared: Literal["cases", "tumours"]
+    modalities: Names
+    size: Counts
+    spacing_mm: Three
+    blocks: Counts
+    sigma: Three
+    max_shift_mm: Annotated[Number, Field(ge=0, le=100)]
+    real: Annotated[list[Real], Field(min_length=1)]
+    arrays_sha256: Digest
+
+    @model_validator(mode="after")
+    def _a_row_a_case(self) -> Self:
+        if not len(self.case_ids) == len(self.patient_ids) == len(self.real):
+            raise Fault(["real"], [], "and patient_ids must have an entry for each of case_ids")
+        edges = [edge * count for edge, count in zip(self.spacing_mm, self.blocks, strict=True)]
+        if self.max_shift_mm > MOST_SHIFTS * min(edges):
+            raise Fault(["max_shift_mm"], min(edges), "is more shifts than can be compared")
+        return self
+
 
 LARGEST = 1.0 - 1e-6  # similarity beyond which Fisher's z is no longer told apart
 
@@ -183,10 +225,18 @@ def load_reference(folder: str | os.PathLike) -> Reference:
     if not (folder / ARRAYS).is_file():
         raise UserError(f"{folder} holds no training set to compare with: run `snakemake -R memorisation_reference`")
     description = read_json(folder / DESCRIPTION)
-    if description.pop("arrays_sha256", None) != sha256_file(folder / ARRAYS):
+    read_block(Description, description, title=str(folder / DESCRIPTION))
+    if description.pop("arrays_sha256") != sha256_file(folder / ARRAYS):
         raise UserError(f"{folder / ARRAYS} is not the file that {DESCRIPTION} describes: make both again")
     try:
         arrays = {name: array.astype(np.float32) for name, array in load_file(folder / ARRAYS).items()}
     except SafetensorError as error:
         raise UserError(f"{folder / ARRAYS} is damaged ({error}): make it again") from None
+    count, modalities = len(description["case_ids"]), len(description["modalities"])
+    shapes = {name: array.shape for name, array in arrays.items()}
+    coarse = shapes.get("masks", ())[2:]
+    if shapes != {"images": (count, modalities, *coarse), "masks": (count, 1, *coarse)} or len(coarse) != 3:
+        raise UserError(
+            f"{folder / ARRAYS} does not hold images and masks of the cases of {DESCRIPTION}: make both again"
+        )
     return Reference(description.pop("case_ids"), description.pop("patient_ids"), **arrays, description=description)
