@@ -18,6 +18,7 @@ from .style import FAINT, INK, STYLE, SYSTEM_COLOURS, About
 
 SEED_SHIFT = 0.13  # seeds stand left of their mean, so that neither hides the other
 SMALLEST_SPAN = 0.1  # of a Dice axis: a shorter one magnifies noise, and has no length where all values are equal
+MOST_LEVEL_NAMES = 6  # arms of a panel whose names stand beside each other
 SPREAD = 0.66  # of the systems at one ratio: they stay clear of the next
 ONE_SEED = {"marker": "o", "linestyle": "", "markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.8}
 
@@ -108,11 +109,19 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
     # gaps before the arms without real cases and before the controls: the line does not reach them
     places = {key: index + 0.4 * max(key[0] - 1, 0) for index, key in enumerate(keys)}
     ticks = {places[_position_key(arm)]: label_of(arm).tick for arm in arms}
+    # many arms of few systems stand close, under upright names: in the report a wider figure would be too small to read
+    upright = len(keys) > MOST_LEVEL_NAMES and len(_systems(arms)) <= 3
+    if upright:
+        ticks = {place: name.replace("\n", " ") for place, name in ticks.items()}
+    arm_inches, name_inches = (0.28, 0.5) if upright else (0.5, 0.0)
     first = table.iloc[0]
     with plt.rc_context(STYLE):
         figure, grid = plt.subplots(
             *(len(references), len(regions)),
-            figsize=(max(5.0, 0.6 + (0.9 + 0.5 * len(keys)) * len(regions)), 1.5 + 2.6 * len(references)),
+            figsize=(
+                max(5.0, 0.6 + (0.9 + arm_inches * len(keys)) * len(regions)),
+                1.5 + name_inches + 2.6 * len(references),
+            ),
             sharex=True,
             sharey="col",
             squeeze=False,
@@ -123,7 +132,7 @@ def dice_vs_ratio(scores: pd.DataFrame, table: pd.DataFrame, simulated: bool = F
             for column, region in enumerate(regions):
                 axes = grid[row, column]
                 _draw_panel(axes, scores, table, beside, region, places)
-                axes.set_xticks(list(ticks), list(ticks.values()))
+                axes.set_xticks(list(ticks), list(ticks.values()), rotation=90 * upright)
                 axes.set_xlim(-0.5, max(ticks) + 0.5)
                 axes.grid(axis="y", color=FAINT, linewidth=0.4)
                 if row == 0:
