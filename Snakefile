@@ -30,6 +30,7 @@ include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
 include: "rules/memorisation.smk"
 include: "rules/reporting.smk"
+include: "rules/export.smk"
 
 
 localrules:
@@ -42,6 +43,7 @@ localrules:
     segmentation,
     evaluation,
     tables,
+    export,
 
 
 rule all:
@@ -68,7 +70,7 @@ rule latents:
 
 rule generator:
     input:
-        expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SYSTEMS),
+        expand(f"{N}/generator/{{system}}/model.json", n_real=N_REAL, system=SAMPLED),
 
 
 rule synthetic:
@@ -84,15 +86,18 @@ rule segmentation:
 rule evaluation:
     input:
         FILES.of_arms("dice.tsv"),
-        expand(
-            f"{RUN}/evaluation/n_real~{{n_real}}/{{system}}/{{file}}.tsv",
-            n_real=N_REAL,
-            system=SYSTEMS,
-            file=["images", "control", "masks", "memorisation"],
-        ),
+        FILES.evaluations("control.tsv", SAMPLED),
+        [FILES.evaluations(f"{file}.tsv") for file in ("images", "masks", "memorisation")],
 
 
 rule tables:
     input:
         table_files(".csv", ".md", ".tex"),
         expand(f"{RUN}/figures/{{figure}}.png", figure=WHOLE_FIGURES),
+
+
+rule export:
+    input:
+        expand(f"{RUN}/export/nnUNet_raw/{{dataset}}/dataset.json", dataset=FILES.exports),
+        FILES.of_systems(f"{N}/synthetic/{{system}}/croissant.json"),
+        FILES.of_systems(f"{N}/generator/{{system}}/README.md", SAMPLED),

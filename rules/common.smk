@@ -14,6 +14,7 @@ from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
 from workflow_scripts.cohort.case_table import listing
 from workflow_scripts.operations.run_events import write_events
+from workflow_scripts.operations.external import check_counts
 from workflow_scripts.operations.study_file import check_settings, write_settings
 from workflow_scripts.reporting.registry import FIGURES, TABLES
 from workflow_scripts.study import blocks
@@ -47,7 +48,7 @@ STATE = f"{RUN}/.state/n_real~{{n_real}}"  # what a stopped training resumes fro
 IMAGE_FEATURES = f"{RUN}/evaluation/image_features"  # files that the tables of cases list with their digests
 SEGMENTER = f"{N}/segmentation/{{segmenter}}"
 ARM = f"{SEGMENTER}/{{arm}}/seed~{{seed}}"
-SYSTEMS = FILES.systems
+SYSTEMS, SAMPLED = FILES.systems, FILES.sampled
 N_REAL = FILES.n_real
 WHOLE_FIGURES = ("dice_vs_ratio", "ladder", "exchange")  # of the whole study
 SHARDS = range(config["preprocessing"]["shards"])
@@ -73,12 +74,14 @@ wildcard_constraints:
     system=r"[^/]+",
     segmenter=r"[^/]+",
     compared="cases|tumours",
+    dataset=r"Dataset\d{3}_[^/]+",
     arm=ARM_PATTERN,
 
 
 if workflow.is_main_process:
     try:
         check_settings(Path(RUN), config)
+        check_counts(STUDY, FILES)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 write_events(workflow, lambda: write_settings(Path(RUN), config))  # for `make status`
@@ -95,10 +98,11 @@ def settings_of(wildcards, value):
     return value.format_map(wildcards) if isinstance(value, str) else value
 
 
-def run(program, config=None, modules=(), **settings):
+def run(program, config=None, modules=(), unasked=None, **settings):
     """Params of a rule: its program, the options made of the rule's named files and these settings, the digest of its code.
 
     A program sees the keys of the configuration that it is given here and no other. `modules`: what it loads by name.
+    `unasked`: settings by which nothing comes out other than it did: a changed one reruns nothing.
     """
 
     def given(wildcards):
@@ -111,6 +115,7 @@ def run(program, config=None, modules=(), **settings):
     def options_of(wildcards, input, output):
         files = [(name, found) for named in (input, output) for name, found in named.items() if name != "after"]
         block, others = given(wildcards)
+        others |= {name: settings_of(wildcards, value) for name, value in (unasked or {}).items()}
         return options(block, files, others, Path(RUN, ".state", "lists"), not workflow.dryrun)
 
     def code(wildcards):
@@ -145,8 +150,9 @@ def of_seeds(pattern):
 
 
 def table_files(*suffixes):
-    """The files of all tables of the study."""
-    return [f"{RUN}/tables/{name}{suffix}" for name in TABLES for suffix in suffixes]
+    """The files of all tables of the study: where every system's cases are read from a folder, there is none of generators."""
+    names = [name for name in TABLES if SAMPLED or name not in ("compute", "control")]
+    return [f"{RUN}/tables/{name}{suffix}" for name in names for suffix in suffixes]
 
 
 def table_block(config, wildcards):
@@ -169,12 +175,12 @@ def of_figure(wildcards):
 
 def all_figures():
     """Those of the whole study, and those of each n_real and system."""
-    sweeps = ["control_sweep"] * bool(config["evaluation"]["control"]["sweep_steps"])
+    sweeps = SAMPLED if config["evaluation"]["control"]["sweep_steps"] else []
     each = [
-        f"{RUN}/figures/n_real~{{n_real}}/{name}_{{system}}.png"
-        for name in ("real_and_synthetic", "memorisation", *sweeps)
+        (f"{RUN}/figures/n_real~{{n_real}}/{name}_{{system}}.png", systems)
+        for name, systems in (("real_and_synthetic", SYSTEMS), ("memorisation", SYSTEMS), ("control_sweep", sweeps))
     ]
     return [
         *expand(f"{RUN}/figures/{{name}}.png", name=WHOLE_FIGURES),
-        *(file for pattern in each for file in FILES.of_systems(pattern)),
+        *(file for pattern, systems in each for file in FILES.of_systems(pattern, systems)),
     ]

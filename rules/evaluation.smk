@@ -57,6 +57,7 @@ use rule gpu_stage as extract_synthetic_features with:
             blocks.image_features,
             synthetic=f"{N}/synthetic/{{system}}",
             system="{system}",
+            first=lambda config, wildcards: wildcards.n_real if wildcards.system in FILES.external else None,
             features=IMAGE_FEATURES,
         ),
 
@@ -150,7 +151,7 @@ use rule stage as evaluate_masks with:
         held_out=rules.measure_held_out.output.out,
         conditions=rules.measure_tumours.output.out,
         tables=FILES.first_synthetic,
-        control=rules.evaluate_control.output.out,
+        control=FILES.ungated,
         reference=rules.measure_reference_masks.output.out if REFERENCE_ROOT else [],
     output:
         out=f"{OF_SYSTEM}/masks.tsv",

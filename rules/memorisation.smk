@@ -47,8 +47,8 @@ use rule gpu_stage as audit_memorisation with:
         reference=FILES.reference,
         real=FILES.real_cases("real.tsv"),
         features=FILES.real_cases("train_features.safetensors"),
-        table=rules.gather_synthetic.output.cases,
-        rejected=rules.gather_synthetic.output.rejected,
+        table=f"{N}/synthetic/{{system}}/cases.tsv",
+        rejected=f"{N}/synthetic/{{system}}/rejected.tsv",
         latents=FILES.latents,
         model=FILES.model_over_latents,
     output:

@@ -37,7 +37,7 @@ use rule stage as pool_real with:
 use rule stage as pool_synthetic with:
     input:
         plan=rules.plan_segmentation.output.out,
-        table=rules.synthesize.output.table,
+        table=FILES.block,
     output:
         out=f"{SEGMENTER}/pool_{{system}}/{{block}}.tsv",
     log:

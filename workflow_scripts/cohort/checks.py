@@ -64,24 +64,24 @@ class Case:
         return {**volumes, "foreground_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
 
 
-def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case:
-    """Read all files of a case and check them.
+def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthetic: bool = False) -> Case:
+    """Read all files of a case and check them. `synthetic`: it may be one that this workflow has made.
 
     Raises BadCase, naming the file, if one is unreadable, cut off or not 3D (4D where the layout says so); if grids,
     values, labels or contents are not what they should be.
     """
     try:
-        return _load(files, dataset, modalities)
+        return _load(files, dataset, modalities, synthetic)
     except UnreadableNifti as error:
         raise BadCase(files.case_id, error.path, error.reason, error.remedy, "unreadable") from None
 
 
-def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str]) -> Case:
+def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthetic: bool) -> Case:
     case_id, seg_path = files.case_id, files.paths[MASK]
     notes: list[str] = []
     layout = dataset.layouts[files.layout]
     mask = read_nifti(seg_path)
-    if mask.description == SYNTHETIC:
+    if mask.description == SYNTHETIC and not synthetic:
         remedy = "Keep synthetic cases out of data_root: they would be trained and tested on as if they were patients"
         raise BadCase(case_id, seg_path, "this case was made by a generator", remedy, "synthetic")
     mask.data = _three_dimensional(files, MASK, mask, layout)

@@ -224,6 +224,11 @@ def read_volume(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     return to_ras(image.data, image.affine)
 
 
+def int16_coded(image: np.ndarray) -> np.ndarray:
+    """An image (...) in [-1, 1] as it is stored: int16, 0 to 10000, background (-1) exactly 0."""
+    return np.rint((np.clip(image, -1, 1).astype(np.float32) + 1) * (INTENSITY_STEPS / 2)).astype(np.int16)
+
+
 def write_case(
     folder: str | os.PathLike,
     case_id: str,
@@ -244,8 +249,7 @@ def write_case(
     affine : 4 x 4, voxel (w, h, d) to RAS mm
     """
     folder = Path(folder)
-    coded = np.rint((np.clip(image, -1, 1).astype(np.float32) + 1) * (INTENSITY_STEPS / 2)).astype(np.int16)
-    for name, volume in zip(modalities, coded, strict=True):
+    for name, volume in zip(modalities, int16_coded(image), strict=True):
         write_volume(folder / written.file_of(case_id, name), volume, affine, SYNTHETIC)
     labels = np.asarray(written.labels, dtype=np.int16)[np.asarray(levels)]
     write_volume(folder / written.file_of(case_id, MASK), labels, affine, SYNTHETIC)

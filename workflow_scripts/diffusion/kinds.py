@@ -20,8 +20,9 @@ PACKAGE = __name__.split(".")[0]
 
 def kind_of(name: object) -> type[Generator]:
     """The kind of that name. Raises UserError that names those there are."""
-    if name not in KINDS:
-        raise UserError(f"kind is {name!r}: it must be one of {', '.join(KINDS)}")
+    known = [kind for kind, what in KINDS.items() if not what.external]
+    if name not in known:
+        raise UserError(f"kind is {name!r}: it must be one of {', '.join(known)}")
     kind = KINDS[str(name)]
     return getattr(import_module(f"{PACKAGE}.{kind.module}"), kind.name)
 

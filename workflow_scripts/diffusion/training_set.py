@@ -152,7 +152,7 @@ def read_training_set(
         raise UserError(f"{files.autoencoder} was trained on the regions {contract['regions']}, not {list(regions)}")
     encoded = read_latents(files.latents, files.autoencoder, contract)
     case_ids, mean, std = list(encoded.by_case), encoded.mean, encoded.std
-    table, foreground_ml = _conditions(files.conditions, case_ids, regions)
+    table, foreground_ml = read_conditions(files.conditions, case_ids, regions)
     latents = torch.stack(list(encoded.by_case.values()))[:, None]  # (n, 1, e, D, h, w)
     if encoded.variants is not None:
         latents = torch.cat([latents, encoded.variants[0]], dim=1)  # (n, v, e, D, h, w)
@@ -260,13 +260,13 @@ def _volumes(
         case_ids,
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
-        *_conditions(conditions, case_ids, regions),
+        *read_conditions(conditions, case_ids, regions),
         shared | {"regions": list(regions), "masks": masks, "value_range": [-1, 1], "training_case_ids": case_ids},
         [conditions, train.manifest],
     )
 
 
-def _conditions(
+def read_conditions(
     path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]
 ) -> tuple[ConditionTable, list[float]]:
     """The tumour conditions of the cases, and the range of their foreground volumes, ml."""

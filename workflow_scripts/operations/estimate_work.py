@@ -125,6 +125,8 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
     "measure_tumours": _per_case(lambda a, w: int(w.n_real)),
     "train_generator": _train_generator,
     "synthesize": lambda a, w: a.block(w) * a.volume(w),
+    "read_external": _per_case(lambda a, w: _most_synthetic(a, SimpleNamespace(n_real=max(a.splits["n_real"])))),
+    "judge_external": _per_case(_most_synthetic),
     "plan_segmentation": _per_case(lambda a, w: int(w.n_real)),
     "pool_real": _per_case(lambda a, w: int(w.n_real) + a.splits["val"]),
     "pool_synthetic": _per_case(Amounts.block),
@@ -150,6 +152,8 @@ WORK: dict[str, Callable[[Amounts, Any], float]] = {
 
 LIKE = {
     "synthesize": "evaluate_control",
+    "read_external": "preprocess",
+    "judge_external": "memorisation_reference",
     "extract_synthetic_features": "extract_real_features",
     "pool_synthetic": "pool_real",
     "pool_others": "pool_real",

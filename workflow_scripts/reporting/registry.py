@@ -23,6 +23,7 @@ class Result:
     alt : of a figure, what one would see
     settings : dotted keys of the configuration that it is made with; its module finds each under its last part
     said : dotted keys that stand under it, with their values: what its numbers or pictures depend on most
+    optional : those of the inputs that a study may lack
     """
 
     name: str
@@ -32,6 +33,7 @@ class Result:
     settings: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     alt: str = ""
+    optional: tuple[str, ...] = ()
 
     def block(self, config: Mapping) -> dict:
         """The settings, by the last part of their keys."""
@@ -126,6 +128,7 @@ _TABLES = (
         ("ratios", "images", "compute"),
         ("system", "evaluation.comparison_ratio"),
         ("systems", "evaluation.comparison_ratio"),
+        optional=("compute",),
     ),
     Result(
         "images",
@@ -252,6 +255,8 @@ def add_inputs(parser: argparse.ArgumentParser, inputs: Mapping[str, str]) -> No
 def read_inputs(args: argparse.Namespace, result: Result, inputs: Mapping[str, str]) -> dict[str, list[Path]]:
     """The files of a table or figure by the names of its inputs. Raises UserError where one was not given."""
     files = {name: getattr(args, name) for name in result.inputs}
-    if missing := [f"--{name} ({inputs[name]})" for name, found in files.items() if not found]:
+    if missing := [
+        f"--{name} ({inputs[name]})" for name, found in files.items() if not found and name not in result.optional
+    ]:
         raise UserError(f"{result.name} is made of {', '.join(missing)} too")
     return files

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..base.given_tables import is_table
-from .arms import MIXING, others_of, train_sizes
+from .arms import MIXING, Arm, others_of, train_sizes
 from .dataset import parse_dataset
 from .generators import KINDS
 
@@ -106,6 +106,16 @@ def synthesis(config: dict, wildcards: Any) -> dict:
     return without(config["synthesis"], "block_size") | _sampler(config, wildcards.system)
 
 
+def read_external(config: dict, wildcards: Any = None) -> dict:
+    """Of `read_external`."""
+    return preprocess(config) | picked(config, ("regions",))
+
+
+def judge_external(config: dict, wildcards: Any = None) -> dict:
+    """Of `judge_external`."""
+    return picked(config["synthesis"], ("gate",)) | picked(config, ("regions",))
+
+
 def sampling(config: dict, wildcards: Any) -> dict:
     """How a system is sampled, and nothing of the gate."""
     return picked(config["synthesis"], ("seed", "slices_per_batch")) | _sampler(config, wildcards.system)
@@ -182,6 +192,19 @@ def reference_masks(config: dict, wildcards: Any = None) -> dict:
 def scores(config: dict, wildcards: Any = None) -> dict:
     """Of `score_segmentation`."""
     return dataset(config, "lesions") | picked(config, ("regions",)) | config["evaluation"]["segmentation"]
+
+
+def export_mix(config: dict, arm: Arm) -> dict:
+    """Of `export_mix`."""
+    mix = {"n_real": arm.n_real, "ratio": arm.ratio, "synthetic_only": arm.synthetic_only}
+    return picked(config, ("run", "modalities", "regions")) | mix
+
+
+def datasheet(config: dict, wildcards: Any) -> dict:
+    """Of `describe_synthetic`."""
+    system = picked(config["system"][wildcards.system], ("label", "kind")) | {"system": wildcards.system}
+    shared = picked(config, ("run", "modalities", "regions")) | picked(config["preprocessing"], ("spacing_mm", "size"))
+    return shared | system | {"n_real": int(wildcards.n_real), "simulated": config["data_root"] == "demo"}
 
 
 def viewer(config: dict, wildcards: Any = None) -> dict:

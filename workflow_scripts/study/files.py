@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .arms import CEILING, REAL_ONLY, Arm, arms_of_study, blocks_for, others_of, synthetic_count, train_sizes
-from .generators import KINDS
+from .exports import exported
+from .generators import KINDS, is_external
 
 MODEL = ("model.safetensors", "model.json")
 
@@ -21,14 +22,19 @@ class Files:
     n_real, train_sizes : patients of the train subsets that are studied; of all, those of the learning curve with them
     others : n_real -> other patients of its ladder
     autoencoders : their names
+    exports : folder of an nnU-Net raw data set -> the mix in it
+    systems : names of all systems; external: of those whose cases are read from a folder; sampled: of the others
     """
 
     def __init__(self, config: dict):
         self.config, self.run = config, f"{config['results']}/{config['run']}"
         self.systems, self.n_real = config["systems"], config["splits"]["n_real"]
+        self.external = [name for name in self.systems if is_external(config["system"][name])]
+        self.sampled = [name for name in self.systems if name not in self.external]
         blocks = [system["autoencoder"] for system in config["system"].values()]
         self.autoencoders = sorted({block["name"] for block in blocks if block})
         self.arms = arms_of_study(config["segmentation"], self.systems, self.n_real, self.autoencoders)
+        self.exports = exported(self.arms, self.n_real, config["run"])
         self.train_sizes = train_sizes(config["segmentation"], self.n_real)
         self.others = others_of(config["segmentation"], self.n_real)
 
@@ -114,8 +120,26 @@ class Files:
         count = synthetic_count(int(n_real), float(ratio))
         return [f"{folder}/{number}.tsv" for number in blocks_for(count, self.config["synthesis"]["block_size"])]
 
+    def block(self, wildcards: Any) -> str:
+        """The table of a {block} of a {system}'s cases; those of an external one are all in one."""
+        folder = f"{self._n(wildcards)}/synthetic/{wildcards.system}"
+        return f"{folder}/cases.tsv" if wildcards.system in self.external else f"{folder}/blocks/{wildcards.block}.tsv"
+
+    def ungated(self, wildcards: Any) -> str:
+        """The table that says what is wrong with a {system}'s masks before any gate: of its control, or of all that was read."""
+        if wildcards.system in self.external:
+            return f"{self.run}/external/{wildcards.system}/cases.tsv"
+        return f"{self.run}/evaluation/n_real~{wildcards.n_real}/{wildcards.system}/control.tsv"
+
+    def most_synthetic(self, n_real: Any) -> int:
+        """Synthetic cases of a system that the study needs: of its largest arm, and as many as real ones to look at."""
+        segmentation = self.config["segmentation"]
+        return synthetic_count(int(n_real), max(1, *segmentation["ratios"], *segmentation["synthetic_only_ratios"]))
+
     def first_synthetic(self, wildcards: Any) -> list[str]:
-        """Tables of as many synthetic cases as real training patients: what image metrics and figures look at."""
+        """Tables of as many synthetic cases as real training patients, or more: what image metrics and figures look at."""
+        if wildcards.system in self.external:
+            return [f"{self._n(wildcards)}/synthetic/{wildcards.system}/cases.tsv"]
         return self._blocks(f"{self._n(wildcards)}/synthetic/{wildcards.system}/blocks", wildcards.n_real, 1)
 
     def all_synthetic(self, wildcards: Any) -> list[str]:
@@ -134,6 +158,8 @@ class Files:
         arm = Arm.of_folder(f"{segmenter}/{wildcards.arm}")
         folder = f"{segmenter}/pool_{arm.system}"
         made = arm.system != REAL_ONLY and not arm.is_control
+        if made and arm.system in self.external:
+            return [f"{folder}/0.tsv"]
         return self._blocks(folder, wildcards.n_real, arm.ratio) if made else []
 
     def others_pool(self, wildcards: Any) -> list[str]:
@@ -142,6 +168,32 @@ class Files:
         arm = Arm.of_folder(f"{segmenter}/{wildcards.arm}")
         place = "real" if arm.control == CEILING else f"reconstructions/{arm.system}"
         return [f"{segmenter}/ladder/{place}/cases.tsv"] if arm.of_ladder else []
+
+    def exported_real(self, wildcards: Any) -> str:
+        """The table of the real cases of the mix in a {dataset}."""
+        return f"{self.run}/export/n_real~{self.exports[wildcards.dataset].n_real}/real/cases.tsv"
+
+    def exported_system(self, wildcards: Any) -> str | None:
+        """The system of the mix in a {dataset}; None for real only."""
+        system = self.exports[wildcards.dataset].system
+        return None if system == REAL_ONLY else system
+
+    def exported_folder(self, wildcards: Any) -> str | None:
+        """Where the synthetic cases of the mix in a {dataset} are."""
+        arm, system = self.exports[wildcards.dataset], self.exported_system(wildcards)
+        return system and f"{self.run}/n_real~{arm.n_real}/synthetic/{system}"
+
+    def exported_synthetic(self, wildcards: Any) -> list[str]:
+        """Tables of the synthetic cases of the mix in a {dataset}."""
+        arm, folder = self.exports[wildcards.dataset], self.exported_folder(wildcards)
+        if folder is None or arm.system in self.external:
+            return [f"{folder}/cases.tsv"] * bool(folder)
+        return self._blocks(f"{folder}/blocks", arm.n_real, arm.ratio)
+
+    def exported_audit(self, wildcards: Any) -> list[str]:
+        """The audit of the synthetic cases of the mix in a {dataset}; none for real only."""
+        arm, system = self.exports[wildcards.dataset], self.exported_system(wildcards)
+        return [f"{self.run}/evaluation/n_real~{arm.n_real}/{system}/memorisation.tsv"] * bool(system)
 
     def of_arms(self, file: str) -> list[str]:
         """A file of every arm."""

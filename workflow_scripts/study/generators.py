@@ -19,6 +19,10 @@ AUGMENTATION_ONLY = "for augmentation, not for release"
 """What is said of a case that is made in a training patient, wherever it is listed, written or shown."""
 USE = "use"
 """Column of tables, and key of sidecars, that says it."""
+EXTERNAL = "external"
+"""The kind of a system whose cases somebody else made, and what is said of where such a case is from."""
+PROVENANCE = "provenance"
+"""Column of tables, and key of sidecars, that says where a case is from that this study has not made."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,20 @@ class Kind:
     latents : whether it may work on the latents of an autoencoder; else on voxels alone
     hosts : whether it puts tumours into patients of the train subset, whose healthy tissue its cases then share on purpose
     donors : whether those tumours are patients' too
+    external : whether its cases are read from a folder: there is no class, nothing is trained and nothing is sampled
     check : raises Fault where the blocks, given by name, do not go together
     """
 
     module: str
     name: str
-    trained: Mapping[str, type[Block]]
+    trained: Mapping[str, type[Block]] = field(default_factory=dict)
     trained_by: str | None = None
     sampled: Mapping[str, type[Block]] = field(default_factory=dict)
     drawn_with: str | None = None
     latents: bool = True
     hosts: bool = False
     donors: bool = False
+    external: bool = False
     check: Callable[[Mapping[str, Any]], None] = lambda blocks: None
 
     @property
@@ -67,6 +73,7 @@ KINDS = {
     ),
     "gan": Kind("diffusion.gan", "Gan", {"gan": Gan}, "gan", latents=False),
     "carvemix": Kind("mixing.carvemix", "CarveMix", {"mix": Mix}, latents=False, hosts=True, donors=True),
+    EXTERNAL: Kind("", "", latents=False, external=True),
     "editing": Kind(
         "mixing.tumour_editing",
         "TumourEditing",
@@ -78,6 +85,11 @@ KINDS = {
     ),
 }
 """`kind` of a system's file -> what is known of it."""
+
+
+def is_external(system: Mapping[str, Any]) -> bool:
+    """Whether the cases of a system, as `System.plain` has it, are read from a folder."""
+    return KINDS[system["kind"]].external
 
 
 class GeneratorTraining(Block):
@@ -96,8 +108,9 @@ class GeneratorTraining(Block):
 
 def read_training(config: Mapping[str, Any]) -> GeneratorTraining:
     """The settings of a generator's training, with the blocks that its kind learns by. Raises UserError."""
-    if (name := config.get("kind", "diffusion")) not in KINDS:
-        raise UserError(f"config: kind is {name!r}, but must be one of {', '.join(KINDS)}")
+    known = [kind for kind, what in KINDS.items() if not what.external]
+    if (name := config.get("kind", "diffusion")) not in known:
+        raise UserError(f"config: kind is {name!r}, but must be one of {', '.join(known)}")
     blocks: dict[str, Any] = {
         name: (block, key({}, validate_default=True)) for name, block in KINDS[name].trained.items()
     }

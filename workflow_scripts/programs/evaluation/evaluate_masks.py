@@ -2,7 +2,8 @@
 
 Shapes: the first n_real synthetic cases by number, as they train the segmentation, against held-out patients, and as
 a floor the real training patients against the same. With --reference both are compared with those masks as well.
-Validity: the ungated draws of evaluate_control, as decoded, against the held-out patients. A row a feature and
+Validity: the ungated draws of evaluate_control, as decoded, or of an external system all cases that could be read, against
+the held-out patients. A row a feature and
 comparison.
 """
 
@@ -26,7 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tables", nargs="+", required=True, help="tables of the synthetic cases (blocks)")
     parser.add_argument("--reference", type=Path, help="reference_masks.tsv, if there is a folder of masks")
     parser.add_argument("--conditions", type=Path, required=True, help="conditions.tsv of the train subset")
-    parser.add_argument("--control", type=Path, required=True, help="control.tsv of the system")
+    parser.add_argument(
+        "--control", type=Path, required=True, help="control.tsv of the system, or table of all external cases"
+    )
     args = parser.parse_args(argv)
 
     import pandas as pd

@@ -13,7 +13,6 @@ Config (--config): evaluation.images of the configuration.
 """
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +61,8 @@ class RealCases:
 class SyntheticCases:
     """Synthetic cases of one system, in the order of their numbers, each a patient of its own."""
 
-    def __init__(self, folder: Path, tables: Iterable[str], system: str, modalities: list[str], shape: tuple[int, ...]):
+    def __init__(self, folder: Path, made: pd.DataFrame, system: str, modalities: list[str], shape: tuple[int, ...]):
         self.folder, self.modalities, self.shape = folder, modalities, shape
-        made = pd.concat([read_tsv(file) for file in tables], ignore_index=True).sort_values("number")
         self.case_ids = self.paired = list(made.case_id)
         self.kind = f"{folder.parent.parent.name}_{system}"
 
@@ -93,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--train", type=Path, nargs="+", default=[], help="manifest.json of each train subset")
     parser.add_argument("--synthetic", type=Path, help="folder of the synthetic cases of one system")
     parser.add_argument("--tables", nargs="+", default=[], help="tables of the synthetic cases (blocks)")
+    parser.add_argument("--first", type=int, help="look at so many synthetic cases, by number (all of the tables)")
     parser.add_argument("--system", default="", help="name of the generative system")
     parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
     args = parser.parse_args(argv)
@@ -108,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
         cases = RealCases([val, Subset.open(args.test, "test")], train, SEED)
     else:
         shape = (len(meta["modalities"]), *meta["size"])
-        cases = SyntheticCases(args.synthetic, args.tables, args.system, meta["modalities"], shape)
+        made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
+        cases = SyntheticCases(args.synthetic, made.iloc[: args.first], args.system, meta["modalities"], shape)
     table = _features_of(cases, settings, meta, args.features)
     write_tsv(args.pairs, _pairs_of(cases, settings.ms_ssim_cases, meta))
     write_tsv(args.out, table)

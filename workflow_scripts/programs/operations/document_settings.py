@@ -35,6 +35,10 @@ def schema_text() -> str:
     definitions = schema.pop("$defs") | system.pop("$defs")
     own = {"type": "string", "description": "the system whose autoencoder it shares"}
     system["properties"]["autoencoder"]["anyOf"].append(own)
+    names = schema["properties"]["systems"]
+    listed = {rule: names.pop(rule) for rule in ("type", "items", "minItems")}
+    settings = schema["properties"]["system_settings"]["additionalProperties"]
+    names["anyOf"] = [listed, {"type": "object", "minProperties": 1, "additionalProperties": settings}]
     for block in (schema, system, *definitions.values()):
         block.pop("required", None)  # a file of overrides names only what it changes
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}

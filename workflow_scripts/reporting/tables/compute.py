@@ -7,6 +7,7 @@ import pandas as pd
 
 from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...study.conditions import condition_names
+from ...study.generators import is_external
 from ...study.settings.systems import shipped_systems
 from .cells import THIS_RUN, amount
 from .text import Table, read_together
@@ -138,7 +139,7 @@ def _make(files: Mapping[str, list[Path]], settings: dict) -> pd.DataFrame:
     regions = settings["regions"]
     masks = mask_names(regions, settings["rule"] != "none", settings["foreground_channel"])
     return compute_table(
-        {name: settings["system"][name] for name in settings["systems"]},
+        {name: settings["system"][name] for name in settings["systems"] if not is_external(settings["system"][name])},
         {name: system.plain() for name, system in shipped_systems().items()},
         (len(settings["modalities"]), len(masks)),
         settings["size"],

@@ -85,7 +85,8 @@ def mask_notes(table: pd.DataFrame, simulated: bool) -> list[str]:
     permutations = int(table.permutations.iloc[0])
     kind = "simulated" if simulated else "real"
     notes = [
-        "Validity: the ungated draws of the control table, as decoded, before the cut to the foreground; means over "
+        "Validity: the ungated draws of the control table, as decoded, before the cut to the foreground, and of external "
+        "systems all cases that could be read; means over "
         'the masks that are not empty. "Not nested": voxels that an inner region had and an outer one lacked, which '
         "decoding takes away; in what is written, regions are nested by construction.",
         f"Shapes: the first n_real synthetic cases, which passed the quality gate, against {kind} held-out patients "

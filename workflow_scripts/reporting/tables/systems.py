@@ -6,10 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from ...study.arms import NO_CONTROL, REAL_ONLY
+from ...study.generators import EXTERNAL
 from ..looks import region_name
 from .cells import THIS_RUN, amount, marked, number, onset_note, read_mixed_csv, read_ratio_table, with_interval
 from .images import fid_rows
 from .text import Table, read_together
+
+COSTS = ("seconds_per_volume", "peak_memory_mib", "gflop_per_volume", "parameters_m")
 
 
 def comparison_table(
@@ -19,7 +22,7 @@ def comparison_table(
 
     ratios : as of ``read_ratio_table``; the gains are those of its first segmenter
     fid : Fréchet distances of all systems, as of ``fid_rows``
-    compute : rows of compute.csv
+    compute : rows of compute.csv; none of systems whose cases were made elsewhere
     labels : system -> what it is
     ratio : synthetic cases for each real one; None: 1 where there is such an arm, else the smallest there is
     """
@@ -29,7 +32,7 @@ def comparison_table(
     found = sorted(set(mixes.ratio))
     if ratio is None:
         ratio = 1 if 1 in found or not found else found[0]
-    own = compute[compute.setting == THIS_RUN].set_index(["system", "part", "quantity"]).value
+    own = compute[compute.setting == THIS_RUN].set_index(["system", "part", "quantity"]).value if len(compute) else {}
     plane = "joint" if "joint" in set(fid.plane) else fid.plane.iloc[0]
     rows = []
     for (n_real, system), part in fid[fid.plane == plane].groupby(["n_real", "system"], sort=False):
@@ -39,13 +42,11 @@ def comparison_table(
         for arm in mixes[(mixes.n_real == n_real) & (mixes.system == system) & (mixes.ratio == ratio)].itertuples():
             row |= {f"{arm.region}_dice_gain": arm.dice_difference, f"{arm.region}_gain_low": arm.dice_difference_low}
             row |= {f"{arm.region}_gain_high": arm.dice_difference_high, f"{arm.region}_onset": arm.onset}
-        row |= {
-            "ratio": ratio,
-            "seconds_per_volume": own[system, "volume", "time"],
-            "peak_memory_mib": own[system, "volume", "peak memory"],
-            "parameters_m": own[system, "autoencoder", "parameters"] + own[system, "network", "parameters"],
-            "gflop_per_volume": own[system, "volume", "operations"],
-        }
+        row |= {"ratio": ratio, **dict.fromkeys(COSTS, EXTERNAL)}
+        if (system, "volume", "time") in own:
+            networks = (own[system, part, "parameters"] for part in ("autoencoder", "network"))
+            quantities = (own[system, "volume", name] for name in ("time", "peak memory", "operations"))
+            row |= dict(zip(COSTS, (*quantities, sum(networks)), strict=True))
         rows.append(row)
     return pd.DataFrame(rows).map(lambda value: round(value, 6) if isinstance(value, float) else value)
 
@@ -71,7 +72,7 @@ def readable_comparison(table: pd.DataFrame) -> pd.DataFrame:
 
 def comparison_notes(table: pd.DataFrame) -> list[str]:
     """What the columns are."""
-    first = table.iloc[0]
+    first, external = table.iloc[0], bool((table[list(COSTS)] == EXTERNAL).any(axis=None))
     return [
         f"FID: {first.fid_plane} over planes and modalities, synthetic against real cases that no stage has trained on, "
         f"{first.n_fid_cases} cases a side; in parentheses real training cases against the same, at the same number.",
@@ -79,12 +80,17 @@ def comparison_notes(table: pd.DataFrame) -> list[str]:
         "the augmentation-ratio table.",
         *onset_note(table[[name for name in table.columns if name.endswith("_onset")]].stack()),
         "Time, memory, parameters (autoencoder and network) and operations: as in the compute table.",
+        *(
+            [f"{EXTERNAL.capitalize()}: cases that somebody else's generator made; what they cost is not known here."]
+            * external
+        ),
     ]
 
 
 def _make(files: Mapping[str, list[Path]], settings: dict) -> pd.DataFrame:
     labels = {name: system["label"] for name, system in settings["system"].items()}
-    ratios, compute = read_ratio_table(files["ratios"][0]), read_mixed_csv(files["compute"][0])
+    ratios, compute = read_ratio_table(files["ratios"][0]), pd.DataFrame()
+    compute = read_mixed_csv(files["compute"][0]) if files["compute"] else compute
     return comparison_table(
         ratios, fid_rows(read_together(files["images"])), compute, labels, settings["comparison_ratio"]
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..dataset import Dataset
 from .base import Block, Unique, key
 from .cohort import Measured, Preprocessing
+from .synthesis import Gate
 
 
 class MergeSettings(Block):
@@ -38,6 +39,18 @@ class FindSettings(ImageSettings):
 
 class GridSettings(ImageSettings, Preprocessing):
     """Of the program that checks cases and puts them on the common grid."""
+
+
+class ExternalSettings(GridSettings):
+    """Of the program that reads the cases of somebody else's generator."""
+
+    regions: Annotated[list[str], Field(min_length=1), Unique] = key(meaning="mask channels, from the outside in")
+
+
+class JudgeSettings(Measured):
+    """Of the program that puts them through the gate."""
+
+    gate: Gate = key(Gate(), "", "the quality gate")
 
 
 class ReferenceMaskSettings(Measured, MergeSettings):

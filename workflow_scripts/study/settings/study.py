@@ -18,6 +18,7 @@ from ..given_splits import read_splits, sizes_of
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import NONE, DemoCohort, Preprocessing, Splits
 from .evaluation import Evaluation, Images
+from .files import merge
 from .memorisation import Memorisation
 from .messages import fail, shown
 from .segmentation import Segmentation
@@ -89,7 +90,10 @@ class Study(Block):
     preprocessing: Preprocessing = key(Preprocessing(), "", "the common grid")
     splits: Splits = key(Splits(), "", "real patients")
     systems: Annotated[list[Name], Field(min_length=1), Unique] = key(
-        ["slice_ldm"], "names", "generative systems to run: files of `config/systems/`"
+        ["slice_ldm"],
+        "names",
+        "generative systems to run: files of `config/systems/`, or folders of somebody else's cases by a name of your own; "
+        "or a mapping of each to its settings, {theirs: {cases: /data/their_cases}}, as under `system_settings`",
     )
     system_settings: dict[str, dict[str, Any] | None] = key(
         {}, "mapping", "overrides of those files, by system, e.g. {slice_ldm: {sampler: {steps: 50}}}"
@@ -144,6 +148,17 @@ class Study(Block):
             block[name] = None if block[name] == NONE else block[name]
         return plain
 
+    @model_validator(mode="before")
+    @classmethod
+    def _systems_with_settings(cls, data: Any) -> Any:
+        """Systems given with their settings, as names and settings."""
+        if not isinstance(data, Mapping) or not isinstance(systems := data.get("systems"), Mapping):
+            return data
+        if not isinstance(settings := data.get("system_settings") or {}, Mapping):
+            return data
+        given = {name: own for name, own in systems.items() if own is not None}
+        return {**data, "systems": list(systems), "system_settings": merge(dict(settings), given)}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_paths(self)
@@ -158,10 +173,24 @@ def read_study(config: Mapping) -> Study:
     """The checked configuration, the systems' files with it. Raises UserError that names the key and the lines to write."""
     try:
         study = Study.read(config)
-        study.system  # noqa: B018 (reads and checks them)
+        for name, system in study.system.items():  # read and checked here
+            if system.cases is not None and Path(study.data_root).is_dir() and not study.simulated:
+                _check_apart(name, Path(system.cases), Path(study.data_root))
     except OSError as error:  # of a path that no system call takes, such as one of 5,000 characters
         raise UserError(f"config: {shown(error.filename)} is no path that can be read ({error.strerror})") from None
     return study
+
+
+def _check_apart(name: str, cases: Path, data_root: Path) -> None:
+    """Raise UserError where the cases of an external system are in the cohort's folder, or the cohort in theirs."""
+    one, other = cases.resolve(), data_root.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        what = f"system_settings.{name}.cases {str(cases)!r} and data_root {str(data_root)!r} lie in each other: real cases"
+        fail(
+            ["system_settings", name, "cases"],
+            "/data/their_cases",
+            f"{what} would count as synthetic ones, or the other way",
+        )
 
 
 def _check_paths(study: Study) -> None:

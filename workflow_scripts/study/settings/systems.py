@@ -11,9 +11,9 @@ from pydantic import Field, create_model, model_validator
 
 from ...base.errors import UserError
 from ...base.provenance import ROOT
-from ..generators import KINDS
+from ..generators import EXTERNAL, KINDS
 from .autoencoder import Autoencoder, Latents, SliceVae, Vae3d
-from .base import Block, Fault, Name, Number, key, read_block
+from .base import Block, Fault, Folder, Name, Number, key, read_block
 from .files import merge, read_yaml
 from .generator import Published
 from .messages import fail, lines_of, shown
@@ -29,7 +29,10 @@ class System(Block):
 
     label: Annotated[str, Field(min_length=1)] = key(meaning="how tables and figures call the system")
     kind: Literal[tuple(KINDS)] = key(  # type: ignore[valid-type]
-        "diffusion", "", "of generator: a denoiser, which diffuses or flows, or a GAN; it has blocks of its own"
+        "diffusion",
+        "",
+        "of generator: a denoiser, which diffuses or flows, or a GAN; it has blocks of its own; where `cases` is set, "
+        "`external`",
     )
     scale: Annotated[Number, Field(gt=0, le=64)] = key(
         1.0, "factor", "on all widths of the system: less than 1 shrinks it for small machines and tests"
@@ -39,6 +42,12 @@ class System(Block):
     )
     generator: Name | None = key(
         None, "name or null", "`kind: editing`: the system whose trained model it draws with, autoencoder and all"
+    )
+    cases: Folder | None = key(
+        None,
+        "path or null",
+        "`kind: external`: folder of images with masks that somebody else's generator made, named as the data set's own, "
+        "or written by this workflow; nothing is trained",
     )
     latents: Latents = key(Latents(), "", "how training cases are encoded")
     published: list[Published] = key(
@@ -64,6 +73,11 @@ class System(Block):
         if (self.generator is not None) != (kind.drawn_with is not None):
             wanted, what = ("slice_ldm", "is missing") if kind.drawn_with else (None, "is set")
             raise Fault(["generator"], wanted, f"{what}: it goes with `kind: editing`, and only with it")
+        if (self.cases is not None) != kind.external:
+            wanted, what = ("/data/their_cases", "is missing") if kind.external else (None, "is set")
+            raise Fault(["cases"], wanted, f"{what}: it goes with `kind: {EXTERNAL}`, and only with it")
+        if self.cases is not None and not Path(self.cases).is_dir():
+            raise Fault(["cases"], "/data/their_cases", f"{self.cases!r} is no folder that can be read")
         kind.check(blocks)
         return self
 
@@ -139,10 +153,11 @@ def load_systems(names: list[str], settings: Mapping[str, dict | None], image_si
 def _load(name: str, overrides: dict) -> tuple[str | None, System]:
     """The system whose autoencoder `name` shares, or None, and the system without that autoencoder, widths scaled."""
     path = CONFIG / "systems" / f"{name}.yaml"
-    if not path.is_file():
+    own = {"label": f"external cases: {name}"} if "cases" in overrides else None  # a folder needs no file to name it
+    if not path.is_file() and own is None:
         what = f"no system {name!r}: config/systems/{name}.yaml does not exist"
         raise UserError(f"config: {what}. Write, for example:\n{lines_of(['systems'], known_systems())}")
-    file = read_yaml(path)
+    file = read_yaml(path) if path.is_file() else own
     if not isinstance(file, dict):
         raise UserError(f"config/systems/{name}.yaml holds {shown(file)}, but must be a mapping of keys to values.")
     owner = file.get("autoencoder")
@@ -150,6 +165,7 @@ def _load(name: str, overrides: dict) -> tuple[str | None, System]:
         what = f"system {name} shares the autoencoder of {owner}, which is set there"
         fail(["system_settings", owner, "autoencoder"], overrides["autoencoder"], what)
     merged = merge(file, overrides)
+    merged = {"kind": EXTERNAL} | merged if "cases" in merged else merged
     owner = merged["autoencoder"] if isinstance(merged.get("autoencoder"), str) else None
     kind = KINDS.get(str(merged.get("kind")))
     if kind and kind.drawn_with and isinstance(lender := merged.get("generator"), str):

@@ -1,10 +1,13 @@
 """Report: the cases used, those refused, and the draws that the quality gate refused."""
 
+import os
+from pathlib import Path
+
 import pandas as pd
 
 from ....base.files import read_json, read_tsv
 from ....evaluation.statistics.ratio_table import NOT_MEASURED
-from ....study.generators import AUGMENTATION_ONLY, USE
+from ....study.generators import AUGMENTATION_ONLY, PROVENANCE, USE
 from ..blocks import Caution, Details, Heading, Notes, Run, Section, Table, Text
 
 _NUMBER = r"(?<![\w.])[-+]?\d[\d.]*(?:e[-+]?\d+)?%?"  # reasons differ by their numbers: counted without them
@@ -26,6 +29,11 @@ def gate(run: Run) -> Section:
         )
         blocks += [Heading(label), Text(f"{said}: {reasons}." if reasons else f"{said}.")]
         n_refused += len(table)
+        if PROVENANCE in synthetic.get(label, ()):
+            found = synthetic[label]
+            folders = os.path.commonpath([Path(file).parent for file in found.source_file])
+            said = f"Provenance: {', '.join(sorted(set(found[PROVENANCE])))}. Somebody else's generator made these cases; they "
+            blocks.append(Text(f"{said}were read from {folders}. Nothing was trained or sampled here."))
         if USE in synthetic.get(label, ()):
             inside.append(label)
         if len(table):
