@@ -45,4 +45,14 @@ def planned(project: Path, *arguments: str) -> Counter:
     return jobs
 
 
-TARGETS = ("cohort", "autoencoder", "latents", "generator", "synthetic", "segmentation", "evaluation", "tables")
+TARGETS = (
+    "cohort",
+    "autoencoder",
+    "latents",
+    "generator",
+    "synthetic",
+    "segmentation",
+    "evaluation",
+    "tables",
+    "export",
+)

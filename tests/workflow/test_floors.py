@@ -65,11 +65,12 @@ SEGMENTER_STAGES = {
 }
 
 
+MADE = {name: kind for name, kind in KINDS.items() if not kind.external}  # the kinds that have code
 GENERATOR_STAGES = ("train_generator", "synthesize", "evaluate_control", "sample_control_sweep")
 GENERATOR_STAGES += ("measure_cost", "audit_memorisation")
 
 
-def of_kinds(*programs: str, kinds=tuple(KINDS)) -> set[str]:
+def of_kinds(*programs: str, kinds=tuple(MADE)) -> set[str]:
     """The stages of these programs that work with generators of these kinds."""
     return {f"{program} {kind}" for program in programs for kind in kinds}
 
@@ -85,9 +86,9 @@ def stages() -> dict[str, list[str]]:
     for program, kind, names in (("make_table", "tables", TABLES), ("make_figure", "figures", FIGURES)):
         found |= {f"{program} {name}": [programs[program], f"reporting.{kind}.{name}"] for name in names}
         del found[program]
-    found["make_table compute"] += [kind.module for kind in KINDS.values()]
+    found["make_table compute"] += [kind.module for kind in MADE.values()]
     for program in GENERATOR_STAGES:
-        found |= {f"{program} {name}": [programs[program], kind.module] for name, kind in KINDS.items()}
+        found |= {f"{program} {name}": [programs[program], kind.module] for name, kind in MADE.items()}
         del found[program]
     for program, stage in SEGMENTER_STAGES.items():
         found |= {f"{program} {name}": [programs[program], module_of(name, stage)] for name in SEGMENTERS}
