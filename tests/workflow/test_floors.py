@@ -136,8 +136,8 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
     [
         ("evaluation/audit.py", AUDITS),
         ("evaluation/memorisation_control.py", AUDITS),
-        ("memorisation/copy_gate.py", {*of_kinds("synthesize"), *AUDITS}),
-        ("memorisation/conformal.py", {*of_kinds("synthesize"), *AUDITS}),
+        ("memorisation/copy_gate.py", {*of_kinds("synthesize"), "judge_external", *AUDITS}),
+        ("memorisation/conformal.py", {*of_kinds("synthesize"), "judge_external", *AUDITS}),
         ("reporting/figures/style.py", {*ALL_FIGURES, "pack_viewer", "make_report"}),
         ("reporting/figures/control_sweep.py", {"make_figure control_sweep"}),
         ("reporting/tables/images.py", OF_IMAGES),
@@ -153,12 +153,12 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
         ("evaluation/metrics/kernels.py", {"evaluate_images", *OF_IMAGES}),
         ("evaluation/statistics/verdict.py", {"make_report"}),
         ("segmentation/nnunet/trainer.py", {name for name in SEGMENTATIONS if name.endswith(" nnunet")}),
-        ("diffusion/gate.py", {*SAMPLERS, *AUDITS, "measure_reconstruction", "reconstruct_others"}),
+        ("diffusion/gate.py", {*SAMPLERS, "judge_external", *AUDITS, "measure_reconstruction", "reconstruct_others"}),
         ("diffusion/samplers.py", {*NETWORKS, "make_table compute"}),
         ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion", "editing"]), "make_table compute"}),
         ("mixing/carving.py", {*of_kinds(*GENERATOR_STAGES, kinds=["carvemix"]), "make_table compute"}),
         ("operations/status_text.py", set()),
-        ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks"}),
+        ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks", "read_external"}),
     ],
 )  # fmt: skip
 def test_an_edit_reruns_what_stands_above_it_and_nothing_else(project, module, may_change):

@@ -73,7 +73,6 @@ KINDS = {
     ),
     "gan": Kind("diffusion.gan", "Gan", {"gan": Gan}, "gan", latents=False),
     "carvemix": Kind("mixing.carvemix", "CarveMix", {"mix": Mix}, latents=False, hosts=True, donors=True),
-    EXTERNAL: Kind("", "", latents=False, external=True),
     "editing": Kind(
         "mixing.tumour_editing",
         "TumourEditing",
@@ -83,6 +82,7 @@ KINDS = {
         hosts=True,
         check=check_sampling,
     ),
+    EXTERNAL: Kind("", "", latents=False, external=True),
 }
 """`kind` of a system's file -> what is known of it."""
 
