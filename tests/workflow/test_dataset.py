@@ -34,7 +34,8 @@ ALLOWED = {
 def test_no_code_names_a_modality_a_region_a_release_or_an_organ():
     words = {"brain", "brains", "brats", "oedema", "necrotic", *DATASET.modalities, *DATASET.regions, *DATASET.layouts}
     for layout in DATASET.layouts.values():
-        words |= {*layout.parts, *layout.channel_names} - {"seg", "t1", "t2"}  # too short: tensors are called so
+        words |= {word.lower() for word in (*layout.parts, *layout.channel_names)}
+    words -= {"seg", "t1", "t2"}  # too short: tensors are called so
     pattern = re.compile(rf"(?<![a-z])({'|'.join(sorted(words))})(?![a-z])", re.IGNORECASE)
     found = []
     for path in [ROOT / "Snakefile", *ROOT.glob("rules/**/*"), *ROOT.glob("workflow_scripts/**/*")]:

@@ -23,7 +23,7 @@ LIMIT = 0.3
 
 
 def channel_digest(values: Mapping[str, np.ndarray], levels: np.ndarray, regions: int) -> str:
-    """How tumour and tissue stand out of each channel, as text: "t1n:-0.2,...;t1c:...".
+    """How tumour and tissue stand out of each channel, as text: "one:-0.2,...;other:...".
 
     values : channel -> (N,) at the foreground's voxels; levels : (N,) there
     Of each channel, in robust standard deviations from the median of the voxels outside the tumour: the median of each nested
