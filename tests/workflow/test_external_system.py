@@ -16,6 +16,10 @@ from workflow_scripts.operations.external import check_counts
 from workflow_scripts.study.files import Files
 from workflow_scripts.study.settings.study import read_study
 
+OF_THE_DOCS = """
+systems: {slice_ldm: {}, theirs: {cases: /data/their_cases}}
+"""
+
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
@@ -28,7 +32,8 @@ def theirs(tmp_path_factory):
 @pytest.mark.parametrize("form", ["mapping", "settings"])
 def test_both_forms_name_a_folder(theirs, form):
     own = {"theirs": {"cases": str(theirs)}}
-    both = {"systems": {"slice_ldm": {}, **own}} if form == "mapping" else {"systems": ["slice_ldm", "theirs"], "system_settings": own}  # fmt: skip
+    named = yaml.safe_load(OF_THE_DOCS.replace("/data/their_cases", str(theirs)))
+    both = named if form == "mapping" else {"systems": ["slice_ldm", "theirs"], "system_settings": own}  # fmt: skip
     study = read_study(DEFAULT | both)
     assert study.systems == ["slice_ldm", "theirs"] and study.system["theirs"].kind == "external"
     plain = study.plain()
