@@ -148,7 +148,7 @@ def test_the_training_set_of_another_model_is_refused(model, memorised, tmp_path
     (tmp_path / "reference.safetensors").write_bytes((source / "reference.safetensors").read_bytes())
     description = read_json(source / "reference.json")
     for key, value, words in (
-        ("case_ids", ["someone"] * 6, "trained on 6 cases that are not the 6"),
+        ("case_ids", [f"someone-{k}" for k in range(6)], "trained on 6 cases that are not the 6"),
         ("spacing_mm", [1.0, 1.0, 1.0], "differ in modalities or grid"),
     ):
         write_json(tmp_path / "reference.json", description | {key: value})

@@ -123,7 +123,9 @@ def test_readers_see_hours_and_for_a_small_run_minutes(run):
 def test_the_report_shows_the_table_with_its_notes(run):
     table_of(run)
     section = cost_section(Run(pd.DataFrame(), {"cost": [run / "tables/cost.csv"]}, {}, False))
-    table, notes, made = section.blocks
+    said, folded = section.blocks
+    table, notes, made = folded.blocks
+    assert "cost" in said.text or "took" in said.text
     assert section.title == "What the run cost"
     assert table.frame.stage.iloc[-1] == "all stages"
     assert any("no longer has" in note for note in notes.sentences)

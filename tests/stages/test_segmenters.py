@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,7 +55,7 @@ def test_it_plans_and_pools_without_a_test_case(study, tmp_path):
     copy.make_plan(features_per_stage=[8, 16, 24])
     copy.pool_real()
     assert (copy.plan.read_bytes(), copy.real.read_bytes()) == before
-    assert {file.name.split(".")[0].removesuffix("_seg") for file in copy.pool.iterdir()} == {*TRAIN, *VAL}
+    assert {re.sub(r"_(seg|locations)$", "", file.name.split(".")[0]) for file in copy.pool.iterdir()} == {*TRAIN, *VAL}
 
 
 def test_an_arm_killed_and_run_again_ends_in_the_same_bytes(study, tmp_path):
