@@ -28,6 +28,7 @@ TRAINING = {"steps": 400, "batch_size": 4, "learning_rate": 2e-3, "decay": "cosi
 LOSS = {"l1": 1.0, "ssim": 0.2, "kl": 1e-5, "dice": 1.0, "bce": 1.0}
 SLICE_VAE = {
     "kind": "slice_vae", "channels": [16, 32, 32], "strides": [1, 2, 2], "latent_channels": 4, "embedding_dim": 16,
+    "dropped_regions": 0.0,  # two cases are to be learned by heart
     "loss": LOSS, "training": TRAINING | {"steps": 250, "batch_size": 16, "learning_rate": 3e-3},
 }  # fmt: skip
 VAE_3D = {

@@ -24,7 +24,7 @@ from workflow_scripts.diffusion.training_set import TrainingSet
 from workflow_scripts.study.settings.generator import Conditions, Diffusion
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.study.settings.training import TrainSettings
-from workflow_scripts.training.model_files import load_model
+from workflow_scripts.training.model_files import load_model, save_model
 
 
 def config(**training):
@@ -193,8 +193,8 @@ def test_a_wrong_config_is_refused_in_a_sentence(inputs, tmp_path, change, messa
 
 
 def spoil_digest(folder):
-    contract = json.loads((folder / "autoencoder" / "model.json").read_text())
-    write_json(folder / "autoencoder" / "model.json", contract | {"seed": 99})
+    weights, contract = load_model(folder / "autoencoder")
+    save_model(folder / "autoencoder", weights, contract | {"seed": 99})
 
 
 def spoil_cases(folder):
