@@ -176,8 +176,10 @@ def no_gpus_taken(monkeypatch, tmp_path):
 
 def take_elsewhere(folder: Path, card: int) -> subprocess.Popen:
     """Another process that holds `card` until its input ends."""
+    private = folder / f"sliceaug-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
     script = (
-        f"import fcntl, sys; file = open('{folder}/sliceaug-{os.getuid()}-card-{card}.lock', 'w'); "
+        f"import fcntl, sys; file = open('{private}/gpu-{card}.lock', 'w'); "
         "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

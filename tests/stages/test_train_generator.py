@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_generator import CONFIG, TRAINING
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv, write_json, write_tsv
+from workflow_scripts.base.files import read_tsv, write_tsv
 from workflow_scripts.diffusion.conditioning import Conditioning
 from workflow_scripts.diffusion.conditions import ConditionTable
 from workflow_scripts.diffusion.denoising import DenoisingTask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,10 @@ def test_the_oversampled_control_lists_each_real_case_as_often_as_its_mix_is_lon
 
 def test_a_ceiling_trains_on_all_other_patients_and_on_the_train_subset(study):
     table = study.pool_others()
-    assert {file.name.split(".")[0].removesuffix("_seg") for file in table.parent.iterdir()} == {*OTHERS, "cases"}
+    assert {re.sub("_(seg|locations)$", "", file.name.split(".")[0]) for file in table.parent.iterdir()} == {
+        *OTHERS,
+        "cases",
+    }
     ceiling = arm(study, "ceiling~1", "--others", str(table))
     assert (ceiling["real_ids"], ceiling["others_ids"], ceiling["synthetic_ids"]) == (TRAIN, OTHERS, [])
     assert (ceiling["system"], ceiling["ratio"], ceiling["control"]) == ("none", 1.0, "ceiling")
