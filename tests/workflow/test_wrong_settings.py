@@ -284,7 +284,14 @@ PROGRAMS = [
 ]
 LINES = [["--no-such-option"], ["--config", "{"], ["--config", "[1]"], ["--config", "/no/such.yaml"], ["--threads", "0"], ["--threads", "many"],
          ["@/no/such.list"]]  # fmt: skip
-OF_THEIR_OWN = {"document_settings", "estimate", "slurm_check", "status", "watch"}  # parsers that people call by hand
+OF_THEIR_OWN = {
+    "document_settings",
+    "estimate",
+    "notice",
+    "slurm_check",
+    "status",
+    "watch",
+}  # called by hand, or by make
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name.rpartition(".")[2] not in OF_THEIR_OWN])
