@@ -1,10 +1,12 @@
 """The tables of a cohort: the cases found, the cases that passed, and the cases refused."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
+from ..base.cli import log
 from ..base.errors import BadCase, UserError
 from ..base.files import read_tsv
 from ..study.dataset import Dataset
@@ -102,6 +104,18 @@ def refuse_copies(cases: pd.DataFrame) -> tuple[pd.DataFrame, list[BadCase]]:
             copies.append(BadCase(row["case_id"], row["seg_path"], reason, remedy, "duplicate"))
         cases = cases[~doubled]
     return cases.reset_index(drop=True), copies
+
+
+@contextmanager
+def refusals(refused: list[BadCase], on_bad_case: str) -> Iterator[None]:
+    """What is raised of one case goes to `refused` and the log; with `on_bad_case` "fail" it ends the program."""
+    try:
+        yield
+    except BadCase as bad:
+        if on_bad_case == "fail":
+            raise
+        log.info("refused: %s", bad)
+        refused.append(bad)
 
 
 def rejected_table(refused: Iterable[BadCase]) -> pd.DataFrame:

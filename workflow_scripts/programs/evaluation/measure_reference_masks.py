@@ -7,7 +7,7 @@ measured: it is given relative to the foreground, which a mask without images do
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
-from workflow_scripts.base.errors import BadCase, UserError
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
 from workflow_scripts.cohort.subset import Subset
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
 
     import pandas as pd
 
-    from workflow_scripts.cohort.tables import rejected_table
+    from workflow_scripts.cohort.tables import refusals, rejected_table
     from workflow_scripts.evaluation.reference_masks import find_masks, measure_mask, reference_features
 
     settings = ReferenceMaskSettings.read(args.config)
@@ -32,13 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     rows, refused = [], []
     with track(len(masks), "reference masks", unit="mask") as bar:
         for case in masks:
-            try:
+            with refusals(refused, settings.on_bad_case):
                 rows.append({"case_id": case.case_id, **measure_mask(case, dataset, settings.spacing_mm, regions)})
-            except BadCase as bad:
-                if settings.on_bad_case == "fail":
-                    raise
-                log.info("refused: %s", bad)
-                refused.append(bad)
             bar.update(1)
     if not rows:
         raise UserError(f"no mask in {args.root} can be used. The first of {len(refused)} refused: {refused[0]}")

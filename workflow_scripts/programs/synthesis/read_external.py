@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.cohort.external import read_external_case
     from workflow_scripts.cohort.layouts import find_cases
     from workflow_scripts.cohort.nifti import write_case
-    from workflow_scripts.cohort.tables import rejected_table
+    from workflow_scripts.cohort.tables import refusals, rejected_table
     from workflow_scripts.evaluation.mask_validity import validity
     from workflow_scripts.study.settings.cases import ExternalSettings
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     with track(len(found), f"reading cases of {args.system}", "case") as bar:
         for files in found:
-            try:
+            with refusals(refused, settings.on_bad_case):
                 case = read_external_case(files, dataset, modalities, settings.regions, *grid)
                 if twin := taken.get(case.content_digest):
                     what = f"its images are those of {twin}, voxel by voxel"
@@ -55,11 +55,6 @@ def main(argv: list[str] | None = None) -> None:
                 foreground = case.foreground if background else case.levels >= 0
                 rows.append({"case_id": case_id, **case.about, "content_digest": case.content_digest})
                 rows[-1] |= {**validity(case.levels, foreground), "note": case.note}
-            except BadCase as bad:
-                if settings.on_bad_case == "fail":
-                    raise
-                log.info("refused: %s", bad)
-                refused.append(bad)
             bar.update(1)
     if refused and settings.on_bad_case == "fail":
         raise refused[0]
