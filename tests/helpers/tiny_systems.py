@@ -54,7 +54,7 @@ SYSTEMS = {
         None,
         {
             "denoiser": UNET | {"middle_attention": True, "checkpointing": True, "channels": [16, 16, 32, 32]},
-            "diffusion": DIFFUSION | {"parameterization": "x0", "min_snr_gamma": None},
+            "diffusion": DIFFUSION | {"parameterization": "x0"},
         },
     ),
     "lsgan_3d": (None, {"kind": "gan", "gan": GAN}),

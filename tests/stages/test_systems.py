@@ -23,9 +23,7 @@ from workflow_scripts.training.model_files import load_model
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 ALL = list(tiny_systems.SYSTEMS)
-SLOW_TO_STEER = ("slice_ldm_2d", "ldm_3d", "ldm_3d_reduced")
 LONG = {"ddpm_3d": {"steps": 450}, "lsgan_3d": {"steps": 600}}
-LONG |= {name: {"steps": 800, "batch_size": 8} for name in SLOW_TO_STEER}
 FALLS_TO = 0.3
 """Share of its first value to which the loss of a denoiser falls over the training."""
 

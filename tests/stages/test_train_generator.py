@@ -83,7 +83,7 @@ def test_the_loss_falls(trained):
     assert np.mean(losses[-5:]) < 0.35 * np.mean(losses[:5])
 
 
-FLOW = {"parameterization": "flow", "schedule": "flow", "min_snr_gamma": None}
+FLOW = {"parameterization": "flow", "schedule": "flow"}
 
 
 @pytest.fixture(scope="module")

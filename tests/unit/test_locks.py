@@ -16,8 +16,8 @@ def test_one_of_many_starts_has_the_folder_where_the_kernels_lock_is_local_to_a_
     monkeypatch.setattr(lock.fcntl, "flock", lambda *_: None)
     monkeypatch.setattr(lock, "_is_local", lambda path: False)
     monkeypatch.setattr(lock.socket, "gethostname", lambda: threading.current_thread().name)
-    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(lock, "SECOND_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.25)
+    monkeypatch.setattr(lock, "SECOND_LOOK_SECONDS", 0.5)
     together, held, refused = threading.Barrier(12), [], []
 
     def start() -> None:

@@ -24,6 +24,7 @@ from ..base.errors import UserError
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 6  # a holder on another host that has not moved for so many is gone
 SECOND_LOOK_SECONDS = 1.0
+RECORD_BYTES = 512  # more than the names of a host and a job take
 LOCAL = {
     "ext2",
     "ext3",
@@ -51,7 +52,7 @@ class FolderLock:
     def __init__(self, path: Path, wait_seconds: float):
         self.path = path
         self.me = {"host": socket.gethostname(), "process": os.getpid(), "job": allocation.job_id()}
-        self._file = path.open("a+", encoding="utf-8")
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
         self._released = threading.Event()
         patience = float("inf") if self.me["job"] else wait_seconds
         started = said = time.monotonic()
@@ -91,9 +92,8 @@ class FolderLock:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
                 return False
             log.info("%s: taken over from %s, which is gone", self.path.parent, _name(holder))
-        self._file.truncate(0)
-        self._file.write(json.dumps(self.me))
-        self._file.flush()
+        # in one piece over what is there: of many that write at once one stands in the file, whole
+        os.pwrite(self._file.fileno(), json.dumps(self.me).ljust(RECORD_BYTES).encode(), 0)
         os.fsync(self._file.fileno())
         if kernel and _is_local(self.path):
             return True
