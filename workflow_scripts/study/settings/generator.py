@@ -88,7 +88,11 @@ class Diffusion(Block):
         "v", "", "what the denoiser predicts; `flow` and the schedule `flow` go together"
     )
     loss: Literal["mse", "l1"] = key("mse", "", "of that prediction")
-    min_snr_gamma: Positive | None = key(None, "", "min-SNR weighting of the loss, 5 in its paper; null: none, so that the noisy steps, which decide where a tumour lies, count as much as the others")
+    min_snr_gamma: Positive | None = key(
+        None,
+        "",
+        "min-SNR weighting of the loss, 5 in its paper; null: none, so that the noisy steps, which decide where a tumour lies, count as much as the others",
+    )
     condition_dropout: Annotated[Number, Field(ge=0, lt=1)] = key(
         0.1, "share", "of the samples trained with the null token"
     )
