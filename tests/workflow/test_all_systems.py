@@ -38,24 +38,18 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(["lsgan_3d", "carvemix", OWN], id="three_systems"),
-        pytest.param([*SIX, "carvemix", OWN], id="all_systems", marks=pytest.mark.slow),
-    ],
-)
-def study(request, project) -> Study:
+@pytest.fixture(scope="module")
+def study(project) -> Study:
     """A study that reached its tables."""
+    systems = [*SIX, "carvemix", OWN]
     settings = yaml.safe_load((project / "tests/tiny_all.yaml").read_text())
-    settings["systems"] = request.param
-    settings["system_settings"] = {name: settings["system_settings"].get(name, {}) for name in request.param}
-    path = project / f"tests/{len(request.param)}_systems.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    arguments = ("--configfile", "tests/tiny.yaml", str(path.relative_to(project)))
+    settings["systems"] = systems
+    settings["system_settings"] = {name: settings["system_settings"].get(name, {}) for name in systems}
+    (project / "tests/all_systems.yaml").write_text(yaml.safe_dump(settings))
+    arguments = ("--configfile", "tests/tiny.yaml", "tests/all_systems.yaml")
     done = snakemake(project, *arguments, *TABLES, timeout=5000)
     assert done.returncode == 0, done.stdout[-4000:]
-    return Study(request.param, arguments, project / "results/tiny_all")
+    return Study(systems, arguments, project / "results/tiny_all")
 
 
 def test_autoencoders_are_trained_once_for_the_systems_that_share_them(project):
@@ -77,6 +71,7 @@ def test_systems_are_picked_on_the_command_line(project, systems, autoencoders):
     assert jobs["train_segmentation"] == 9 * (3 + 5 * len(systems)) + ladder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(6000)
 def test_every_system_reaches_both_tables(study):
     names, results = study.systems, study.results
@@ -95,6 +90,7 @@ def test_every_system_reaches_both_tables(study):
     assert set(compute[compute.setting != "this run"].system) == set(SIX) - {"lsgan_3d"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(6000)
 def test_no_system_learned_from_a_case_outside_its_train_subset(study):
     names, results = study.systems, study.results
@@ -106,6 +102,7 @@ def test_no_system_learned_from_a_case_outside_its_train_subset(study):
         assert json.loads(path.read_text())["training_case_ids"] == train, path
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(6000)
 def test_a_second_run_has_nothing_to_do_and_a_setting_of_one_system_reruns_that_one(study, project):
     assert planned(project, *study.arguments, *TABLES) == {}

