@@ -15,10 +15,14 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+"""Where the packages lie: the checkout, or site-packages."""
+IN_CHECKOUT = (ROOT / "Snakefile").is_file()
+PROJECT = ROOT if IN_CHECKOUT else ROOT / "sliceaug" / "project"
+"""Where Snakefile, rules, config and envs lie: the checkout, or what `setup.py` put into the package."""
 PACKAGE = "workflow_scripts"
 # What was found in each text so far. Every job of a cluster computes all digests two or three times, and syntax trees
 # of the whole project are a second of it.
-REMEMBERED = ROOT / ".snakemake" / "code_digests.json"
+REMEMBERED = (ROOT if IN_CHECKOUT else Path()) / ".snakemake" / "code_digests.json"
 DATA = ("templates", "vendor")  # folders beside a module whose files count as its code
 # Modules of sentences, and lists of what there is: they change no result.
 WORDS = (f"{PACKAGE}.study.settings.messages", f"{PACKAGE}.study.segmenters")

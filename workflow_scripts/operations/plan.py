@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..base.provenance import ROOT
+from ..base.provenance import PROJECT
 
 
 def profile_file(name: str) -> Path:
@@ -24,6 +24,26 @@ def profile_file(name: str) -> Path:
     with contextlib.suppress(ValueError):
         return Path(found[1]).resolve().relative_to(Path.cwd())
     return Path(found[1])
+
+
+BASE = Path("config", "config.yaml")  # read by the Snakefile before all others, from the working directory
+CONFIGFILE = ("--configfile", "--configfiles")
+EQUALS = tuple(f"{name}=" for name in (*CONFIGFILE, "--snakefile", "-s"))
+
+
+def with_project(options: Sequence[str]) -> list[str]:
+    """Snakemake's options, with the Snakefile and the base configuration of the installed package where the working
+    directory has none."""
+    found = [part for word in options for part in (word.split("=", 1) if word.startswith(EQUALS) else [word])]
+    if not {"--snakefile", "-s"} & set(found) and not Path("Snakefile").is_file():
+        found[:0] = ["--snakefile", str(PROJECT / "Snakefile")]
+    if not BASE.is_file():
+        at = next((place for place, word in enumerate(found) if word in CONFIGFILE), None)
+        if at is None:
+            found += ["--configfile", str(PROJECT / BASE)]
+        else:
+            found.insert(at + 1, str(PROJECT / BASE))
+    return found
 
 
 def plan(options: Sequence[str]):
@@ -41,7 +61,7 @@ def plan(options: Sequence[str]):
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            _, args = cli.parse_args([*options, "--snakefile", str(ROOT / "Snakefile")])
+            _, args = cli.parse_args(with_project([*options, "--snakefile", str(PROJECT / "Snakefile")]))
             resources = ResourceSettings(
                 cores=1 if args.executor is None else args.cores,
                 resources=args.resources,

@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from ..base.errors import UserError
-from ..base.provenance import ROOT
+from ..base.provenance import PACKAGE, PROJECT, ROOT
 from ..study.blocks import picked
 
 TRAIN, VAL, TEST = 4, 1, 2  # patients
 RUN = "probe"
-PARTS = ("Snakefile", "rules", "config", "envs", "profiles", "workflow_scripts")
+PARTS = ("Snakefile", "rules", "config", "envs", "profiles", PACKAGE)
 SHAPES = (
     "segmenters",
     "patch_size",
@@ -99,7 +99,7 @@ def run_probe(folder: Path, settings: Mapping[str, Any], cores: int) -> tuple[Pa
     Returns its configuration's file and the folder of its results. Raises UserError where nothing could be measured.
     """
     for part in PARTS:
-        source = ROOT / part
+        source = (ROOT if part == PACKAGE else PROJECT) / part
         if source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:

@@ -15,13 +15,13 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.errors import UserError
-from ..base.provenance import ROOT
+from ..base.provenance import PROJECT
 from .described import described
 from .settings.base import Block, Fault, Unique, Words, key, read_block
 from .settings.files import merge, read_yaml
 from .voxels import FOREGROUND, MASK, Bounds, Foreground, Intensity, Lesions, Name
 
-FOLDER = ROOT / "config" / "datasets"
+FOLDER = PROJECT / "config" / "datasets"
 EXTENSIONS = r"\.nii(\.gz)?"
 
 FilePart = Annotated[

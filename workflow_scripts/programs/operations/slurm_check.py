@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from workflow_scripts.base.cli import log, run_program, sentence_of
-from workflow_scripts.base.provenance import ROOT
+from workflow_scripts.base.provenance import PROJECT
 from workflow_scripts.operations import cluster
 from workflow_scripts.operations.node_probe import look, place, shared_folder
 from workflow_scripts.operations.node_report import differences, normalised, packages, some
 from workflow_scripts.operations.plan import plan, profile_file
 
-LOCK = ROOT / "envs" / "requirements.lock"
+LOCK = PROJECT / "envs" / "requirements.lock"
 
 
 class Findings:
@@ -108,7 +108,7 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
         for kind, text in cluster.misfits(asks, profile, known):
             findings.add(kind, text)
         root = None if workflow.globals["SIMULATED"] else str(Path(workflow.globals["config"]["data_root"]).absolute())
-        task = {"project": str(ROOT), "folder": str(folder), "data_root": root, "wait_s": 10}
+        task = {"project": str(PROJECT), "folder": str(folder), "data_root": root, "wait_s": 10}
         task |= {"python": sys.executable, "version": platform.python_version(), "packages": here}
         _look_around(args, findings, asks, profile, task, has)
 

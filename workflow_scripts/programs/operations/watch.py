@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from workflow_scripts.base.cli import run_program
+from workflow_scripts.operations.plan import with_project
 from workflow_scripts.operations.run_events import EVENTS, FAILED, Run, read_run, read_runs
 from workflow_scripts.operations.stage_lines import ENDED, expected_seconds, fitted, line_text, stage_lines, total_text
 from workflow_scripts.operations.status_text import failed_lines, tail, use_colours
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"Everything that Snakemake writes: {log}. Planning ...", file=sys.stderr, flush=True)
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *options], stdout=stream, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "snakemake", *with_project(options)], stdout=stream, stderr=subprocess.STDOUT
         )
     for number in (
         signal.SIGINT,

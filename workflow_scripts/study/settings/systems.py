@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from ...base.errors import UserError
-from ...base.provenance import ROOT
+from ...base.provenance import PROJECT
 from ..generators import EXTERNAL, KINDS
 from .autoencoder import Autoencoder, Latents, SliceVae, Vae3d
 from .base import Block, Fault, Folder, Name, Number, key, read_block
@@ -18,7 +18,7 @@ from .files import merge, read_yaml
 from .generator import Published
 from .messages import fail, lines_of, shown
 
-CONFIG = ROOT / "config"
+CONFIG = PROJECT / "config"
 _SHARED = ("autoencoder", "latents")
 """What a system takes over with the autoencoder of another."""
 _BLOCKS = {name: block for kind in KINDS.values() for name, block in kind.blocks.items()}

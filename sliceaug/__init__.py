@@ -1,0 +1,1 @@
+"""SliceAug as a library."""
