@@ -134,17 +134,26 @@ def test_an_export_made_again_holds_no_case_of_the_former(run):
     assert not [file for file in folder.rglob("*") if "synthetic" in file.name]
 
 
+# nnU-Net's own command, but for two things that cost minutes on a loaded machine and check nothing here: each of its three
+# pools starts processes that import torch, and its fingerprint draws 10^8 voxels (4 GB) from however few cases.
+NNUNET = """
+import multiprocessing, multiprocessing.dummy
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor as Extractor
+from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry
+context = multiprocessing.get_context
+multiprocessing.get_context = lambda method=None: multiprocessing.dummy if method == "spawn" else context(method)
+analyze = Extractor.analyze_case
+Extractor.analyze_case = staticmethod(lambda images, label, reader, samples: analyze(images, label, reader, 1000))
+plan_and_preprocess_entry()
+"""
+
+
 @pytest.mark.slow
 def test_nnunet_accepts_a_mix(run, tmp_path):
     shutil.copytree(export(run, "Dataset508_mix"), tmp_path / "raw/Dataset508_mix")
     places = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
-    command = [
-        Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess"),
-        "-d",
-        "508",
-        "--verify_dataset_integrity",
-    ]
-    command += ["-c", "3d_fullres", "-np", "1", "-npfp", "1", "--no_pbar"]
+    options = "-d 508 --verify_dataset_integrity -c 3d_fullres -np 1 -npfp 1 --no_pbar"
+    command = [sys.executable, "-c", NNUNET, *options.split()]
     done = subprocess.run(command, env=os.environ | places, capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0 and "verify_dataset_integrity Done" in done.stdout, done.stdout + done.stderr
     assert len(list((tmp_path / "preprocessed/Dataset508_mix").rglob("*.pkl"))) == 7
