@@ -19,6 +19,7 @@ PROGRAMS = {
     "estimate": ("operations.estimate", "what a study will cost, before it runs"),
     "check": ("operations.slurm_check", "whether a study can run on this Slurm"),
     "synthesize": ("synthesis.synthesize", "patients from a trained generator's folder"),
+    "predict": ("segmentation.predict_patients", "masks of new patients by a trained arm"),
     "pool-folds": ("reporting.pool_folds", "tables over the studies of all folds"),
 }
 """Command -> module below workflow_scripts.programs, and what it is for."""

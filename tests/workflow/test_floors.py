@@ -158,7 +158,7 @@ AUDITS = {"memorisation_reference", "calibrate_memorisation", *of_kinds("audit_m
         ("diffusion/denoising.py", {*of_kinds(*GENERATOR_STAGES, kinds=["diffusion", "editing"]), "make_table compute"}),
         ("mixing/carving.py", {*of_kinds(*GENERATOR_STAGES, kinds=["carvemix"]), "make_table compute"}),
         ("operations/status_text.py", set()),
-        ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks", "read_external"}),
+        ("cohort/checks.py", {"find_cases", "preprocess", "merge_cohort", "measure_reference_masks", "read_external", "predict_patients"}),
     ],
 )  # fmt: skip
 def test_an_edit_reruns_what_stands_above_it_and_nothing_else(project, module, may_change):

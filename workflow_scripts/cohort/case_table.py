@@ -11,7 +11,7 @@ from ..base.errors import BadCase, UserError
 from ..base.given_tables import is_table, read_given
 from ..study.dataset import Dataset
 from ..study.voxels import MASK
-from .layouts import TWICE, CaseFiles, images_below, keep_apart, parts_of
+from .layouts import TWICE, CaseFiles, find_cases, images_below, keep_apart, parts_of
 
 CASE, PATIENT, COLUMN_OF_MASK = "case_id", "patient_id", "mask"
 
@@ -37,18 +37,19 @@ def _named_files(table: Path) -> list[Path]:
 
 
 def cases_of_table(
-    table: Path, dataset: Dataset, modalities: Sequence[str], layout: str = "auto"
+    table: Path, dataset: Dataset, modalities: Sequence[str], layout: str = "auto", annotated: bool = True
 ) -> tuple[list[CaseFiles], list[BadCase]]:
     """The cases that a table names, sorted by id, and those that lack a file or are named twice.
 
     table : with the columns case_id, patient_id, one for each modality, mask, and foreground where the data set's is a file;
         paths are those of 3D images, absolute or seen from the table's folder
     layout : that says what the labels mean; "auto" where all layouts of the data set say the same
+    annotated : whether it names masks; else the column mask is not read
 
     Raises UserError if the table lacks a column or an entry, or the labels are not sure.
     """
-    meaning = _meaning(dataset, layout, table)
-    columns = {part: COLUMN_OF_MASK if part == MASK else part for part in parts_of(dataset, modalities)}
+    meaning = _meaning(dataset, layout, table) if annotated or layout != "auto" else next(iter(dataset.layouts))
+    columns = {part: COLUMN_OF_MASK if part == MASK else part for part in parts_of(dataset, modalities, annotated)}
     found: dict[str, CaseFiles] = {}
     refused: list[BadCase] = []
     for row in read_given(table, "data_root", (CASE, PATIENT, *columns.values())):
@@ -65,6 +66,15 @@ def cases_of_table(
         else:
             found[case_id] = CaseFiles(case_id, row[PATIENT], meaning, paths)
     return keep_apart(list(found.values()), refused), refused
+
+
+def cases_in(
+    root: Path, dataset: Dataset, modalities: Sequence[str], layout: str = "auto", annotated: bool = True
+) -> tuple[list[CaseFiles], list[BadCase], list[Path]]:
+    """The cases of a table, or those below a folder: as `layouts.find_cases`, and raises as both do."""
+    if is_table(root) and root.is_file():
+        return *cases_of_table(root, dataset, modalities, layout, annotated), []
+    return find_cases(root, dataset, modalities, layout, annotated)
 
 
 def _meaning(dataset: Dataset, layout: str, table: Path) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..base.errors import BadCase
 from ..study.dataset import Dataset, Layout
 from ..study.voxels import FOREGROUND, MASK
+from .case import Case
 from .channels import channel_digest
 from .geometry import corner_distance_mm, ras_grid, spacing_of, to_ras
 from .identity import image_digest, levels_digest, mask_digest
@@ -24,48 +24,9 @@ NOTED_TUMOUR_OUTSIDE = 0.05
 NOTED_FOREGROUND_MISSING = 0.1  # share of the foreground that one modality does not cover
 
 
-@dataclass
-class Case:
-    """A case that passed all checks, in RAS orientation.
-
-    foreground : bool (D, H, W), by the data set's rule; foreground_box : slices (D, H, W) around it;
-    values : modality -> float32 (N,), the file's own numbers at the N voxels of the foreground, in C order;
-    levels : uint8 (D, H, W) (see `regions`), of these regions;
-    affine : voxel (w, h, d) to RAS mm; source_affine, source_shape : the grid of the mask's file (X, Y, Z);
-    notes : what the user should know of it; labels : voxels of each label in the mask's file;
-    digests : content, of the images' voxels within the foreground; mask and image, see `identity`.
-    """
-
-    case_id: str
-    patient_id: str
-    layout: str
-    paths: dict[str, str]
-    foreground: np.ndarray
-    foreground_box: tuple[slice, slice, slice]
-    values: dict[str, np.ndarray]
-    levels: np.ndarray
-    regions: tuple[str, ...]
-    affine: np.ndarray
-    source_affine: np.ndarray
-    source_shape: tuple[int, int, int]
-    labels: dict[int, int]
-    digests: dict[str, str]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def voxel_ml(self) -> float:
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
-
-    def volumes_ml(self) -> dict[str, float]:
-        """Volume of each region and of the foreground in ml, on the case's own grid."""
-        counts = np.bincount(self.levels[self.levels > 0], minlength=len(self.regions) + 1)
-        inside = {name: counts[place:].sum() for place, name in enumerate(self.regions, 1)}
-        volumes = {f"{name}_ml": round(float(count) * self.voxel_ml, 6) for name, count in inside.items()}
-        return {**volumes, "foreground_ml": round(len(next(iter(self.values.values()))) * self.voxel_ml, 6)}
-
-
 def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthetic: bool = False) -> Case:
-    """Read all files of a case and check them. `synthetic`: it may be one that this workflow has made.
+    """Read all files of a case and check them. `synthetic`: it may be one that this workflow has made. Without a mask among
+    `files` it is one that nobody has annotated.
 
     Raises BadCase, naming the file, if one is unreadable, cut off or not 3D (4D where the layout says so); if grids,
     values, labels or contents are not what they should be.
@@ -77,17 +38,21 @@ def load_case(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], syn
 
 
 def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthetic: bool) -> Case:
-    case_id, seg_path = files.case_id, files.paths[MASK]
+    case_id, seg_path = files.case_id, files.paths.get(MASK)
     notes: list[str] = []
     layout = dataset.layouts[files.layout]
-    mask = read_nifti(seg_path)
-    if mask.description == SYNTHETIC and not synthetic:
-        remedy = "Keep synthetic cases out of data_root: they would be trained and tested on as if they were patients"
-        raise BadCase(case_id, seg_path, "this case was made by a generator", remedy, "synthetic")
-    mask.data = _three_dimensional(files, MASK, mask, layout)
+    mask = None
+    if seg_path is not None:
+        mask = read_nifti(seg_path)
+        if mask.description == SYNTHETIC and not synthetic:
+            remedy = (
+                "Keep synthetic cases out of data_root: they would be trained and tested on as if they were patients"
+            )
+            raise BadCase(case_id, seg_path, "this case was made by a generator", remedy, "synthetic")
+        mask.data = _three_dimensional(files, MASK, mask, layout)
     images, reference = {}, None
     opened: dict[object, Nifti] = {}
-    given = [name for name in parts_of(dataset, modalities) if name != MASK]
+    given = parts_of(dataset, modalities, annotated=False)
     for name in given:
         path = files.paths[name]
         if path not in opened:
@@ -105,17 +70,22 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthet
         else:
             _check_grid(case_id, path, volume.shape, affine, reference)
         images[name] = volume
-    size, mask_affine = ras_grid(mask.data.shape, mask.affine)
-    _check_grid(case_id, seg_path, size, mask_affine, reference)
-    _check_bounds(files, "voxel edges of", spacing_of(mask_affine), dataset.bounds.spacing_mm, "mm")
-    if (mask.affine == np.eye(4)).all() or (reference[3].affine == np.eye(4)).all():
+    source = mask or reference[3]
+    shape = tuple(source.data.shape[:3])
+    size, affine = ras_grid(shape, source.affine)
+    if mask is not None:
+        _check_grid(case_id, seg_path, size, affine, reference)
+    _check_bounds(files, "voxel edges of", spacing_of(affine), dataset.bounds.spacing_mm, "mm")
+    if (source.affine == np.eye(4)).all() or (reference[3].affine == np.eye(4)).all():
         notes.append(
             "the affine is the identity, as of a program that knows no orientation: check left, right, up and down"
         )
     if not reference[3].oriented:
         notes.append("the header gives no orientation: the NIfTI default is assumed")
-    levels, labels = _levels(files, dataset, mask.data.T, notes)  # .T: planes as they lie in memory
-    levels = np.ascontiguousarray(to_ras(levels.T, mask.affine)[0])
+    levels, labels = np.zeros(size, dtype=np.uint8), {}
+    if mask is not None:
+        levels, labels = _levels(files, dataset, mask.data.T, notes)  # .T: planes as they lie in memory
+        levels = np.ascontiguousarray(to_ras(levels.T, mask.affine)[0])
     foreground, box = _foreground(files, dataset, images)
     where = np.flatnonzero(foreground[box])
     values = {}
@@ -126,17 +96,17 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthet
         missing = 1 - np.count_nonzero(values[name]) / where.size
         if missing > NOTED_FOREGROUND_MISSING and dataset.foreground.rule == "zero_background":
             notes.append(f"{name} is zero in {missing:.0%} of the foreground")
-    _check_tumour_place(files, levels, foreground, notes)
-    paths = {name: str(files.paths[name]) for name in (*given, MASK)}
+    if mask is not None:
+        _check_tumour_place(files, levels, foreground, notes)
+    paths = {name: str(files.paths[name]) for name in (*given, MASK) if name in files.paths}
     first = np.zeros(foreground[box].shape, dtype=np.float32)
     first.ravel()[where] = values[modalities[0]]
     digests = {"content": _digest(files, values, foreground[box]), "mask": mask_digest(levels)}
     digests |= {"image": image_digest(first), "levels": levels_digest(levels)}
     digests["channel"] = channel_digest(values, levels[foreground], len(dataset.regions))
-    shape = tuple(mask.data.shape)
     case = Case(
         *(case_id, files.patient_id, files.layout, paths, foreground, box, values, levels, tuple(dataset.regions)),
-        *(mask_affine, mask.affine, shape, labels, digests, notes),
+        *(affine, source.affine, shape, labels, digests, notes),
     )
     volume_ml = case.volumes_ml()["foreground_ml"]
     _check_bounds(files, "a foreground of", [volume_ml], dataset.bounds.foreground_ml, "ml")
@@ -159,7 +129,13 @@ def _check_bounds(
     if bounds and not (bounds[0] <= min(found) and max(found) <= bounds[1]):
         has = f"the case has {what} {', '.join(f'{value:.4g}' for value in found)} {unit}"
         remedy = "Check the header's spacing and units"
-        raise BadCase(files.case_id, files.paths[MASK], f"{has}, not {bounds[0]:g} to {bounds[1]:g}", remedy, "size")
+        raise BadCase(
+            files.case_id,
+            files.paths.get(MASK) or next(iter(files.paths.values())),
+            f"{has}, not {bounds[0]:g} to {bounds[1]:g}",
+            remedy,
+            "size",
+        )
 
 
 def _three_dimensional(files: CaseFiles, name: str, nifti: Nifti, layout: Layout) -> np.ndarray:

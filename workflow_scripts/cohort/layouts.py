@@ -12,6 +12,7 @@ from ..base.errors import BadCase, UserError
 from ..study.dataset import EXTENSIONS, Dataset, Layout
 from ..study.voxels import FOREGROUND, MASK
 
+TEST_IMAGES = "imagesTs"  # where nnU-Net and the Decathlon keep images without masks
 TWICE = "Keep one of them, or give the other another id"
 
 
@@ -125,7 +126,9 @@ def _channels(folder: Path, layout: Layout, levels: Mapping[int, int]) -> dict[s
     return found
 
 
-def _cases_of_images(files: list[Path], name: str, dataset: Dataset, left_out: dict[Path, str]) -> list[CaseFiles]:
+def _cases_of_images(
+    files: list[Path], name: str, dataset: Dataset, left_out: dict[Path, str], annotated: bool
+) -> list[CaseFiles]:
     """The cases of a layout that keeps its images in one folder, all channels of a case in one file or each in a numbered
     one, beside a folder of masks. A folder whose channels are not the data set's goes to `left_out`, with the reason."""
     layout, there = dataset.layouts[name], set(files)
@@ -134,7 +137,7 @@ def _cases_of_images(files: list[Path], name: str, dataset: Dataset, left_out: d
     for path in files:
         match = re.fullmatch(rf"(?P<case>.+?)(_(?P<channel>\d{{4}}))?{EXTENSIONS}", path.name)
         folder = path.parent.parent
-        if path.parent.name != layout.images or not match or folder in left_out:
+        if path.parent.name not in (layout.images, *[TEST_IMAGES] * (not annotated)) or not match or folder in left_out:
             continue
         masks = {
             case: [
@@ -174,9 +177,9 @@ def _assemble(case_id: str, items: list[tuple[str, str, Path]], dataset: Dataset
     return CaseFiles(case_id, dataset.patient_of(case_id), items[0][0], paths)
 
 
-def parts_of(dataset: Dataset, modalities: Sequence[str]) -> list[str]:
-    """What every case must have: its modalities, its mask, and its foreground where that is given."""
-    return [*modalities, MASK, *([FOREGROUND] if dataset.foreground.rule == "mask" else [])]
+def parts_of(dataset: Dataset, modalities: Sequence[str], annotated: bool = True) -> list[str]:
+    """What every case must have: its modalities, its mask if it is `annotated`, and its foreground where that is given."""
+    return [*modalities, *[MASK] * annotated, *([FOREGROUND] if dataset.foreground.rule == "mask" else [])]
 
 
 def _check_complete(case: CaseFiles, parts: Sequence[str], layout: Layout) -> None:
@@ -192,13 +195,14 @@ def _check_complete(case: CaseFiles, parts: Sequence[str], layout: Layout) -> No
 
 
 def find_cases(
-    root: str | os.PathLike, dataset: Dataset, modalities: Sequence[str], layout: str = "auto"
+    root: str | os.PathLike, dataset: Dataset, modalities: Sequence[str], layout: str = "auto", annotated: bool = True
 ) -> tuple[list[CaseFiles], list[BadCase], list[Path]]:
     """Find the cases below a folder, however deep, by file name alone.
 
     root : the cohort's folder; several layouts may lie in it side by side
     modalities : the modalities every case must have (of the data set's)
     layout : "auto", or the name of one of the data set's layouts, to take only files named that way
+    annotated : they must have masks; else masks are left out where there are any, and folders of test images are read too
 
     Returns complete cases sorted by id; what was refused: incomplete cases, ids that are there twice, unreadable
     folders; and the NIfTI files that belong to no case (such as test images without masks).
@@ -221,7 +225,7 @@ def find_cases(
     candidates: dict[str, list[CaseFiles]] = {}
     left_out: dict[Path, str] = {}
     for name, item in wanted.items():
-        for case in _cases_of_images(files, name, dataset, left_out) if item.images else ():
+        for case in _cases_of_images(files, name, dataset, left_out, annotated) if item.images else ():
             candidates.setdefault(case.case_id, []).append(case)
     named = _named_cases(files, root, wanted)
     used = {path for items in named.values() for _, _, path in items}
@@ -235,7 +239,9 @@ def find_cases(
             if len(cases) > 1:
                 paths = ", ".join(str(next(iter(case.paths.values()))) for case in cases)
                 raise BadCase(case_id, paths, "the case id is there more than once", TWICE, "duplicate")
-            _check_complete(cases[0], parts_of(dataset, modalities), dataset.layouts[cases[0].layout])
+            _check_complete(cases[0], parts_of(dataset, modalities, annotated), dataset.layouts[cases[0].layout])
+            if not annotated:
+                cases[0].paths.pop(MASK, None)
             found.append(cases[0])
         except BadCase as error:
             refused.append(error)

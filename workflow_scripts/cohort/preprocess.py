@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base.errors import BadCase
 from ..study.dataset import Dataset
-from .checks import Case
+from .case import Case
 from .geometry import is_parallel, resample, spacing_of
 from .planes import bounding_box
 
@@ -23,7 +23,7 @@ def preprocess_case(
 ) -> tuple[np.ndarray, np.ndarray, dict]:
     """Bring a case to the grid and the range of values that the networks work on.
 
-    case : from `checks.load_case`; notes are added to it
+    case : from `checks.load_case`; notes are added to it. One without annotation has no tumour that the grid must hold
     dataset : says which values are mapped to -1 and 1; what lies beyond is clipped
     spacing_mm, size : of the grid, depth (axial slices), height, width; mm and voxels
 
@@ -154,7 +154,9 @@ def place_window(case: Case, spacing_mm: np.ndarray, size: Sequence[int]) -> np.
     """
     length = np.asarray(size[::-1]) * spacing_mm[::-1]  # (w, h, d) in mm
     foreground_low, foreground_high = _extent(case.foreground, _box_without_specks(case), case)
-    tumour_low, tumour_high = _extent(case.levels > 0, bounding_box(case.levels), case)
+    middle = (foreground_low + foreground_high) / 2
+    box = bounding_box(case.levels)
+    tumour_low, tumour_high = _extent(case.levels > 0, box, case) if box else (middle, middle)
     aligned = _axis_aligned(case)
     needed = np.ceil((tumour_high - tumour_low) / spacing_mm[::-1] - 1e-6).astype(int)
     if (needed > size[::-1]).any():
@@ -212,7 +214,10 @@ def resample_levels(
 
 
 def _resample_levels(case: Case, affine: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    box, source_affine = _box_in_view(case, bounding_box(case.levels), affine, size)
+    tumour = bounding_box(case.levels)
+    if tumour is None:
+        return np.zeros(size, dtype=np.uint8)
+    box, source_affine = _box_in_view(case, tumour, affine, size)
     levels = resample_levels(case.levels[box], len(case.regions), source_affine, affine, size)
     if not levels.any():
         volume_ml = np.count_nonzero(case.levels) * case.voxel_ml

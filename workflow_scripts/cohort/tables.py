@@ -10,7 +10,7 @@ from ..base.cli import log
 from ..base.errors import BadCase, UserError
 from ..base.files import read_tsv
 from ..study.dataset import Dataset
-from .checks import Case
+from .case import Case
 from .layouts import CaseFiles, parts_of
 
 OF_SHARDS = ("labels", "image_digest", "channel_digest")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
@@ -46,7 +46,35 @@ def read_requests(
     repeated columns, cells that are no number, values outside of the training range (unless `allow_extrapolation`),
     values that no tumour can have, values that contradict each other, and a host that is not among `hosts`.
     """
-    header, rows = _read(Path(path))
+    return _checked(path, *_read(Path(path)), table, allow_extrapolation, hosts)
+
+
+def requests_of(
+    rows: Iterable[Mapping[str, object]],
+    table: ConditionTable,
+    allow_extrapolation: bool = False,
+    hosts: Sequence[str] | None = None,
+) -> list[Wanted]:
+    """As `read_requests`, of rows counted from 0: name of a condition, or `HOST` -> value; None and NaN are left open."""
+    given = list(rows)
+    header = list(dict.fromkeys(str(name) for row in given for name in row))
+    cells = [["" if _is_open(value := row.get(name)) else str(value) for name in header] for row in given]
+    return _checked("requests", header, list(enumerate(cells)), table, allow_extrapolation, hosts)
+
+
+def _is_open(value: object) -> bool:
+    """Whether a cell of a data frame holds nothing."""
+    return value is None or value != value
+
+
+def _checked(
+    path: str | os.PathLike,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    table: ConditionTable,
+    allow_extrapolation: bool,
+    hosts: Sequence[str] | None,
+) -> list[Wanted]:
     if hosts is None and HOST in header:
         raise UserError(f"{path}: column {HOST}: this model makes whole patients, in no host; leave the column out")
     _check_header(path, header, [*table.names, *([HOST] if hosts is not None else [])])

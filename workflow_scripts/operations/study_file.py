@@ -14,8 +14,8 @@ from typing import Any
 
 from ..base.errors import UserError
 from ..base.files import read_json, sha256_json, write_json
+from ..study.files import STUDY as FILE
 
-FILE = "study.json"
 NOT_COMPARED = ("run", "results", "container")  # where it lies, and what it runs in
 MOST_SHOWN = 10
 

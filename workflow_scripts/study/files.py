@@ -10,6 +10,7 @@ from .exports import exported
 from .generators import KINDS, is_external
 
 MODEL = ("model.safetensors", "model.json")
+STUDY = "study.json"  # in a run's folder: the settings that its files were made with (`operations.study_file`)
 
 
 class Files:

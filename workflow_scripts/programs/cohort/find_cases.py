@@ -12,10 +12,9 @@ from pathlib import Path
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import write_tsv
-from workflow_scripts.base.given_tables import is_table
-from workflow_scripts.cohort.case_table import cases_of_table
+from workflow_scripts.cohort.case_table import cases_in
 from workflow_scripts.cohort.identity import read_patients
-from workflow_scripts.cohort.layouts import CaseFiles, find_cases
+from workflow_scripts.cohort.layouts import CaseFiles
 from workflow_scripts.cohort.tables import found_table, rejected_table
 from workflow_scripts.study.settings.cases import FindSettings
 
@@ -30,10 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = FindSettings.read(args.config)
     dataset, modalities = settings.dataset, settings.modalities
     root = Path.cwd() / args.data_root  # not resolve(): paths stay as given, links are not replaced
-    if is_table(root) and root.is_file():
-        (found, refused), unused = cases_of_table(root, dataset, modalities, settings.layout), []
-    else:
-        found, refused, unused = find_cases(root, dataset, modalities, settings.layout)
+    found, refused, unused = cases_in(root, dataset, modalities, settings.layout)
     if args.patients is not None:
         found = _of_table(found, args.patients, refused)
     if refused and settings.on_bad_case == "fail":

@@ -23,13 +23,11 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     import pandas as pd
 
-    from workflow_scripts.cohort.geometry import to_source_grid
     from workflow_scripts.cohort.nifti import write_nifti
-    from workflow_scripts.cohort.regions import channels_to_levels
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.segmentation.cases import checked_image
-    from workflow_scripts.segmentation.segmenter import load_plan, stage
-    from workflow_scripts.study.settings.segmentation import Segmentation
+    from workflow_scripts.segmentation.prediction import load_predictor, predicted_levels
+    from workflow_scripts.segmentation.segmenter import load_plan
     from workflow_scripts.training.devices import default_device, describe, use_threads
 
     if len(args.arm) != len(args.out):
@@ -42,23 +40,18 @@ def main(argv: list[str] | None = None) -> None:
             what = f"test case {leaked[0]} was in the training or validation of {path.parent}"
             raise UserError(f"{what}: train the arm again")
     use_threads(args.threads)
-    predict = stage(plan.segmenter, "predict")
     with track(len(case_ids) * len(arms), "predicting test cases", "case") as bar:
         for path, arm, out in zip(args.arm, arms, args.out, strict=True):
-            own = {key: arm["prediction"][key] for key in ("mirroring", "precision")}
-            settings = Segmentation.read(own | args.config, "segmentation")
-            axes = arm["prediction"]["mirror_axes"] if settings.mirroring else None
             device = default_device()
-            predictor = predict(plan, path.parent / "model.safetensors", axes, settings.precision, device)
+            predictor = load_predictor(plan, path.parent, arm, args.config, device)
             where = describe(device, predictor.precision)
             log.info("%s: %d test cases, on %s", path.parent, len(case_ids), where)
             rows = []
             for case_id in case_ids:
                 image, meta = checked_image(store, case_id, plan.modalities)
                 file = Path("predictions", f"{case_id}.nii.gz")
-                # probabilities are resampled, not labels; regions are those above 0.5, each within the one around it
-                found = to_source_grid(predictor.probabilities(image, meta["spacing_mm"]), meta)  # (R, X, Y, Z)
-                labels = np.asarray(meta["written"]["labels"], np.uint8)[channels_to_levels(found, plan.regions)]
+                levels = predicted_levels(predictor, plan, image, meta)
+                labels = np.asarray(meta["written"]["labels"], np.uint8)[levels]
                 write_nifti(out.parent / file, labels, meta["source"]["affine"])
                 rows.append((case_id, str(file)))
                 bar.update()
