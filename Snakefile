@@ -50,6 +50,7 @@ rule all:
     default_target: True
     input:
         f"{RUN}/report.html",
+        TRACKED,
 
 
 rule cohort:

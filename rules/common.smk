@@ -50,9 +50,11 @@ SEGMENTER = f"{N}/segmentation/{{segmenter}}"
 ARM = f"{SEGMENTER}/{{arm}}/seed~{{seed}}"
 SYSTEMS, SAMPLED = FILES.systems, FILES.sampled
 N_REAL = FILES.n_real
+NOT_COUNTED = ("make_report", "track_run")  # in the cost table: what comes after it
 WHOLE_FIGURES = ("dice_vs_ratio", "ladder", "exchange")  # of the whole study
 SHARDS = range(config["preprocessing"]["shards"])
 SIMULATED = STUDY.simulated
+TRACKED = [f"{RUN}/tracking/{config['tracking']}.txt"] if config["tracking"] != "none" else []
 REFERENCE_ROOT = config["evaluation"]["masks"]["reference_root"]
 # What a stage is given of the cohort: the cases of its own subset, as links and a manifest with digests.
 TRAIN = f"{N}/train/manifest.json"
@@ -72,6 +74,7 @@ wildcard_constraints:
     place=r"(n_real~\d+/)?",
     suffix=r"(_[^/]+)?",
     system=r"[^/]+",
+    tracker="mlflow|wandb",
     segmenter=r"[^/]+",
     compared="cases|tumours",
     dataset=r"Dataset\d{3}_[^/]+",
@@ -157,7 +160,7 @@ def table_files(*suffixes):
 
 def table_block(config, wildcards):
     """The settings of a table. That of the cost reads the benchmarks and logs of all jobs but its own and the report's."""
-    counted = [known.name for known in workflow.rules if known.benchmark and known.name != "make_report"]
+    counted = [known.name for known in workflow.rules if known.benchmark and known.name not in NOT_COUNTED]
     measured = {"run": RUN, "stages": counted} if wildcards.table == "cost" else {}
     return {**blocks.looks(config), **TABLES[wildcards.table].block(config), **measured}
 

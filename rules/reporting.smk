@@ -144,6 +144,24 @@ use rule stage as make_table with:
         caption=lambda wildcards: TABLES[wildcards.table].says_with_settings(config, SIMULATED),
 
 
+# All trainings in a tracker's own format, where the key `tracking` asks for it. The files are found below the run's folder.
+use rule stage as track_run with:
+    input:
+        after=[
+            *FILES.of_autoencoders("loss.csv"),
+            *FILES.of_systems(f"{N}/generator/{{system}}/model.json", SAMPLED),
+            *FILES.of_arms("dice.tsv"),
+        ],
+    output:
+        out=f"{RUN}/tracking/{{tracker}}.txt",
+    log:
+        f"{RUN}/logs/track_run/{{tracker}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/track_run/{{tracker}}.tsv"
+    params:
+        **run("reporting.track_run", run=RUN, tracker="{tracker}"),
+
+
 use rule stage as make_report with:
     input:
         **ANSWER,

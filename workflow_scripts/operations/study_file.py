@@ -16,7 +16,7 @@ from ..base.errors import UserError
 from ..base.files import read_json, sha256_json, write_json
 from ..study.files import STUDY as FILE
 
-NOT_COMPARED = ("run", "results", "container")  # where it lies, and what it runs in
+NOT_COMPARED = ("run", "results", "container", "tracking")  # where it lies, what it runs in, where it is copied to
 MOST_SHOWN = 10
 
 

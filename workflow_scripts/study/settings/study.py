@@ -86,6 +86,13 @@ class Study(Block):
         "image losses count inside it alone; false: images are cut where they are dark. Data sets whose foreground has "
         "the rule `none` have no such channel",
     )
+    tracking: Literal["none", "mlflow", "wandb"] = key(
+        "none",
+        "",
+        "copies curves and scores of all trainings into `results/<run>/tracking/` at the end of a study, offline: MLflow's store of "
+        "files, or offline runs of Weights & Biases. The package of that name is to be installed beside the others; TensorBoard "
+        "reads `.state` while a training goes on, whatever is written here",
+    )
     demo_cohort: DemoCohort = key(DemoCohort(), "", "the simulated cohort")
     preprocessing: Preprocessing = key(Preprocessing(), "", "the common grid")
     splits: Splits = key(Splits(), "", "real patients")
