@@ -21,6 +21,7 @@ PROGRAMS = {
     "synthesize": ("synthesis.synthesize", "patients from a trained generator's folder"),
     "predict": ("segmentation.predict_patients", "masks of new patients by a trained arm"),
     "pool-folds": ("reporting.pool_folds", "tables over the studies of all folds"),
+    "track": ("reporting.track_run", "curves and scores of a run in MLflow or Weights & Biases, offline"),
 }
 """Command -> module below workflow_scripts.programs, and what it is for."""
 

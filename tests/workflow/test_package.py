@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,14 @@ def test_the_command_lists_its_programs_and_each_knows_its_options(installed, tm
     assert "--requests" in told
     done = run(installed, tmp_path, script, "synthesize", "--model", "nowhere", "--count", "1", "--out", "x")
     assert done.returncode == 2 and "nowhere holds no trained model" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_workflow_needs_nothing_of_the_public_package():
+    files = [*(ROOT / "workflow_scripts").rglob("*.py"), *(ROOT / "rules").glob("*.smk")]
+    assert len(files) > 200
+    assert not [
+        file for file in files if re.search(r"^\s*(from|import) sliceaug\b", file.read_text(), flags=re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("name", command.PROGRAMS)
