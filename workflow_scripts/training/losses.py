@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from monai.losses import SSIMLoss
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
@@ -179,6 +178,8 @@ class ReconstructionLoss:
         image, target = as_slices(image), as_slices(target)
         if self.foreground_channel:
             return mean_inside(1.0 - ssim_map(image, target), as_slices(inside))
+        from monai.losses import SSIMLoss  # MONAI takes seconds to load
+
         return SSIMLoss(spatial_dims=2, data_range=2.0, win_size=ssim_window(*image.shape[2:]))(image, target)
 
     def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:
