@@ -50,13 +50,10 @@ def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.01), ("adamw", 0.001)])
-def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path, optimizer, rate):
-    length = {"epochs": 2, "iterations_per_epoch": 15, "optimizer": optimizer}
-    whole = study.train(f"whole_{optimizer}", "real", "--state", str(tmp_path / "a"), **length)
-    said = json.loads((whole / "arm.json").read_text())["training"]
-    assert (said["optimizer"], said["initial_learning_rate"]) == (optimizer, rate), "nnU-Net's own rate for it"
-    stopped = study.arm(f"stopped_{optimizer}")
+def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study, tmp_path):
+    length = {"epochs": 2, "iterations_per_epoch": 15}
+    whole = study.train("whole", "real", "--state", str(tmp_path / "a"), **length)
+    stopped = study.arm("stopped")
     process = start(study, stopped, tmp_path / "b", **length)
     wait_for_step(process, tmp_path / "b", 18)  # in the second epoch
     process.send_signal(signal.SIGTERM)

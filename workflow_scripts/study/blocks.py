@@ -173,7 +173,7 @@ def segmentation_plan(config: dict, wildcards: Any = None) -> dict:
 def segmentation_training(config: dict, wildcards: Any) -> dict:
     """Of `train_segmentation`: the share of a way of mixing goes to the arms of that way alone."""
     steps = ("epochs", "iterations_per_epoch", "val_iterations_per_epoch", "initial_learning_rate")
-    keys = [*steps, "optimizer", "augmentation", "precision", "workers", "checkpoint_minutes"]
+    keys = [*steps, "augmentation", "precision", "workers", "checkpoint_minutes"]
     return picked(config["segmentation"], keys + [way for way in MIXING if wildcards.arm.endswith(f"_{way}")])
 
 

@@ -76,8 +76,8 @@ def onset_note(words: pd.Series) -> list[str]:
         f"{EARLY}: the training had not got past its onset, in one seed at least: its validation Dice stood below {NOTHING:g}, "
         f"or rose by more than {RISE:g} and more than its noise, over the last third of its epochs ({FEWEST} or more), or "
         "it got no voxel of the region right in any test case that has it. Such a Dice says how "
-        "fast it learned, not on what: train longer (segmentation.epochs), with "
-        "segmentation.optimizer: adamw, or a larger segmentation.initial_learning_rate, before arms are compared."
+        "fast it learned, not on what: train longer (segmentation.epochs), or with a larger "
+        "segmentation.initial_learning_rate, before arms are compared."
     ]
 
 

@@ -33,7 +33,6 @@ def train(training: Training) -> Trained:
         "training": {
             "epochs": trainer.num_epochs,
             "iterations_per_epoch": trainer.num_iterations_per_epoch,
-            "optimizer": settings.optimizer,
             "initial_learning_rate": trainer.initial_lr,
             "augmentation": settings.augmentation,
             "precision": fit.precision,

@@ -1,4 +1,4 @@
-"""nnU-Net's trainer, told its cases, its length and its seed; losses, optimizers, schedule, augmentation stay nnU-Net's."""
+"""nnU-Net's trainer, told its cases, its length and its seed; losses, optimizer, schedule, augmentation stay nnU-Net's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam
 
 from ...base.cli import log
 from ...study.settings.segmentation import Segmentation
@@ -18,7 +17,6 @@ from .library import CONFIGURATION, NnunetPlan
 from .pool import PooledCases
 
 MIN_STAGES_FOR_DEEP_SUPERVISION = 3
-ADAMW_RATE = 1e-3  # of nnU-Net's nnUNetTrainerAdam1en3
 
 
 class ArmTrainer(nnUNetTrainer):
@@ -27,7 +25,6 @@ class ArmTrainer(nnUNetTrainer):
     # The base class records the arguments of __init__ by name, so a subclass cannot add any: they are set afterwards.
     train_case_ids: list[str]
     val_case_ids: list[str]
-    adamw = False
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """The arm's ids. (nnU-Net's own falls back to a random split where one is missing.)"""
@@ -60,15 +57,13 @@ class ArmTrainer(nnUNetTrainer):
         return transforms
 
     def configure_optimizers(self) -> tuple:
-        """nnU-Net's own, or that of its trainer with AdamW; on a GPU as one kernel, which leaves a step out by itself where
-        the loss scaling overflowed: otherwise each step would wait for the GPU to know."""
-        own = nnUNetTrainerAdam.configure_optimizers if self.adamw else nnUNetTrainer.configure_optimizers
-        optimizer, scheduler = own(self)
+        """nnU-Net's own; on a GPU as one kernel, which leaves a step out by itself where the loss scaling overflowed:
+        otherwise each step would wait for the GPU to know."""
+        optimizer, scheduler = super().configure_optimizers()
         if self.device.type != "cuda":
             return optimizer, scheduler
-        keys = ("betas", "amsgrad") if self.adamw else ("momentum", "dampening", "nesterov")
-        kept = {key: optimizer.defaults[key] for key in ("lr", "weight_decay", *keys)}
-        optimizer = type(optimizer)(self.network.parameters(), **kept, fused=True)
+        kept = {key: optimizer.defaults[key] for key in ("lr", "momentum", "dampening", "weight_decay", "nesterov")}
+        optimizer = torch.optim.SGD(self.network.parameters(), **kept, fused=True)
         return optimizer, type(scheduler)(optimizer, self.initial_lr, self.num_epochs)
 
     def loaders(self) -> tuple[nnUNetDataLoader, nnUNetDataLoader]:
@@ -129,8 +124,7 @@ def build_trainer(
     trainer.num_iterations_per_epoch = settings.iterations_per_epoch or trainer.num_iterations_per_epoch
     if settings.val_iterations_per_epoch is not None:
         trainer.num_val_iterations_per_epoch = settings.val_iterations_per_epoch
-    trainer.adamw = settings.optimizer == "adamw"
-    trainer.initial_lr = settings.initial_learning_rate or (ADAMW_RATE if trainer.adamw else trainer.initial_lr)
+    trainer.initial_lr = settings.initial_learning_rate or trainer.initial_lr
     # nnU-Net gives the coarsest output weight 0; of two stages' single output nothing would be left.
     stages = plan.configuration["architecture"]["arch_kwargs"]["n_stages"]
     trainer.enable_deep_supervision = stages >= MIN_STAGES_FOR_DEEP_SUPERVISION

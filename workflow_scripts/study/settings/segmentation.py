@@ -88,15 +88,8 @@ class Segmentation(Block):
     features_per_stage: Annotated[list[Count], Field(min_length=2)] | None = key(
         None, "channels", "of each stage; null: by the segmenter's plan"
     )
-    optimizer: Literal["sgd", "adamw"] = key(
-        "sgd",
-        "",
-        "of nnunet: its own SGD, made for 250,000 steps, or the AdamW of its variant for short trainings; monai_dynunet has AdamW",
-    )
     initial_learning_rate: Positive | None = key(
-        None,
-        "",
-        "of nnunet, null: 0.01 for SGD and 0.001 for AdamW; monai_dynunet takes a tenth of it, null: 0.001",
+        None, "", "of nnunet's SGD, null: 0.01; monai_dynunet's AdamW takes a tenth of it"
     )
     augmentation: bool = key(True, "", "the segmenter's own data augmentation")
     mirroring: bool = key(True, "", "average predictions over flips: eight times the work")
