@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from parsed_workflow import parsed
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import write_json, write_tsv
@@ -56,3 +57,14 @@ def test_without_its_package_a_tracker_says_what_to_install(run, tracker, monkey
 def test_a_run_without_trainings_is_no_run(tmp_path):
     with pytest.raises(UserError, match="holds no training that has ended"):
         track_run.main(["--run", str(tmp_path), "--tracker", "mlflow", "--out", str(tmp_path / "x.txt")])
+
+
+def test_the_key_asks_for_it_after_all_trainings_and_without_it_nothing_does():
+    jobs = parsed(config='{"data_root": "demo", "tracking": "wandb"}')["jobs"]
+    (job,) = (job for job in jobs if job["rule"] == "track_run")
+    assert job["output"] == ["results/full/tracking/wandb.txt"] and "--tracker wandb" in job["command"]
+    trained = [one for one in jobs if one["rule"] in ("train_autoencoder", "train_generator")]
+    assert trained and all(set(one["output"]) & set(job["input"]) for one in trained)
+    arms = {path for one in jobs if one["rule"] == "score_segmentation" for path in one["output"]}
+    assert arms <= set(job["input"]) and "--after" not in job["command"]
+    assert not [one for one in parsed()["jobs"] if one["rule"] == "track_run"]
