@@ -53,7 +53,7 @@ test: $(INSTALLED)  ## all tests that fit into minutes
 
 test-slow: $(INSTALLED)  ## the long end-to-end checks: all systems to their tables, a study killed in every training stage
 	$(BIN)/python -m pytest -m "slow and not slurm"
-	SLICEAUG_MUTANTS=50000 $(BIN)/python -m pytest tests/stages/test_headers.py tests/stages/test_model_folders.py -k "mutant or contract or bytes" --timeout 7200
+	SLICEAUG_MUTANTS=50000 $(BIN)/python -m pytest tests/stages/test_headers.py tests/stages/test_model_folders.py -k "mutant or contract or bytes or training_set" --timeout 7200 -s
 
 # Installs and starts a real Slurm on this host (root, Debian): for a container or a CI machine, not for a login node.
 slurm-test: $(INSTALLED)  ## a study through `--profile slurm` on a Slurm of its own

@@ -12,7 +12,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.training.ema import EMA
 from workflow_scripts.training.launch import train
 from workflow_scripts.training.prefetch import prefetched
-from workflow_scripts.training.state import StateFolder, run_digest
+from workflow_scripts.training.state import StateFolder, growth_digest, run_digest
 
 
 def curve(state: StateFolder) -> list[dict]:
@@ -164,12 +164,50 @@ def test_a_training_with_more_steps_says_that_it_starts_again(tmp_path, caplog):
             said, _ = caplog.text, caplog.clear()
             assert ("code or its input files have changed" in said) == (digest == "1")
             assert ("training.steps 300 there, 600 now" in said) == (digest == "2")
+            assert ("goes on with more steps where" in said) == (digest == "2")
             (state.folder / "checkpoint-000000300.pt").touch()
             state.asked_for("generator slice_ldm", {"training": {"steps": steps}})
             assert not caplog.text, "a training that goes on says nothing of others"
     with StateFolder(tmp_path, "tiny", "3") as state:
         state.asked_for("generator ldm_3d", {"training": {"steps": 1}})
     assert not caplog.text, "another system's training is none of this one's"
+
+
+def _trained(root, steps: int, digest: str, **settings):
+    """A training of the number of steps, as `train_model` makes it: its weights and its curve."""
+    settings = SETTINGS | {"decay": "constant"} | settings | {"steps": steps}
+    grows = growth_digest({"training": settings}, "workflow_scripts.training.loop")
+    with StateFolder(root, "tiny", digest) as state:
+        state.asked_for("tiny training", {"training": settings}, grows, steps)
+        weights = train(Regression(), settings, state, "tiny training")["network"]
+        return weights, (state.folder / "loss.csv").read_bytes()
+
+
+def test_a_training_with_more_steps_goes_on_where_the_first_ones_are_the_same(tmp_path, caplog):
+    caplog.set_level("INFO", logger="sliceaug")
+    whole, curve_of_whole = _trained(tmp_path / "whole", 40, "0")
+    _trained(tmp_path / "grown", 20, "0")
+    caplog.clear()
+    grown, curve_of_grown = _trained(tmp_path / "grown", 40, "1")
+    assert "tiny training goes on from step 20 of the training in" in caplog.text
+    assert all(torch.equal(grown[name], weight) for name, weight in whole.items()) and curve_of_grown == curve_of_whole
+    caplog.clear()
+    fewer, _ = _trained(tmp_path / "grown", 15, "2")
+    assert "training.steps 40 there, 15 now" in caplog.text
+    assert not all(torch.equal(fewer[name], weight) for name, weight in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("first", "settings", "then"),
+    [(20, {"decay": "cosine"}, {}), (18, {}, {}), (20, {}, {"learning_rate": 0.02})],
+    ids=["a cosine", "an end between two rows of the curve", "another learning rate"],
+)
+def test_a_training_that_is_no_beginning_is_not_gone_on_from(tmp_path, caplog, first, settings, then):
+    caplog.set_level("INFO", logger="sliceaug")
+    _trained(tmp_path, first, "0", **settings)
+    _trained(tmp_path, 40, "1", **settings | then)
+    assert f"starts from its first step: the earlier training in {tmp_path}/tiny/0 is another one" in caplog.text
+    assert "goes on from" not in caplog.text
 
 
 def test_the_digest_of_a_run_follows_settings_and_inputs_but_not_how_often_it_is_saved(tmp_path):

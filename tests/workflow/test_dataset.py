@@ -79,8 +79,21 @@ TWO = {"hospital": PLAIN["layouts"]["hospital"] | {"parts": {"scan": "ct", "mr":
         ({"regions": ["lesion"]}, "layouts.hospital.labels names 'organ', which is none of lesion"),
         ({"regions": ["organ", "lesion", "core"]}, "layouts.hospital.labels lack core"),
         ({"written_as": "clinic"}, "written_as must be one of the layouts"),
-        ({"patient": "(.+"}, "patient is '(.+', which is no pattern of a name"),
-        ({"patient": "no group"}, "a pattern with a group, the patient"),
+        ({"patient": "(.+"}, "patient is '(.+', which no id can be compared with"),
+        (
+            {"patient": "no group"},
+            "which part of an id is the patient: the line below reads P012_2 as a case of the patient P012",
+        ),
+        ({"patient": 5}, "how ids are written, such as P[0-9]+_[0-9]+ for P012_2"),
+        ({"region_colours": {"lesion": "red"}}, "each a colour such as '#D55E00'"),
+        (
+            {"layouts": {"a b": PLAIN["layouts"]["hospital"]}},
+            "layouts has 'a b', which is not a name of letters, digits",
+        ),
+        (
+            {"layouts": {"hospital": PLAIN["layouts"]["hospital"] | {"parts": {"a/b": "ct"}}}},
+            "hospital.parts has 'a/b', which",
+        ),
         ({"foreground": {"rule": "threshold"}}, "foreground.above goes with the rule threshold"),
         ({"foreground": {"rule": "brightness"}}, "one of zero_background, threshold, mask, none"),
         ({"intensity": {"window": {"ct": [240, -160]}}}, "must rise"),

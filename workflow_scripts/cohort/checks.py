@@ -19,6 +19,7 @@ from .regions import UnknownLabels, labels_to_levels
 
 GRID_TOLERANCE = 0.1  # voxels by which the corners of two files' grids may differ
 MAX_TUMOUR_OUTSIDE = 0.5  # share of the tumour outside the foreground: above it mask and images do not belong together
+MAX_INTENSITY = 1e12  # beyond what any scanner gives; its square is still a float32
 MOST_LISTED = 5  # unknown labels in a message
 NOTED_TUMOUR_OUTSIDE = 0.05
 NOTED_FOREGROUND_MISSING = 0.1  # share of the foreground that one modality does not cover
@@ -59,8 +60,9 @@ def _load(files: CaseFiles, dataset: Dataset, modalities: Sequence[str], synthet
             opened = {path: read_nifti(path)}  # a 4D file holds all modalities: it is read once
         nifti = opened[path]
         data = _three_dimensional(files, name, nifti, layout)
-        if data.dtype.kind == "f" and not np.isfinite(data).all():
-            what = f"{name} has {int(np.count_nonzero(~np.isfinite(data)))} voxels that are NaN or infinite"
+        if not -MAX_INTENSITY <= data.min() <= data.max() <= MAX_INTENSITY:
+            odd = int(np.count_nonzero(~(np.abs(data) <= MAX_INTENSITY)))
+            what = f"{name} has {odd} voxels that are NaN, infinite or beyond {MAX_INTENSITY:g}"
             raise BadCase(case_id, path, what, "Mend or drop the case", "values")
         if data.dtype.itemsize > 4 or data.dtype.kind == "u":
             data = data.astype(np.float32)

@@ -26,9 +26,11 @@ MAX_MEMBERS = 2**17  # of a gzip file: block-gzipped, a GiB has 2^14
 CHUNK = 2**16  # bytes read at once
 PADDING = 2**10  # bytes that may follow the voxels
 MIN_SPACING_MM, MAX_SPACING_MM, MAX_ORIGIN_MM = 1e-3, 1e3, 1e5
+MAX_CODE = 5  # of sform and qform
 MIN_SKEW = 0.1  # volume of a voxel over the product of its edges: 1 where the axes are perpendicular
 AGAIN = "Copy the file again"
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+nib.imageglobals.logger.disabled = True  # what it mends of a header it says without the file's name
 
 
 class UnreadableNifti(UserError):
@@ -66,8 +68,7 @@ def _size_of(path: Path) -> int:
 
 
 def _inflate(path: Path, stream: BinaryIO, limit: int) -> bytearray:
-    """Decompress all gzip members and check their sums, in linear time. Stops at `limit` bytes in all, which an honest file
-    cannot reach."""
+    """All gzip members, their sums checked, in linear time. Stops at `limit` bytes, which an honest file cannot reach."""
     inflated, members = bytearray(), 0
     member, rest = zlib.decompressobj(wbits=31), b""
     begun = False
@@ -95,12 +96,16 @@ def _header_of(path: Path, head: bytes) -> tuple[nib.Nifti1Header, int, int]:
     if not sizes or len(head) < max(sizes):
         raise UnreadableNifti(path, "this is not a NIfTI file", "Put the NIfTI image there, or remove the file")
     size = sizes.pop()
-    header = _HEADERS[size](head[:size], check=True)
-    shape, kind, start = header.get_data_shape(), header.get_data_dtype(), float(header["vox_offset"])
+    header = _HEADERS[size](head[:size], check=False)
+    start, codes = float(header["vox_offset"]), [int(header[f"{kind}form_code"]) for kind in "sq"]
     if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
         raise UnreadableNifti(path, "the header is of a pair of files (.hdr and .img)", "Store the image in one file")
     if not size + 4 <= start < MAX_BYTES or start != int(start):
         raise UnreadableNifti(path, f"the header puts the voxels at byte {start:g}", "Write the file again")
+    if not all(0 <= code <= MAX_CODE for code in codes):
+        raise UnreadableNifti(path, f"the header has the sform and qform codes {codes}", "Mend its sform or qform")
+    header.check_fix()
+    shape, kind = header.get_data_shape(), header.get_data_dtype()
     if kind.kind not in "iuf":
         raise UnreadableNifti(path, f"voxels are of type {kind}, not plain numbers", "Convert it to a scalar image")
     if min(shape, default=0) < 1:
@@ -156,15 +161,25 @@ def _read(path: Path, stream: BinaryIO, size: int) -> Nifti:
         data = data.astype(kind.newbyteorder("="))
     slope, intercept = header.get_slope_inter()
     if slope is not None and (slope, intercept) != (1, 0):
-        scaled = np.empty(shape, np.float32, order="F")
-        for plane in range(shape[-1]):  # in planes: float64 of the whole would take twice the memory
-            scaled[..., plane] = data[..., plane] * np.float64(slope) + np.float64(intercept)
-        data = scaled
+        data = _scaled(path, data, slope, intercept)
     affine = _affine_of(path, header)
     oriented = bool(header["sform_code"] or header["qform_code"])
     return Nifti(data, affine, oriented, bytes(header["descrip"]).rstrip(b"\0").decode("latin-1"))
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def _scaled(path: Path, data: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """data * slope + intercept in float32, in planes: float64 of the whole would take twice the memory."""
+    scaled = np.empty(data.shape, np.float32, order="F")
+    for plane in range(data.shape[-1]):
+        scaled[..., plane] = data[..., plane] * np.float64(slope) + np.float64(intercept)
+        if not np.isfinite(scaled[..., plane]).all() and np.isfinite(data[..., plane]).all():
+            what = f"scl_slope {slope:g} and scl_inter {intercept:g} of the header take the voxels beyond float32"
+            raise UnreadableNifti(path, what, "Write the file again, without a scale")
+    return scaled
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def _affine_of(path: Path, header: nib.Nifti1Header) -> np.ndarray:
     """Voxel to RAS mm, in whatever unit the header has it."""
     affine = np.array(header.get_best_affine(), dtype=np.float64)
@@ -185,10 +200,7 @@ def _affine_of(path: Path, header: nib.Nifti1Header) -> np.ndarray:
 def nifti_bytes(
     array: np.ndarray, affine: np.ndarray, description: str = "", compresslevel: int | None = None
 ) -> bytes:
-    """A NIfTI file of an array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), gzipped at `compresslevel`.
-
-    The same array gives the same bytes: the gzip header holds no time.
-    """
+    """A NIfTI file of an array (X, Y, Z), gzipped at `compresslevel`: the same array gives the same bytes (no time)."""
     image = nib.Nifti1Image(array, np.asarray(affine, dtype=np.float64))
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
@@ -199,10 +211,7 @@ def nifti_bytes(
 
 
 def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, description: str = "") -> None:
-    """Write a NIfTI array (X, Y, Z) with its affine (voxel (x, y, z) to RAS mm), atomically; gzipped if it ends in .gz.
-
-    The same array gives the same bytes.
-    """
+    """Write `nifti_bytes` of an array (X, Y, Z) whose affine takes voxel (x, y, z) to RAS mm, atomically; .gz is packed."""
     level = 3 if str(path).endswith(".gz") else None
     with atomic(path) as temporary:
         temporary.write_bytes(nifti_bytes(array, affine, description, level))

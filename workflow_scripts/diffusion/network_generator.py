@@ -23,7 +23,7 @@ from ..study.settings.synthesis import SynthesisSettings
 from ..study.settings.training import TrainSettings
 from ..training.devices import autocast
 from ..training.model_files import build_for
-from ..training.state import run_digest
+from ..training.state import growth_digest, run_digest
 from ..training.task import Task
 from ..training.train_model import train_model
 from .conditions import ConditionTable
@@ -120,7 +120,6 @@ class NetworkGenerator(Generator):
         weights["features.table"] = torch.from_numpy(data.conditions.rows).float()
         if data.positional_mean is not None:
             weights["latent.mean"] = data.positional_mean
-        digest = run_digest(config, cls.__module__, *data.files)
         train_model(
             task,
             settings,
@@ -128,7 +127,8 @@ class NetworkGenerator(Generator):
             contract,
             out=out,
             state=state,
-            digest=digest,
+            digest=run_digest(config, cls.__module__, *data.files),
+            grows=growth_digest(config, cls.__module__, *data.files),
             prefix="network.",
             besides=weights,
         )

@@ -22,6 +22,8 @@ from .settings.files import merge, read_yaml
 from .voxels import FOREGROUND, MASK, Bounds, Foreground, Intensity, Lesions, Name
 
 FOLDER = PROJECT / "config" / "datasets"
+EXAMPLE = "(P[0-9]+)_[0-9]+"  # of Patterns, and what messages say of it
+READ = "the line below reads P012_2 as a case of the patient P012, which ( ) stands around; [0-9]+ is a number, .+ anything"
 EXTENSIONS = r"\.nii(\.gz)?"
 
 FilePart = Annotated[
@@ -36,9 +38,11 @@ FileName = Annotated[
 ]
 # JSON has no numbers as keys
 Label = Annotated[int, BeforeValidator(lambda v: int(v) if isinstance(v, str) and v.isdecimal() else v)]
+_LISTED = BeforeValidator(lambda v: [v] if isinstance(v, str) else v or [])
 Patterns = Annotated[
-    list[str], BeforeValidator(lambda v: [v] if isinstance(v, str) else v or []), Words("a pattern, or several")
+    list[str], _LISTED, Words("how ids are written, such as P[0-9]+_[0-9]+ for P012_2, or several such")
 ]
+Colour = Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$"), Words("a colour such as '#D55E00'")]
 Names = Annotated[list[Name], Field(min_length=1, max_length=100), Unique]
 
 
@@ -47,7 +51,7 @@ def _check_pattern(place: list[str], pattern: str) -> int:
     try:
         return re.compile(pattern).groups
     except re.error as error:
-        raise Fault(place, "(.+)_[0-9]+", f"is {pattern!r}, which is no pattern of a name ({error})") from None
+        raise Fault(place, EXAMPLE, f"is {pattern!r}, which no id can be compared with ({error}): {READ}") from None
 
 
 class Unsure(Block):
@@ -62,7 +66,7 @@ class Layout(Block):
     """One way of storing a case: a file a part (`files`, `parts`), or one image of all channels (`images`, `masks`)."""
 
     example: str = key(meaning="how files of this form are named, for messages")
-    files: FileName | None = key(None, "", "name of a case's files")
+    files: FileName | None = key(None, "", "name of a case's files", examples=["'{case}_{part}'"])
     parts: dict[FilePart, Name] = key(
         {}, "", f"word in a file's name: what the file holds, a modality, {MASK} (the labels) or {FOREGROUND}"
     )
@@ -152,7 +156,7 @@ class Dataset(Block):
     figure_modality: Name | None = key(None, "", "that figures show; null: the first")
     remarks: list[str] = key([], "", "sentences that every cohort of it is told with")
     region_names: dict[Name, str] = key({}, "", "region: what tables call it")
-    region_colours: dict[Name, Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")]] = key({}, "", "region: its colour")
+    region_colours: dict[Name, Colour] = key({}, "", "region: its colour", examples=["{whole_tumor: '#D55E00'}"])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -168,8 +172,8 @@ class Dataset(Block):
             raise Fault(["intensity", "window"], {self.modalities[0]: [0, 1]}, what)
         for pattern in self.patient:
             if not _check_pattern(["patient"], pattern):
-                what = f"is {pattern!r}, but must be a pattern with a group, the patient"
-                raise Fault(["patient"], "(.+)_[0-9]+", what)
+                what = f"is {pattern!r}, which does not say which part of an id is the patient: {READ}"
+                raise Fault(["patient"], EXAMPLE, what)
         for name, layout in self.layouts.items():
             if layout.unsure and layout.unsure.instead not in self.layouts:
                 raise Fault(["layouts", name, "unsure", "instead"], name, "must be a layout")
@@ -218,8 +222,8 @@ class Dataset(Block):
 
     def meaning_of(self, layout: str) -> str:
         """What the labels of a layout's masks are."""
-        named = self.layouts[layout]
-        return ", ".join(f"{label} is {what}" for label, what in sorted({**named.labels, **named.left_out}.items()))
+        meanings = self.layouts[layout].labels | self.layouts[layout].left_out
+        return ", ".join(f"{label} is {what}" for label, what in sorted(meanings.items()))
 
     @property
     def written(self) -> Written:

@@ -46,6 +46,10 @@ class Choice:
         """Whether the weights after `done` of `steps` steps are judged."""
         return self._held_out is not None and (done % self._held_out.every_steps == 0 or done == steps)
 
+    def regular(self, steps: int) -> bool:
+        """Whether a training of more steps is judged at this one too."""
+        return self._held_out is None or steps % self._held_out.every_steps == 0
+
     @torch.no_grad()
     def judge(self, done: int, modules: Mapping[str, nn.Module], weights: Weights, device: torch.device) -> None:
         """Keep `weights` if they are better than those before."""

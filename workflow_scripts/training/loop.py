@@ -223,8 +223,7 @@ class TrainingRun:
         return {name if len(names) > 1 else "loss": float(self.latest[self.columns.index(name)]) for name in names}
 
     def _log(self, done: int) -> None:
-        means = (self.window / self.count).tolist()
-        self.window, self.count = torch.zeros_like(self.window), 0
+        means, self.window, self.count = (self.window / self.count).tolist(), torch.zeros_like(self.window), 0
         if self.fabric.is_global_zero:
             if self.curves is None:
                 self.curves = Curves(self.folder, self.columns, self.rows)
@@ -269,13 +268,20 @@ class TrainingRun:
         if self.fabric.is_global_zero:
             chosen = self.choice.weights or self._weights()
             weights = {name: {key: value.cpu() for key, value in of.items()} for name, of in chosen.items()}
-            content = {"step": self.settings.steps, "finished": True, "weights": weights}
+            content = self._content(self.settings.steps)
+            if not self._can_grow():  # else a training of more steps goes on from it: see `StateFolder.asked_for`
+                del content["players"]
             try:
-                self.checkpoints.save(content | {"columns": self.columns, "rows": self.rows}, keep=1)
+                self.checkpoints.save(content | {"finished": True, "weights": weights}, keep=1)
             except OSError as error:
                 refusal = self.checkpoints.refusal(self.title, self.settings.steps, self.kept, error)
                 raise UserError(refusal) from None
         self._close()
+
+    def _can_grow(self) -> bool:
+        """Whether a training of more steps makes these very steps, and notes and judges what this one did."""
+        steps, every = self.settings.steps, self.settings.log_every_steps
+        return self.settings.decay == "constant" and steps % every == 0 and self.choice.regular(steps)
 
     def _weights(self) -> Weights:
         """Of each player what would be kept now: the averaged weights, where there are such."""
@@ -287,8 +293,8 @@ class TrainingRun:
 
 
 def _channels_last(module: torch.nn.Module) -> None:
-    """Lay out convolution weights as tensor cores read them: those of slices (4 axes) and of volumes (5 axes)."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    """Lay out convolution weights as tensor cores read them."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}  # of slices and of volumes
     for parameter in module.parameters():
         if parameter.ndim in formats:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

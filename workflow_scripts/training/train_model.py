@@ -29,6 +29,7 @@ def train_model(
     out: str | os.PathLike,
     state: str | os.PathLike,
     digest: str,
+    grows: str | None,
     prefix: str = "",
     besides: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -41,6 +42,7 @@ def train_model(
     out : folder of the model
     state : folder for what a stopped training resumes from
     digest : of all that the training depends on, as of `state.run_digest`
+    grows : of `state.growth_digest`
     prefix : before the names of the trained weights in the file
     besides : other weights of the file
 
@@ -51,8 +53,9 @@ def train_model(
     kind, name = contract["kind"], contract["name"]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:
         asked = {key: value for key, value in contract.items() if key not in NOT_SETTINGS}
-        folder.asked_for(f"{kind.replace('_', ' ')} {name}", without_harmless(asked))
-        weights = train(task, settings, folder, f"{kind.replace('_', ' ')} {name}")[player]
+        title = f"{kind.replace('_', ' ')} {name}"
+        folder.asked_for(title, without_harmless(asked), grows, settings.steps)
+        weights = train(task, settings, folder, title)[player]
         # the model too under the lock: a job that waits for it would write the same files at the same time
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)

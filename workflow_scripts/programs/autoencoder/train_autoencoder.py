@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from workflow_scripts.training.losses import ReconstructionLoss
     from workflow_scripts.training.patch_data import PatchData
     from workflow_scripts.training.slice_data import SliceData
-    from workflow_scripts.training.state import run_digest
+    from workflow_scripts.training.state import growth_digest, run_digest
     from workflow_scripts.training.train_model import train_model
 
     use_threads(args.threads)
@@ -84,8 +84,16 @@ def main(argv: list[str] | None = None) -> None:
         "config_digest": sha256_json(config),
         "code_digest": code_digest(MODULE),
     }
-    digest = run_digest(config, MODULE, subset.manifest)
-    train_model(task, settings, "autoencoder", contract, out=args.out, state=args.state, digest=digest)
+    train_model(
+        task,
+        settings,
+        "autoencoder",
+        contract,
+        out=args.out,
+        state=args.state,
+        digest=run_digest(config, MODULE, subset.manifest),
+        grows=growth_digest(config, MODULE, subset.manifest),
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ def sentence(
         path += raised.path
         return f"{title}: {_dotted(path)} {raised}. Write, for example:\n{lines_of([*above, *path], raised.value)}"
     if fault["type"] in ("extra_forbidden", "invalid_key") or fault["loc"][-1] == "[key]":
-        return f"{title}: {_unknown(owner, _odd_key(data, place, fault), path)}"
+        odd = _odd_key(data, place, fault)
+        if fault["loc"][-1] == "[key]" and isinstance(odd, str) and field is not None:
+            holder = path[:-1] if path[-1] == odd else path
+            return f"{title}: {_dotted(holder)} has {odd!r}, which is not {_allowed(get_args(_bare(field))[0])}."
+        return f"{title}: {_unknown(owner, odd, path)}"
     if fault["type"] == "missing":
         name = str(fault["loc"][-1])
         path, field, what = (
@@ -98,11 +102,14 @@ def _odd_key(data: Any, place: list, fault: Any) -> object:
     return place[-1] if place else fault["loc"][-1]
 
 
+def _bare(field: FieldInfo) -> Any:
+    """A key's type without its rules."""
+    return get_args(field.annotation)[0] if get_origin(field.annotation) is Annotated else field.annotation
+
+
 def _blocks_by_name(field: FieldInfo) -> list[type[Block]]:
     """The block that each value of a key's mapping is, if it holds blocks by name."""
-    annotation = field.annotation
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+    annotation = _bare(field)
     value = get_args(annotation)[1] if get_origin(annotation) is dict else None
     return [value] if isinstance(value, type) and issubclass(value, Block) else []
 
@@ -203,6 +210,9 @@ def _allowed(annotation: Any, metadata: Iterable = ()) -> str:
         return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     if get_origin(annotation) is list:
         return _list_words(get_args(annotation)[0], rules)
+    if get_origin(annotation) is dict and "Words(" in repr(annotation):
+        name, value = (_allowed(part) for part in get_args(annotation))
+        return f"a mapping of names, each {name}, to values, each {value}"
     if annotation is bool:
         return "true or false"
     if annotation in (int, float):
