@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 from workflow_scripts.base import job_record, progress
 from workflow_scripts.base.cli import sentence_of
 from workflow_scripts.base.errors import BadCase, UserError
-from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_tsv
+from workflow_scripts.base.files import atomic, read_json, read_tsv, write_json, write_text, write_tsv
 from workflow_scripts.base.seeds import numpy_rng, torch_rng
 
 
@@ -122,3 +123,15 @@ def test_a_full_disk_names_the_file_that_was_being_written(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert str(path) in str(sentence_of(caught.value)) and "the disk is full" in str(sentence_of(caught.value))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_name_is_flushed_to_disk(tmp_path, monkeypatch):
+    """First the file, then, once it has its name, the folder that holds the name."""
+    flushed = []
+    monkeypatch.setattr(
+        "os.fsync",
+        lambda handle: flushed.append((Path(f"/proc/self/fd/{handle}").readlink(), (tmp_path / "a").is_file())),
+    )
+    write_text(tmp_path / "a", "x")
+    (file, named), (folder, renamed) = flushed
+    assert file.parent == folder == tmp_path and not named and renamed

@@ -262,7 +262,7 @@ def test_a_changed_data_set_is_read_or_refused_by_its_file(name):
     [
         ({"labels": ...}, "layouts.brats2021.labels is missing"),
         ({"label": {1: "x"}}, "unknown key 'label' under 'layouts.brats2021'. Did you mean 'labels'?"),
-        ({"cases": "("}, "      brats2021:\n        cases: (.+)_[0-9]+"),
+        ({"cases": "("}, "      brats2021:\n        cases: (P[0-9]+)_[0-9]+"),
         ({None: 1}, "the key None under 'layouts.brats2021' is no text"),
     ],
     ids=str,

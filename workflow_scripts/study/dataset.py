@@ -23,7 +23,7 @@ from .voxels import FOREGROUND, MASK, Bounds, Foreground, Intensity, Lesions, Na
 
 FOLDER = PROJECT / "config" / "datasets"
 EXAMPLE = "(P[0-9]+)_[0-9]+"  # of Patterns, and what messages say of it
-READ = "the line below reads P012_2 as a case of the patient P012, which ( ) stands around; [0-9]+ is a number, .+ anything"
+READ = "the line below reads P012_2 as a case of the patient P012, which ( ) stands around; [0-9]+ is a number"
 EXTENSIONS = r"\.nii(\.gz)?"
 
 FilePart = Annotated[
