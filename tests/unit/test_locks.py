@@ -40,6 +40,36 @@ def test_one_of_many_starts_has_the_folder_where_the_kernels_lock_is_local_to_a_
         together.reset()
 
 
+def test_a_start_that_was_held_up_between_look_and_write_does_not_take_the_lock_of_another(tmp_path, monkeypatch):
+    """As on a busy node of a file system whose flock is local to each: it saw the lock free, and writes seconds later."""
+    monkeypatch.setattr(lock.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(lock, "_is_local", lambda path: False)
+    monkeypatch.setattr(lock, "SECOND_LOOK_SECONDS", 0.05)
+    look, held = lock.FolderLock._holder, []
+
+    def slow(self):
+        holder = look(self)
+        if not held:
+            held.append(None)  # the first look, of the one that is held up
+            held[0] = lock.FolderLock(tmp_path / ".lock", wait_seconds=0)
+        return holder
+
+    monkeypatch.setattr(lock.FolderLock, "_holder", slow)
+    monkeypatch.setattr(lock.FolderLock, "_moves", lambda self: True)
+    with pytest.raises(UserError, match="is in use by process"):
+        lock.FolderLock(tmp_path / ".lock", wait_seconds=0)
+    held[0].release()
+
+
+def test_a_gate_that_a_killed_process_left_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_is_local", lambda path: False)
+    monkeypatch.setattr(lock, "SECOND_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "GATE_SECONDS", 0.5)
+    (tmp_path / ".lock.gate").touch()
+    lock.FolderLock(tmp_path / ".lock", wait_seconds=20).release()
+    assert not (tmp_path / ".lock.gate").exists()
+
+
 def test_on_a_local_disk_the_kernels_lock_decides_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.time, "sleep", lambda seconds: pytest.fail("waited"))
     monkeypatch.setattr(lock.allocation, "job_id", lambda: None)

@@ -3,7 +3,8 @@
 Two locks, since neither is enough. The kernel's (flock) ends with the process that holds it, however that ends; but some
 cluster file systems keep it on each node by itself. So the holder also writes who it is into the lock file and touches
 it every few seconds: a holder on another host is alive as long as that goes on. No clocks are compared: a watcher looks
-whether the time stamp moves.
+whether the time stamp moves. Who writes into it makes a file beside it first, the gate, which one alone can make at a time
+(open(2), O_EXCL: on NFS too): of many that find the lock free one has it, however long the others are held up in between.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ..base import allocation
@@ -24,6 +26,7 @@ from ..base.errors import UserError
 BEAT_SECONDS = 5.0
 MISSED_BEATS = 6  # a holder on another host that has not moved for so many is gone
 SECOND_LOOK_SECONDS = 1.0
+GATE_SECONDS = 10.0  # a gate is there for milliseconds: one that is older was left by a process that was killed
 RECORD_BYTES = 512  # more than the names of a host and a job take
 LOCAL = {
     "ext2",
@@ -54,6 +57,8 @@ class FolderLock:
         self.me = {"host": socket.gethostname(), "process": os.getpid(), "job": allocation.job_id()}
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
         self._released = threading.Event()
+        self._gate = path.with_name(f"{path.name}.gate")
+        self._gate_seen: tuple[int, float] = (0, 0.0)  # inode, and since when
         patience = float("inf") if self.me["job"] else wait_seconds
         started = said = time.monotonic()
         while not self._try():
@@ -92,17 +97,45 @@ class FolderLock:
                     fcntl.flock(self._file, fcntl.LOCK_UN)
                 return False
             log.info("%s: taken over from %s, which is gone", self.path.parent, _name(holder))
-        # in one piece over what is there: of many that write at once one stands in the file, whole
-        os.pwrite(self._file.fileno(), json.dumps(self.me).ljust(RECORD_BYTES).encode(), 0)
-        os.fsync(self._file.fileno())
         if kernel and _is_local(self.path):
+            self._write()
             return True
-        time.sleep(SECOND_LOOK_SECONDS)  # two may have written at once: the last one has it
-        if self._holder() == self.me:
-            return True
+        if self._write_unless_taken(holder):
+            time.sleep(SECOND_LOOK_SECONDS)  # where gates do not hold, the last one to write has it
+            if self._holder() == self.me:
+                return True
         if kernel:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         return False
+
+    def _write(self) -> None:
+        # in one piece over what is there: of many that write at once one stands in the file, whole
+        os.pwrite(self._file.fileno(), json.dumps(self.me).ljust(RECORD_BYTES).encode(), 0)
+        os.fsync(self._file.fileno())
+
+    def _write_unless_taken(self, before: dict | None) -> bool:
+        """Write who holds it, if that is still `before`."""
+        try:
+            os.close(os.open(self._gate, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            self._sweep_gate()
+            return False
+        try:
+            if self._holder() != before:
+                return False
+            self._write()
+            return True
+        finally:
+            self._gate.unlink(missing_ok=True)
+
+    def _sweep_gate(self) -> None:
+        """Remove the gate where this process has seen the same one for too long."""
+        with suppress(FileNotFoundError):
+            inode, now = self._gate.stat().st_ino, time.monotonic()
+            if inode != self._gate_seen[0]:
+                self._gate_seen = (inode, now)
+            elif now - self._gate_seen[1] > GATE_SECONDS:
+                self._gate.unlink()
 
     def _holder(self) -> dict | None:
         """Who wrote the file last; None if it was let go, or never held."""
