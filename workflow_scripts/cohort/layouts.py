@@ -12,7 +12,7 @@ from ..base.errors import BadCase, UserError
 from ..study.dataset import EXTENSIONS, Dataset, Layout
 from ..study.voxels import FOREGROUND, MASK
 
-TEST_IMAGES = "imagesTs"  # where nnU-Net and the Decathlon keep images without masks
+TEST_IMAGES = "imagesTs"  # folder of images without masks
 TWICE = "Keep one of them, or give the other another id"
 
 

@@ -156,7 +156,7 @@ class Dataset(Block):
     figure_modality: Name | None = key(None, "", "that figures show; null: the first")
     remarks: list[str] = key([], "", "sentences that every cohort of it is told with")
     region_names: dict[Name, str] = key({}, "", "region: what tables call it")
-    region_colours: dict[Name, Colour] = key({}, "", "region: its colour", examples=["{whole_tumor: '#D55E00'}"])
+    region_colours: dict[Name, Colour] = key({}, "", "region: its colour", examples=["{lesion: '#D55E00'}"])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
