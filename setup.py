@@ -25,5 +25,6 @@ setup(
         "workflow_scripts": ["py.typed"],
         "workflow_scripts.reporting.report": ["templates/*", "vendor/*"],
     },
+    script_name="setup.py",  # which is no module of the package that lies beside it
     zip_safe=False,
 )

@@ -26,7 +26,7 @@ def predict(
     arm : folder of a trained arm, .../segmentation/<segmenter>/<arm>/seed~<k>, within its study
     cases : folder of images named as those of the study's data set, or a table: case_id, patient_id, a column for each channel.
         Masks are not needed, and not read
-    settings : mirroring and precision in place of the arm's own; layout and on_bad_case in place of the study's
+    settings : mirroring, precision, layout and on_bad_case in place of the study's
     device : "cpu", "cuda", ...; None: a GPU where there is one
 
     Returns a row a mask: case_id, patient_id, file (in `out`), note, the volume of each region in ml. It is in out/predictions.tsv

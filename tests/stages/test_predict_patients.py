@@ -32,6 +32,7 @@ SETTINGS = {
     "on_bad_case": "reject",
 }
 SETTINGS |= {"preprocessing": {"spacing_mm": [SPACING_MM] * 3, "size": list(SIZE), "shards": 1}}
+SETTINGS |= {"segmentation": {"mirroring": True, "precision": "32"}}  # the training was told not to mirror
 LPS = np.array([[-SPACING_MM, 0, 0, 90], [0, -SPACING_MM, 0, 80], [0, 0, SPACING_MM, -5], [0, 0, 0, 1]])
 
 
@@ -67,7 +68,7 @@ def study(tmp_path_factory):
         )
     write_tsv(study.folder / "cases.tsv", pd.DataFrame({"case_id": [*TRAIN, *PATIENTS]}))
     write_json(study.folder / "splits.json", {"test": PATIENTS, "val": [], "train": {"3": TRAIN}})
-    study.predict(study.trained)
+    study.predict(study.trained, **SETTINGS["segmentation"])
     return study
 
 

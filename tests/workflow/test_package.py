@@ -48,7 +48,7 @@ def test_every_file_of_the_workflow_is_in_the_wheel(installed):
         for file in (ROOT / folder).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts and file.name not in ("README.md", "schema.json"):
                 assert (found / file.relative_to(ROOT)).is_file(), file
-    assert (installed / "sliceaug" / "py.typed").is_file()
+    assert (installed / "sliceaug" / "py.typed").is_file() and not (project / "setup.py").exists()
 
 
 def test_another_folder_can_import_it_and_finds_its_data_sets(installed, tmp_path):

@@ -50,7 +50,7 @@ class TrainedArm:
         """The arm in `folder`, .../segmentation/<segmenter>/<arm>/seed~<k>, within its study; or in a folder of its own, with
         the plan.json of its segmenter and the study.json of its run copied into it.
 
-        settings : mirroring and precision in place of the arm's own; layout and on_bad_case in place of the study's
+        settings : mirroring, precision, layout and on_bad_case in place of the study's
 
         Raises UserError that names what is missing.
         """
@@ -62,7 +62,8 @@ class TrainedArm:
             raise UserError(f"{file} does not hold the settings of a study: copy it again")
         ours = {name: settings[name] for name in ("layout", "on_bad_case") if name in settings}
         config = known["settings"] | ours
-        others = {name: value for name, value in settings.items() if name not in ours}
+        others = blocks.segmentation_prediction(config)  # arm.json has what its training was told, which these are not
+        others |= {name: value for name, value in settings.items() if name not in ours}
         grid = GridSettings.read(blocks.preprocess(config))
         if grid.modalities != plan.modalities:
             raise UserError(

@@ -8,7 +8,7 @@ nnU-Net's with imagesTs, or a table with case_id, patient_id and a column for ea
 the study's grid as its own were; a patient who cannot be used is listed in OUT/rejected.tsv with file and reason, and the others
 are segmented. OUT/predictions.tsv lists the masks. An arm's folder that is carried elsewhere needs the plan.json of its segmenter
 and the study.json of its run in it.
-Config (optional; the study's and the arm's own otherwise): layout, on_bad_case, mirroring, precision.
+Config (optional; the study's own otherwise): layout, on_bad_case, mirroring, precision.
 """
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program
