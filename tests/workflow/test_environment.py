@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.metadata import distributions
+import tomllib
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from workflow import ROOT, copy_project, snakemake
 
 from workflow_scripts.base.errors import UserError
@@ -35,9 +37,37 @@ def conda_dependencies() -> list:
     return yaml.safe_load((ENVS / "sliceaug.yaml").read_text())["dependencies"]
 
 
-def test_lock_and_conda_environment_are_in_step():
+def needed_by(name: str, extras: set[str]) -> list[Requirement]:
+    """What an installed package asks for here."""
+    found = [Requirement(text) for text in distribution(name).requires or []]
+    return [one for one in found if not one.marker or any(one.marker.evaluate({"extra": e}) for e in ("", *extras))]
+
+
+def run_part() -> dict[str, list[Requirement]]:
+    """Packages of the lock that the workflow itself needs, and what each of them asks for: no tool of tests and style."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    todo, found = [Requirement(text) for text in project["dependencies"]], {}
+    while todo:
+        one = todo.pop()
+        name = name_of(one.name)
+        if name in lock() and (name not in found or one.extras):
+            found[name] = needed_by(name, one.extras)
+            todo += [more for more in found[name] if name_of(more.name) not in found or more.extras]
+    return found
+
+
+def test_the_conda_environment_holds_the_locks_pins_of_what_runs_and_pip_can_install_them_together():
+    """Conda lets pip resolve dependencies, so that one pin that another package refuses leaves no environment at all."""
     pins = next(part["pip"] for part in conda_dependencies() if isinstance(part, dict))
-    assert {name_of(pin): pin.split("==")[1] for pin in pins} == lock()
+    run = run_part()
+    assert {name_of(pin): pin.split("==")[1] for pin in pins} == {name: lock()[name] for name in run}
+    refused = [
+        (name, str(one))
+        for name, wanted in run.items()
+        for one in wanted
+        if (pin := lock().get(name_of(one.name))) and not one.specifier.contains(pin, prereleases=True)
+    ]
+    assert refused == []
 
 
 def test_the_lock_is_what_runs_here():
