@@ -9,7 +9,8 @@ min_version("9.0")
 gc.set_threshold(100_000, 50, 100)
 
 
-configfile: "config/config.yaml"
+# a folder without one, of --directory, has the project's
+configfile: "config/config.yaml" if exists("config/config.yaml") else str(workflow.current_basedir.join("config/config.yaml"))
 
 
 report: "rules/report/workflow.rst"

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-sys.path.insert(0, str(workflow.basedir))
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.environment import use_project
 from workflow_scripts.base.provenance import code_digest
@@ -160,8 +159,12 @@ def table_files(*suffixes):
 
 def table_block(config, wildcards):
     """The settings of a table. That of the cost reads the benchmarks and logs of all jobs but its own and the report's."""
-    counted = [known.name for known in workflow.rules if known.benchmark and known.name not in NOT_COUNTED]
-    measured = {"run": RUN, "stages": counted} if wildcards.table == "cost" else {}
+    # by their files: in another workflow, rules may have other names, and rules of its own stand beside them
+    places = [str(known.benchmark) for known in workflow.rules if str(known.benchmark).startswith(f"{RUN}/benchmarks/")]
+    parts = [place.removeprefix(f"{RUN}/benchmarks/").removesuffix(".tsv").split("/") for place in places]
+    names = [part[1] if part[0].startswith("n_real~") else part[0] for part in parts]
+    stages = [name for name in names if name not in NOT_COUNTED]
+    measured = {"run": RUN, "stages": stages} if wildcards.table == "cost" else {}
     return {**blocks.looks(config), **TABLES[wildcards.table].block(config), **measured}
 
 

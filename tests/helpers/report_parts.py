@@ -13,6 +13,7 @@ from small_cases import SPACING_MM, anatomy
 from study_files import INTERVALS, write_table
 
 from workflow_scripts.base.files import write_text, write_tsv
+from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.cohort.planes import extent_mm
 from workflow_scripts.programs.reporting import make_figure
 from workflow_scripts.reporting.figures.control_sweep import ROWS, SweepCell, control_sweep
@@ -24,7 +25,7 @@ from workflow_scripts.reporting.tables.cost import JOB_COLUMNS, cost_table
 from workflow_scripts.study import blocks
 from workflow_scripts.study.settings.files import merge, read_yaml
 from workflow_scripts.study.settings.study import read_study
-from workflow_scripts.study.settings.systems import CONFIG, load_systems
+from workflow_scripts.study.settings.systems import load_systems
 
 SYSTEM = "slice_ldm"
 N_REAL = 20
@@ -34,7 +35,9 @@ NAMES = ("ladder", "exchange", "systems", "compute", "control", "masks", "memori
 def demo_config() -> dict:
     """What the rule of the report gives it for the demo."""
     sweep = {"evaluation": {"control": {"sweep_steps": 3}}}
-    study = read_study(merge(merge(read_yaml(CONFIG / "config.yaml"), read_yaml(CONFIG / "demo.yaml")), sweep))
+    study = read_study(
+        merge(merge(read_yaml(ROOT / "config/config.yaml"), read_yaml(ROOT / "config/demo.yaml")), sweep)
+    )
     return study.asked() | blocks.looks(study.plain())
 
 

@@ -90,14 +90,19 @@ regression: {noise: 0.1}
 """
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    folder = copy_project(tmp_path_factory.mktemp("project"))
+def add_kind(folder: Path) -> None:
+    """The module, its line and its system, in a copy of the project."""
     (folder / "workflow_scripts/diffusion/regression.py").write_text(MODULE)
     path = folder / "workflow_scripts/study/generators.py"
     before, after = path.read_text().split("KINDS = {\n")
     path.write_text(before + BLOCK + after)
     (folder / "config/systems/linear.yaml").write_text(SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    add_kind(folder)
     return folder
 
 

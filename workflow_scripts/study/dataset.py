@@ -15,13 +15,11 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.errors import UserError
-from ..base.provenance import PROJECT
 from .described import described
 from .settings.base import Block, Fault, Unique, Words, key, read_block
-from .settings.files import merge, read_yaml
+from .settings.files import config_files, merge, read_yaml
 from .voxels import FOREGROUND, MASK, Bounds, Foreground, Intensity, Lesions, Name
 
-FOLDER = PROJECT / "config" / "datasets"
 EXAMPLE = "(P[0-9]+)_[0-9]+"  # of Patterns, and what messages say of it
 READ = "the line below reads P012_2 as a case of the patient P012, which ( ) stands around; [0-9]+ is a number"
 EXTENSIONS = r"\.nii(\.gz)?"
@@ -265,9 +263,10 @@ def read_dataset(name: str, data_root: str | None = None, regions: list[str] | N
 
 def file_of(name: str, key_of: str = "config: dataset") -> Path:
     """The YAML file of a data set. Raises UserError if there is none; `key_of` says where the name stands."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    files = config_files("datasets")
+    path = Path(name) if name.endswith((".yaml", ".yml")) else files.get(name)
+    if path is None or not path.is_file():
+        known = sorted(files)
         near = (difflib.get_close_matches(name, known, 1) or known)[0]
         what = (
             f"{key_of} {name!r} is neither one of config/datasets/ ({', '.join(known)}) nor a YAML file that is there"

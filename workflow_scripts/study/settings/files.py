@@ -10,9 +10,17 @@ from typing import Any
 import yaml
 
 from ...base.errors import UserError
+from ...base.provenance import PROJECT
 
 # libyaml's where PyYAML has it, ten times faster: every job of a study reads the configuration.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def config_files(kind: str) -> dict[str, Path]:
+    """The YAML files of config/<kind>/ by name: the project's, and before them those of the folder that the study runs in,
+    which is another one where the workflow is a module or --directory is given."""
+    folders = (PROJECT / "config" / kind, Path("config", kind).resolve())
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def merge(base: dict, override: dict) -> dict:

@@ -10,15 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from ...base.errors import UserError
-from ...base.provenance import PROJECT
 from ..generators import EXTERNAL, KINDS
 from .autoencoder import Autoencoder, Latents, SliceVae, Vae3d
 from .base import Block, Fault, Folder, Name, Number, key, read_block
-from .files import merge, read_yaml
+from .files import config_files, merge, read_yaml
 from .generator import Published
 from .messages import fail, lines_of, shown
 
-CONFIG = PROJECT / "config"
 _SHARED = ("autoencoder", "latents")
 """What a system takes over with the autoencoder of another."""
 _BLOCKS = {name: block for kind in KINDS.values() for name, block in kind.blocks.items()}
@@ -103,7 +101,7 @@ SYSTEM = create_model("System", __base__=System, **_OPTIONAL)
 
 def known_systems() -> list[str]:
     """Names of the files in config/systems/."""
-    return sorted(path.stem for path in (CONFIG / "systems").glob("*.yaml"))
+    return sorted(config_files("systems"))
 
 
 def shipped_systems() -> dict[str, System]:
@@ -152,12 +150,12 @@ def load_systems(names: list[str], settings: Mapping[str, dict | None], image_si
 
 def _load(name: str, overrides: dict) -> tuple[str | None, System]:
     """The system whose autoencoder `name` shares, or None, and the system without that autoencoder, widths scaled."""
-    path = CONFIG / "systems" / f"{name}.yaml"
+    path = config_files("systems").get(name)
     own = {"label": f"external cases: {name}"} if "cases" in overrides else None  # a folder needs no file to name it
-    if not path.is_file() and own is None:
+    if path is None and own is None:
         what = f"no system {name!r}: config/systems/{name}.yaml does not exist"
         raise UserError(f"config: {what}. Write, for example:\n{lines_of(['systems'], known_systems())}")
-    file = read_yaml(path) if path.is_file() else own
+    file = read_yaml(path) if path else own
     if not isinstance(file, dict):
         raise UserError(f"config/systems/{name}.yaml holds {shown(file)}, but must be a mapping of keys to values.")
     owner = file.get("autoencoder")
