@@ -8,7 +8,6 @@ from test_config import DEFAULT, ROOT, SYSTEMS, read
 from workflow import copy_project, planned
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.study.settings import systems as system_files
 from workflow_scripts.study.settings.files import merge
 from workflow_scripts.study.settings.study import read_study
 from workflow_scripts.study.settings.systems import shipped_systems
@@ -48,10 +47,10 @@ def test_scale_multiplies_every_width_and_nothing_else():
 
 @pytest.fixture
 def own_systems(tmp_path, monkeypatch):
-    """A folder of systems to write into, in the place of config/systems."""
-    (tmp_path / "systems").mkdir()
-    monkeypatch.setattr(system_files, "CONFIG", tmp_path)
-    return tmp_path / "systems"
+    """A folder of systems to write into: config/systems of the folder that a study runs in."""
+    (tmp_path / "config/systems").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "config/systems"
 
 
 def test_systems_that_share_an_autoencoder_must_set_it_alike(own_systems):
