@@ -1,6 +1,5 @@
 # Names, paths and helpers that the rules share: the only place with functions. No torch, and no look at the data.
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
