@@ -30,6 +30,7 @@ use rule stage as find_cases with:
             "cohort.find_cases",
             blocks.find_cases,
             data_root=lambda config, wildcards: f"{RUN}/demo_cohort" if SIMULATED else config["data_root"],
+            movable=SIMULATED,
         ),
         # a case that was added, mended or replaced makes the cohort again; jobs, which parse this too, do not look
         listing=lambda wildcards: "" if SIMULATED or not workflow.is_main_process else listing(config["data_root"]),

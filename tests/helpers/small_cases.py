@@ -92,8 +92,11 @@ def rewrite(path: Path, change, affine=None, dtype=None) -> None:
     )
 
 
-def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path:
-    """Run find_cases, preprocess (in `shards`) and merge_cohort; `out` then holds volumes/, cases.tsv, rejected.tsv."""
+def prepare(data_root, out, config: dict | None = None, shards: int = 2, movable: bool = False) -> Path:
+    """Run find_cases, preprocess (in `shards`) and merge_cohort; `out` then holds volumes/, cases.tsv, rejected.tsv.
+
+    `movable`: the cases move with `out`, as simulated ones do with their run.
+    """
     out = Path(out)
     own = dict(config or {})
     dataset = dict(ALL_PARTS)
@@ -109,7 +112,8 @@ def prepare(data_root, out, config: dict | None = None, shards: int = 2) -> Path
         **own,
     }
     table = ["--patients", str(settings.pop("patients"))] if "patients" in settings else []
-    joining = {key: settings[key] for key in ("dataset", "layout", "on_bad_case")} | {"patients": bool(table)}
+    table += ["--movable"] * movable
+    joining = {key: settings[key] for key in ("dataset", "layout", "on_bad_case")} | {"patients": "--patients" in table}
     merging = ["--config", json.dumps(joining)]
     finding, gridding = (
         ["--config", json.dumps({key: value for key, value in settings.items() if key not in left_out})]

@@ -1,9 +1,11 @@
 """The folder of a subset: its own cases alone, by links that move with the run, and every file as it was preprocessed."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from small_cases import make_case, prepare
 from subsets import subset_paths
 
 from workflow_scripts.base.errors import UserError
@@ -33,6 +35,21 @@ def test_a_subset_holds_its_cases_and_what_stages_need_of_their_rows(run):
         np.testing.assert_array_equal(subset.store.image(case_id), store.image(case_id))
         np.testing.assert_array_equal(subset.store.levels(case_id), store.levels(case_id))
         assert subset.store.meta(case_id) == store.meta(case_id)
+
+
+def test_simulated_cases_are_found_where_their_run_was_moved(tmp_path):
+    """Moved before the subsets are made, and again behind it; the user's own cases stay where they are."""
+    for number in range(2):
+        make_case(tmp_path / "run/data", f"BraTS-GLI-{number:05d}-000", seed=number)
+    prepare(tmp_path / "run/data", tmp_path / "run/cohort", movable=True)
+    ids = list(read_tsv(tmp_path / "run/cohort/cases.tsv").case_id)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    manifest = subset_paths(tmp_path / "moved/cohort", "test", n_real=1, splits={"test": ids})["test"]
+    (tmp_path / "moved").rename(tmp_path / "again")
+    subset = Subset.open(tmp_path / "again" / manifest.relative_to(tmp_path / "moved"))
+    for case_id in ids:
+        mask = Path(subset.rows[case_id]["seg_path"])
+        assert mask.is_file() and mask.name == f"{case_id}-seg.nii.gz"
 
 
 def read_all(subset):

@@ -128,7 +128,7 @@ def test_killed_at_random_moments_the_study_ends_in_the_same_bytes(tmp_path):
     """
     settings = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     for part in ("autoencoder", "diffusion"):
-        settings["system_settings"]["slice_ldm"][part]["training"].update(steps=150, checkpoint_minutes=0)
+        settings["system_settings"]["slice_ldm"][part]["training"].update(steps=100, checkpoint_minutes=0)
     settings["segmentation"].update(checkpoint_minutes=0, epochs=2)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(settings))
     arguments = ("--configfile", str(tmp_path / "study.yaml"))

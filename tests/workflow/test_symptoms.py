@@ -95,6 +95,7 @@ SYMPTOMS = {
     "code in nnU-Net's pool": ("stages/test_segmentation_pool.py", "test_pooled_case_is_the_brain_normalised_with_its_levels"),
     "another user's link as the lock of a GPU": ("unit/test_locks.py", "test_no_file_behind_a_link_of_another_user_is_opened"),
     "two jobs train into one folder": ("unit/test_locks.py", "test_one_of_many_starts_has_the_folder_where_the_kernels_lock_is_local_to_a_node"),
+    "a simulated study that was moved finds its patients no more": ("stages/test_subset.py", "test_simulated_cases_are_found_where_their_run_was_moved"),
     "killed at any moment": ("workflow/test_killed_study.py", "test_killed_at_random_moments_the_study_ends_in_the_same_bytes"),
     "an image given as a mask lists every value": (CHECKS, "test_a_broken_case_is_refused_and_named", "image_as_a_mask"),
     "a full disk names no path": ("unit/test_base.py", "test_a_full_disk_names_the_file_that_was_being_written"),

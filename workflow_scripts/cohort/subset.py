@@ -7,6 +7,7 @@ before it is read for the first time: one that was deleted or changed stops the 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -62,7 +63,9 @@ class Subset:
 
     def __init__(self, manifest: Path, content: dict):
         self.manifest, self.name = manifest, content["subset"]
-        self.rows = {row["case_id"]: row for row in content["cases"]}
+        self.rows = {
+            row["case_id"]: _with_mask(row, lambda path: str(manifest.parent / path)) for row in content["cases"]
+        }
         self.case_ids = sorted(self.rows)
         cases = {self.rows[case_id]["patient_id"]: case_id for case_id in reversed(self.case_ids)}
         self.first_of_each_patient, self.patients, self.n_patients = sorted(cases.values()), set(cases), len(cases)
@@ -90,6 +93,11 @@ class Subset:
         return subset
 
 
+def _with_mask(row: dict, change: Callable[[str], str]) -> dict:
+    """A row of a manifest with another path of its mask, where it has one."""
+    return row | {"seg_path": change(row["seg_path"])} if "seg_path" in row else row
+
+
 def check_apart(*subsets: Subset) -> None:
     """Raise UserError if a patient is in two of the subsets."""
     for one, other in combinations(subsets, 2):
@@ -105,7 +113,7 @@ def write_subset(
     """Fill `folder` with relative links to the cases' files in `volumes`, and with the manifest; returns its path.
 
     name : as of a `Subset`
-    cases : rows of cases.tsv, those of the subset
+    cases : rows of cases.tsv, those of the subset; a mask's path that is not absolute is seen from the folder above `volumes`
 
     What was in the folder goes. Raises UserError that names a missing file.
     """
@@ -122,5 +130,10 @@ def write_subset(
             target = os.path.relpath(store.folder / f"{case_id}{suffix}", folder)
             (folder / f"{case_id}{suffix}").symlink_to(target)
     rows = cases.sort_values("case_id")[[column for column in ROW if column in cases]].to_dict("records")
+
+    def from_here(path: str) -> str:
+        return path if Path(path).is_absolute() else os.path.relpath(store.folder.parent / path, folder)
+
+    rows = [_with_mask(row, from_here) for row in rows]
     write_json(manifest, {"subset": name, "cases": rows, "sha256": digests})
     return manifest

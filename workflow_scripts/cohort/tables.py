@@ -59,10 +59,13 @@ def found_table(cases: Iterable[CaseFiles], dataset: Dataset, modalities: Sequen
     return _table((_path_row(case, modalities) for case in cases), path_columns(dataset, modalities))
 
 
-def files_of(row: dict, dataset: Dataset, modalities: Sequence[str]) -> CaseFiles:
-    """The files of one row of found.tsv or cases.tsv. Raises UserError if a modality has no column there."""
+def files_of(row: dict, dataset: Dataset, modalities: Sequence[str], beside: Path = Path()) -> CaseFiles:
+    """The files of one row of found.tsv or cases.tsv; paths that are not absolute are seen from the folder `beside`.
+
+    Raises UserError if a modality has no column there.
+    """
     try:
-        paths = {name: Path(row[f"{name}_path"]) for name in parts_of(dataset, modalities)}
+        paths = {name: Path(beside, row[f"{name}_path"]) for name in parts_of(dataset, modalities)}
     except KeyError as error:
         raise UserError(f"the table of cases has no column {error}: run `snakemake -R find_cases`") from None
     channels = {name: row.get(f"{name}_channel") for name in modalities}

@@ -5,6 +5,7 @@ Config: {"dataset": {...}, "modalities": [...], "layout": "auto", "on_bad_case":
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="found.tsv to write: a row a case, its paths")
     parser.add_argument("--rejected", required=True, help="table to write: a row a refused case, file and reason")
     parser.add_argument("--patients", type=Path, help="table of case_id and patient_id, which decides who is who")
+    parser.add_argument("--movable", action="store_true", help="cases that move with the table: paths as seen from it")
     args = parser.parse_args(argv)
     settings = FindSettings.read(args.config)
     dataset, modalities = settings.dataset, settings.modalities
@@ -36,12 +38,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise refused[0]
     if not found:
         raise UserError(f"{root} holds no complete case. The first of {len(refused)} refused: {refused[0]}")
+    if args.movable:
+        found = [_as_seen_from(Path.cwd() / args.out, case) for case in found]
     write_tsv(args.rejected, rejected_table(refused))
     write_tsv(args.out, found_table(found, dataset, modalities))
     if unused:
         log.info("%d NIfTI files belong to no case and are left out, for example %s", len(unused), unused[0])
     kinds = sorted({case.layout for case in found})
     log.info("%d cases found (%s), %d refused, under %s", len(found), ", ".join(kinds), len(refused), root)
+
+
+def _as_seen_from(table: Path, case: CaseFiles) -> CaseFiles:
+    return replace(case, paths={name: Path(os.path.relpath(path, table.parent)) for name, path in case.paths.items()})
 
 
 def _of_table(found: list[CaseFiles], path: Path, refused: list[BadCase]) -> list[CaseFiles]:

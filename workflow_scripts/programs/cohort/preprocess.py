@@ -7,6 +7,7 @@ Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import BadCase, UserError
@@ -37,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     passed, refused = [], []
     with track(len(rows), f"preprocessing, shard {args.shard} of {args.shards}", unit="case") as bar:
         for row in rows:
-            files = files_of(row, dataset, modalities)
+            files = files_of(row, dataset, modalities, Path(args.found).parent)
             try:
                 case = load_case(files, dataset, modalities)
                 store.save(files.case_id, *preprocess_case(case, dataset, settings.spacing_mm, settings.size))
-                passed.append(case_row(files, case))
+                passed.append(case_row(files_of(row, dataset, modalities), case))
             except BadCase as bad:
                 if settings.on_bad_case == "fail":
                     raise
