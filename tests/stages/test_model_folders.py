@@ -20,7 +20,7 @@ from memory import Peak
 from tiny_generator import CONFIG, GRID, MODALITIES, SYNTHESIS, TRAINING
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_json, sha256_json
+from workflow_scripts.base.files import read_json, sha256_json, write_json
 from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.memorisation.reference import Reference, load_reference, save_reference
@@ -116,6 +116,20 @@ def test_a_changed_digit_is_told(carried):
     file.write_text(file.read_text().replace("10.0", "11.0", 1))
     with pytest.raises(UserError, match=r"model\.json was changed since the model was trained"):
         load_model(carried)
+    write_json(file, {key: value for key, value in read_json(file).items() if key != OWN_DIGEST})
+    with pytest.raises(
+        UserError, match=r"model\.json was changed since the model was trained \(it lacks contract_sha256\)"
+    ):
+        load_model(carried)
+
+
+def test_images_that_are_no_numbers_are_no_cases(carried):
+    """Of weights that a training left so."""
+    generator = load_generator(carried, SETTINGS, torch.device("cpu"))
+    generator.scale["mean"] = generator.scale["mean"] * torch.nan
+    request = Request(generator.conditions.rows[0], torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="makes images whose values are no numbers"):
+        next(iter(generator.sample([request])))
 
 
 def test_bytes_that_were_cut_or_changed_are_told(carried):

@@ -195,4 +195,7 @@ class NetworkGenerator(Generator):
         with autocast(self.device, self.settings.precision):
             decoded = self.autoencoder.decode_volumes(latent[None], self.settings.slices_per_batch)
         image, masks = (value[0].float().cpu().numpy() for value in decoded)
+        if not np.isfinite(image).all():
+            what = "makes images whose values are no numbers: its training failed, or its folder is damaged"
+            raise UserError(f"the generator {self.contract['name']} {what}. Train it again, at a lower learning_rate")
         return Sample.of(image, masks, self.contract["regions"])

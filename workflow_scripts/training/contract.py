@@ -23,7 +23,7 @@ MOST_VOXELS = 2**28  # of a volume: a GiB as float32
 Edges = Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=3, max_length=3)]
 Spacing = Annotated[list[Annotated[Number, Field(gt=0, le=1000)]], Field(min_length=3, max_length=3)]
 Shape = Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=4, max_length=4)]
-Values = list[Number]
+Values = list[Annotated[Number, Field(ge=-1e6, le=1e6)]]  # of latents, which are about 1
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 OPEN = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False, protected_namespaces=())
 

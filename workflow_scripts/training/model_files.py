@@ -51,11 +51,10 @@ def load_model(folder: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
     contract = read_json(folder / CONTRACT)
     said = contract.pop(OWN_DIGEST, None) if isinstance(contract, dict) else None
     check_contract(contract, folder / CONTRACT)
-    if said is not None and said != sha256_json(contract):
-        raise UserError(
-            f"{folder / CONTRACT} was changed since the model was trained (its digest differs): copy the model's folder again, "
-            "or train the model again"
-        )
+    if said != sha256_json(contract):
+        how = "its digest differs" if said else f"it lacks {OWN_DIGEST}"
+        again = "copy the model's folder again, or train the model again"
+        raise UserError(f"{folder / CONTRACT} was changed since the model was trained ({how}): {again}")
     if contract.get("weights_sha256") != sha256_file(folder / WEIGHTS):
         raise UserError(
             f"{folder / WEIGHTS} is not the file that {CONTRACT} describes (its digest differs): "
