@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_what_snakedeploy_writes_plans_the_study_with_files_of_the_folders_own(t
     (project / "data").mkdir()
     jobs = planned(project, "--config", f"data_root={project / 'data'}")
     assert jobs["train_generator"] == 2 and jobs["demo_cohort"] == 0
+
+
+def test_rules_fetched_from_a_repository_run_with_the_installed_package(tmp_path, monkeypatch):
+    """Snakemake fetches the rules alone. The repository's address leads here; PYTHONPATH stands for what pip installs."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    if not head:
+        pytest.skip("no git repository")
+    address = f'github("some/SliceAug", path="workflow/Snakefile", commit="{head}")'
+    project = write(tmp_path, DEPLOYED.replace(f'"{ROOT}/workflow/Snakefile"', address), TINY)
+    settings = {f"url.file://{ROOT}/.git.insteadOf": "https://github.com/some/SliceAug", "safe.directory": "*"}
+    for number, (key, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert planned(project)["train_segmentation"] == 5
 
 
 def test_the_module_of_the_docs_lies_beside_rules_of_the_other_workflows_own(tmp_path):
