@@ -41,11 +41,11 @@ def scan(seed: int, names, apart: bool) -> tuple[list[np.ndarray], np.ndarray]:
     return images, labels
 
 
-def raw_folder(root: Path, content: dict, count: int, numbered: bool, apart: bool = False) -> Path:
-    """`count` cases below `root`; `numbered`: a file a channel, as nnU-Net has them, else channels along a last axis."""
+def raw_folder(root: Path, content: dict, count: int, numbered: bool, apart: bool = False, first_seed: int = 0) -> Path:
+    """`count` cases below `root`, of seeds from `first_seed` on; `numbered`: a file a channel, as nnU-Net has them, else channels along a last axis."""
     names, affine = list((content.get("channel_names") or content["modality"]).values()), np.diag([*SPACING_MM, 1.0])
     for number in range(count):
-        case_id, (images, labels) = f"case_{number:03d}", scan(number, names, apart)
+        case_id, (images, labels) = f"case_{number:03d}", scan(first_seed + number, names, apart)
         for index, image in enumerate(images if numbered else ()):
             write_nifti(root / f"imagesTr/{case_id}_{index:04d}.nii.gz", image, affine)
         if not numbered:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from parsed_workflow import parsed
+from raw_folders import MR, raw_folder
 from small_cases import make_case
 from test_config import DEFAULT, read
 from workflow import ROOT, snakemake
@@ -14,6 +17,7 @@ from workflow import ROOT, snakemake
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.operations.external import check_counts
 from workflow_scripts.study.files import Files
+from workflow_scripts.study.settings.files import merge
 from workflow_scripts.study.settings.study import read_study
 
 OF_THE_DOCS = """
@@ -102,3 +106,36 @@ def test_the_command_line_takes_the_short_form_and_an_empty_folder_is_a_sentence
     assert (
         done.returncode != 0 and f"system_settings.theirs.cases '{tmp_path}': the folder holds no files" in done.stdout
     )
+
+
+@pytest.mark.slow
+def test_an_external_arm_reaches_its_dice_ladder_fid_and_audit(tmp_path):
+    """Patients and somebody else's cases in nnU-Net's form, two channels and two organs: from raw folders to the report."""
+    root = raw_folder(tmp_path / "Dataset123_X", MR, 8, numbered=True, apart=True)
+    raw_folder(tmp_path / "theirs", MR, 6, numbered=True, apart=True, first_seed=100)
+    less = {
+        "preprocessing": {"shards": 1},
+        "synthesis": {"block_size": 4},
+        "segmentation": {
+            "synthetic_only_ratios": [],
+            "controls": {"switch_augmentation": False, "oversampled_ratios": []},
+        },
+        "memorisation": {"action": "warn"},  # beside four patients so much alike, new ones look like copies
+    }
+    tiny = merge(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text()), less)
+    tiny |= {"run": "raw", "dataset": "nnunet", "data_root": str(root), "system_settings": {}}
+    (tmp_path / "study.yaml").write_text(
+        yaml.safe_dump(tiny | {"systems": {"theirs": {"cases": str(tmp_path / "theirs")}}})
+    )
+    done = snakemake(ROOT, "--directory", tmp_path, "--configfile", tmp_path / "study.yaml")
+    assert done.returncode == 0, done.stdout[-6000:]
+    tables = tmp_path / "results/raw/tables"
+    dice = pd.read_csv(tables / "augmentation_ratio.csv")
+    assert {"theirs", "none"} <= set(dice.system) and {"PZ_and_TZ", "TZ"} <= set(dice.region)
+    assert "theirs" in set(pd.read_csv(tables / "ladder.csv").system)
+    images = pd.read_csv(tables / "images.csv").query(
+        "system == 'theirs' and metric == 'fid' and comparison == 'synthetic'"
+    )
+    assert len(images) and np.isfinite(images.value.astype(float)).all()
+    assert "theirs" in set(pd.read_csv(tables / "memorisation.csv").system)
+    assert "PZ alone has no score" in (tmp_path / "results/raw/report.html").read_text("utf-8")
