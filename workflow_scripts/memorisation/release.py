@@ -11,11 +11,12 @@ import shutil
 from pathlib import Path
 
 from ..base.errors import UserError
-from ..base.files import atomic, read_json, sha256_file, write_json
+from ..base.files import atomic, read_json, sha256_file, sha256_json, write_json
 from ..study.settings.base import read_block
 from ..study.settings.synthesis import SynthesisSettings
 
 RELEASE, COPIES = "release.json", "copies"
+OWN_DIGEST = "release_sha256"  # of the others: a digit that changed on the way is no other gate
 ARRAYS, DESCRIPTION = "reference.safetensors", "reference.json"  # of the training set (see `reference`)
 
 
@@ -35,10 +36,9 @@ def write_release(
         with atomic(model / COPIES / name) as temporary:
             shutil.copyfile(Path(reference) / name, temporary)
         digests[name] = sha256_file(model / COPIES / name)
-    write_json(
-        model / RELEASE,
-        {"synthesis": synthesis, "false_positive_rate": false_positive_rate if digests else None, "copies": digests},
-    )
+    rate = false_positive_rate if digests else None
+    release = {"synthesis": synthesis, "false_positive_rate": rate, "copies": digests}
+    write_json(model / RELEASE, release | {OWN_DIGEST: sha256_json(release)})
 
 
 def read_release(model: str | os.PathLike, refusing: bool = True) -> tuple[dict, Path | None, float | None]:
@@ -52,9 +52,13 @@ def read_release(model: str | os.PathLike, refusing: bool = True) -> tuple[dict,
         return {}, None, None
     release = read_json(file)
     try:
+        if release.pop(OWN_DIGEST, None) != sha256_json(release):
+            what = "was changed since the study wrote it (its digest differs, or is not there)"
+            again = "copy the model's folder again, or make it anew with `snakemake -R gather_synthetic`"
+            raise UserError(f"{file} {what}: {again}; --config of `synthesize` sets other gates and samplers")
         synthesis, rate, digests = dict(release["synthesis"]), release["false_positive_rate"], dict(release["copies"])
         valid = set(digests) in ({ARRAYS, DESCRIPTION}, set()) and (not digests or 0 < float(rate) < 1)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
         raise UserError(f"{file} does not say how cases are released: copy the model's folder again")
