@@ -89,11 +89,11 @@ def test_a_trained_generator_follows_and_the_summary_sees_it(twelve):
 
 
 def test_masks_that_the_gate_would_refuse_stay_in(model, held_out, tmp_path):
-    """One sampling step makes poor masks; whatever they are, each request has its row."""
-    table = control(model, held_out, tmp_path / "control.tsv", sampler={"steps": 1})
+    """One sampling step, guided far too strongly, makes poor masks; whatever they are, each request has its row."""
+    table = control(model, held_out, tmp_path / "control.tsv", sampler={"steps": 1, "guidance": 30.0})
     assert len(table) == 12
     poor = (table["empty"] == 1) | (table["pieces"] > 1) | (table["outside_foreground_fraction"] > 0.05)
-    assert poor.any()
+    assert poor.mean() > 0.5
 
 
 def test_the_same_bytes_again_and_a_smaller_number_of_requests_is_a_seeded_choice(model, held_out, tmp_path):
