@@ -92,6 +92,7 @@ use rule stage as make_figure with:
 ANSWER = dict(
     augmentation_ratio=f"{RUN}/tables/augmentation_ratio.csv",
     ladder=f"{RUN}/tables/ladder.csv",
+    kinds=f"{RUN}/tables/kinds.csv",
     exchange=f"{RUN}/tables/exchange.csv",
     systems=f"{RUN}/tables/systems.csv",
     compute=[f"{RUN}/tables/compute.csv"] * bool(SAMPLED),
@@ -110,6 +111,11 @@ ANSWER = dict(
 # outputs of all branches are the inputs of the cost table, which is made when nothing is left to run but the report.
 TABLE_FILES = {
     **{name: dict(scores=rules.gather_scores.output.scores) for name in ("augmentation_ratio", "ladder", "exchange")},
+    "kinds": dict(
+        scores=rules.gather_scores.output.scores,
+        cases=rules.merge_cohort.output.cases,
+        splits=rules.split_cohort.output.out,
+    ),
     "compute": dict(costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SAMPLED)),
     "systems": dict(
         ratios=f"{RUN}/tables/augmentation_ratio.csv",

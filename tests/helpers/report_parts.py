@@ -12,7 +12,7 @@ from control_files import control, masks
 from small_cases import SPACING_MM, anatomy
 from study_files import INTERVALS, write_table
 
-from workflow_scripts.base.files import write_text, write_tsv
+from workflow_scripts.base.files import read_tsv, write_text, write_tsv
 from workflow_scripts.base.provenance import ROOT
 from workflow_scripts.cohort.planes import extent_mm
 from workflow_scripts.programs.reporting import make_figure
@@ -29,7 +29,7 @@ from workflow_scripts.study.settings.systems import load_systems
 
 SYSTEM = "slice_ldm"
 N_REAL = 20
-NAMES = ("ladder", "exchange", "systems", "compute", "control", "masks", "memorisation", "cost")
+NAMES = ("ladder", "kinds", "exchange", "systems", "compute", "control", "masks", "memorisation", "cost")
 
 
 def demo_config() -> dict:
@@ -71,6 +71,21 @@ def _ladder_tables(folder: Path) -> None:
     settings = {"tables": INTERVALS, "system": system, "ladder": {"ratio": None}, "ratios": [0, 1, 2]}
     for name in ("ladder", "exchange"):
         write_table(name, folder / f"tables/{name}.csv", settings=settings, scores=scores)
+    _kinds_table(folder, scores, settings)
+
+
+def _kinds_table(folder: Path, scores: list[Path], settings: dict) -> None:
+    """Two test cases have no enhancing tumour, and all training cases have one."""
+    tables = []
+    for number, file in enumerate(scores):
+        table = read_tsv(file)
+        lacking = table.case_id.isin(sorted(set(table.case_id))[:2]) & (table.region == "enhancing_tumor")
+        tables.append(folder / f"kinds/{number}.tsv")
+        write_tsv(tables[-1], table.assign(reference_ml=table.reference_ml.where(~lacking, 0.0)))
+    train = pd.DataFrame({"case_id": ["C", "D"]}).assign(**{f"{region}_ml": 5.0 for region in REGIONS})
+    write_tsv(folder / "kinds/cases.tsv", train)
+    more = {"cases": [folder / "kinds/cases.tsv"], "splits": [folder / "cohort/splits.json"]}
+    write_table("kinds", folder / "tables/kinds.csv", settings=settings, scores=tables, **more)
 
 
 def _system_tables(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from brats import LOOKS
 from study_files import INTERVALS, make_table, study, write_table
 
+from workflow_scripts.base.files import write_json, write_tsv
 from workflow_scripts.evaluation.statistics.exchange import rising, worth
 from workflow_scripts.programs.reporting import make_figure
 from workflow_scripts.reporting.report.answer import answer, headline
@@ -198,6 +199,51 @@ def test_trainings_that_ended_before_their_onset_are_marked(tmp_path):
     assert set(table.onset) == {"rising in 3 of 3 seeds"}
     assert "0.700 †" in text and "†: the training had not got past its onset" in text
     assert "11 of 11 arms had not got past their onset when training ended" in " ".join(headline(table))
+
+
+def kinds(folder, lacking, in_training):
+    """kinds.csv of a study of three training cases, where the core of `lacking` test cases, and of all but `in_training` training
+    cases, is empty. Other real patients find the core of those, real only does not."""
+    files = scores(folder, (3,), (CEILING, LDM)) + scores(folder / "core", (3,), (CEILING, LDM), region="tumor_core")
+    for file in files[len(files) // 2 :]:
+        table = pd.read_csv(file, sep="\t", keep_default_na=False)
+        empty = table.index < lacking
+        table.loc[:, "reference_ml"] = np.where(empty, 0.0, 10.0)
+        table.loc[empty, "dice"] = float(table.control[0] == "ceiling")
+        table.to_csv(file, sep="\t", index=False)
+    train = [f"T-{number}" for number in range(3)]
+    core_ml = [5.0 if number < in_training else 0.0 for number in range(3)]
+    write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": train, "tumor_core_ml": core_ml}))
+    write_json(folder / "splits.json", {"train": {"3": train}})
+    settings = {
+        "tables": INTERVALS | {"bootstrap_samples": 500},
+        "system": SYSTEMS,
+        "ladder": {"ratio": None},
+        "ratios": [0, 1],
+    }
+    more = {"cases": [folder / "cases.tsv"], "splits": [folder / "splits.json"]}
+    write_table("kinds", folder / "kinds.csv", settings=settings, scores=files, **more)
+    return read_mixed_csv(folder / "kinds.csv"), (folder / "kinds.md").read_text()
+
+
+def test_a_gain_in_tumours_of_a_kind_that_no_training_case_shows_is_told_apart(tmp_path):
+    table, text = kinds(tmp_path, lacking=6, in_training=3)
+    core = table[(table.region == "tumor_core") & (table.rung == "ceiling")].set_index("kind")
+    assert core.gain.to_dict() == pytest.approx({"without": 1.0, "with": GAIN[CEILING]}, abs=0.01)
+    assert core.kind_test_cases.to_dict() == {"without": 6, "with": 18}
+    assert core.kind_train_cases.to_dict() == {"without": 0, "with": 3}
+    assert "No training case of 3 real patients is without tumour core, as 6 of 24 test cases are" in text
+    assert "3 real training patients: with tumour core (3 of 3 training cases, 18 of 24 test cases)" in text
+
+
+def test_no_kind_is_missed_where_a_training_case_shows_it(tmp_path):
+    table, text = kinds(tmp_path, lacking=6, in_training=2)
+    assert set(table.kind_train_cases) == {1, 2} and "No training case" not in text
+
+
+def test_where_all_test_cases_have_the_same_regions_there_is_one_kind(tmp_path):
+    table, text = kinds(tmp_path, lacking=0, in_training=3)
+    assert table.empty and "All test cases have the same regions: there is one kind of tumour." in text
 
 
 @pytest.mark.parametrize(("figure", "words"), [("ladder", "+ 1x carvemix"), ("exchange", "N + slice_ldm")])

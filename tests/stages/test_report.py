@@ -243,6 +243,9 @@ def test_it_opens_with_ladder_ratios_and_one_narrow_table_and_folds_the_rest(who
         r"real only 0\.\d+ - - .*\+ 2x slice_ldm 0\.\d+ \+0\.\d+ \[.*1x slice_ldm only 0\.", whole.unfolded
     )
     assert "WARNING: 3 of 20" in whole.unfolded, "what must not be overlooked is not behind a click"
+    assert (
+        "No training case of 20 real patients is without enhancing tumour, as 2 of 8 test cases are" in whole.unfolded
+    )
 
 
 def test_refused_reference_masks_are_listed(whole):

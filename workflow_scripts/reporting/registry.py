@@ -60,6 +60,8 @@ def value_at(config: Mapping, key: str) -> object:
 
 TABLE_INPUTS = {
     "scores": "scores.tsv: the scores of all arms",
+    "cases": "cases.tsv of the cohort",
+    "splits": "splits.json of the cohort",
     "ratios": "augmentation_ratio.csv",
     "compute": "compute.csv",
     "images": "images.tsv of every system and n_real",
@@ -88,6 +90,17 @@ _TABLES = (
         "Real only, real and other real patients (the ceiling of any generator), their reconstructions, and each system: gains with "
         "intervals, and what autoencoder and generator cost.",
         ("scores",),
+        ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
+        (
+            *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),
+            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
+        ),
+    ),
+    Result(
+        "kinds",
+        "kinds of tumour: training and test",
+        "The ladder by kind of tumour, with and without a region, and how many training and test cases are of each kind.",
+        ("scores", "cases", "splits"),
         ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
         (
             *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),

@@ -89,12 +89,17 @@ def notes(table: pd.DataFrame, simulated: bool) -> list[str]:
     return sentences + onset_note(table.onset)
 
 
-def _make(files: dict, settings: dict) -> pd.DataFrame:
+def ladder_settings(settings: dict) -> dict:
+    """What `ladder_table` takes beside the scores, from the settings of the table."""
     named = {name: system["autoencoder"] for name, system in settings["system"].items()}
     autoencoders = {name: block["name"] if block else None for name, block in named.items()}
     block = {"ladder": settings["ladder"] or {"ratio": None}, "ratios": settings["ratios"]}
     drawn = {key: settings["tables"][key] for key in ("bootstrap_samples", "confidence", "seed")}
-    return ladder_table(read_scores(files["scores"]), autoencoders, ladder_ratio(block), **drawn)
+    return {"autoencoders": autoencoders, "ratio": ladder_ratio(block), **drawn}
+
+
+def _make(files: dict, settings: dict) -> pd.DataFrame:
+    return ladder_table(read_scores(files["scores"]), **ladder_settings(settings))
 
 
 def _parts(table: pd.DataFrame, settings: dict) -> list[tuple[str, pd.DataFrame]]:

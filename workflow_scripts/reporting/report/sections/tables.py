@@ -10,6 +10,7 @@ from ...tables import compute as costs
 from ...tables import control as control_table
 from ...tables import cost as run_cost
 from ...tables import exchange as exchange_table
+from ...tables import kinds as kinds_of_tumour
 from ...tables import ladder as ladder_table
 from ...tables import masks as mask_tables
 from ...tables import memorisation as copies
@@ -66,6 +67,10 @@ def results(run: Run) -> Section:
         blocks.append(Details(f"The same of {' and '.join(map(region_name, others))}", inner))
     if ladder := table_blocks(run, "ladder", ladder_table.TABLE):
         blocks.append(Details("The ladder as a table: where a gain is lost", ladder))
+    if (kinds := run.csv("kinds")) is not None and len(kinds):
+        blocks += map(Caution, kinds_of_tumour.unseen(kinds))
+        inner = table_blocks(run, "kinds", kinds_of_tumour.TABLE)
+        blocks.append(Details("The ladder by kind of tumour: with and without a region", inner))
     return Section("results", "What each arm brings", [*blocks, _every_score(run)])
 
 
