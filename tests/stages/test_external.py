@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 from brats import MODALITIES, WRITTEN
-from external_system import GRID, judge, read, split, their_cases
-from small_cases import rewrite
+from external_system import GRID, OPEN_GATE, judge, read, split, their_cases
+from small_cases import in_two, rewrite
 
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_json, read_tsv
@@ -105,6 +105,22 @@ def test_gate_and_copies_refuse_with_reasons_and_too_few_are_a_sentence(cohort, 
     assert read_tsv(folder / "rejected.failed.tsv").case_id.tolist() == ["theirs_COPY-001"]
     with pytest.raises(UserError, match="tumour too small"):
         judge(cohort, gate={"min_volume_ml": 1e6})
+
+
+def test_tumours_in_pieces_pass_where_those_of_training_patients_are(cohort, tmp_path):
+    theirs = their_cases(tmp_path / "theirs", 2)
+    for mask in theirs.glob("*/*-seg.nii.gz"):
+        rewrite(mask, in_two)
+    read(cohort, theirs)
+    gate = {name: value for name, value in OPEN_GATE.items() if name != "min_largest_component_fraction"}
+    with pytest.raises(UserError, match=r"2 x tumour in pieces \(min_largest_component_fraction\)"):
+        judge(cohort, gate=gate)
+    store = VolumeStore(cohort / "volumes")
+    for case_id in read_tsv(cohort / "cases.tsv").case_id:
+        store.save(case_id, np.array(store.image(case_id)), in_two(store.levels(case_id)), store.meta(case_id))
+    split(cohort)
+    folder, rejected = judge(cohort, needed=2, gate=gate)
+    assert len(read_tsv(folder / "cases.tsv")) == 2 and rejected.empty
 
 
 def test_a_case_that_no_longer_passes_leaves_no_link(cohort, tmp_path):

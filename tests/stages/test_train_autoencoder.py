@@ -220,7 +220,7 @@ def features_of(cohort, out, regions='["whole_tumor", "tumor_core", "enhancing_t
 
 def test_tumours_are_measured_of_the_train_subset_alone(cohort, tmp_path):
     features = features_of(cohort, tmp_path / "conditions.tsv")
-    assert list(features.columns) == ["case_id", *CONDITIONS, "foreground_volume_ml"]
+    assert list(features.columns) == ["case_id", *CONDITIONS, "foreground_volume_ml", "largest_piece_fraction"]
     assert list(features["case_id"]) == list(map(CASE, TRAIN))
     whole = features_of(cohort, tmp_path / "whole.tsv", regions='["whole_tumor"]')
     assert not {"tumor_core_fraction", "enhancing_tumor_fraction"} & set(whole.columns)

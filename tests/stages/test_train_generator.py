@@ -65,6 +65,7 @@ def test_the_model_folder_says_all_that_synthesis_needs(inputs, trained):
         table["foreground_volume_ml"].min(),
         table["foreground_volume_ml"].max(),
     ]
+    assert contract["min_largest_piece_fraction"] == 0.9
     autoencoder, _ = load_model(inputs / "autoencoder")
     assert all(torch.equal(weights[f"autoencoder.{name}"], value) for name, value in autoencoder.items())
 

@@ -5,7 +5,7 @@ import pytest
 from brats import CONDITIONS, REGIONS
 
 from workflow_scripts.cohort.tumours import measure
-from workflow_scripts.diffusion.conditions import ConditionTable
+from workflow_scripts.diffusion.conditions import ConditionTable, Seen
 from workflow_scripts.diffusion.gate import foreground_mask, judge
 from workflow_scripts.study.settings.synthesis import Gate
 
@@ -21,6 +21,7 @@ def ball(centre, radius):
 
 BRAIN = ball((12, 14, 13), 9)
 BRAIN_ML = [BRAIN.sum() * 0.064] * 2
+SEEN = Seen(BRAIN_ML, 1.0)
 
 
 def tumour(centre=(12, 14, 10), radius=3.5):
@@ -38,19 +39,19 @@ def table():
     return ConditionTable(CONDITIONS, np.array(rows))
 
 
-def reasons(levels, brain=BRAIN, foreground_range=BRAIN_ML, **gate):
-    return judge(levels, brain, SPACING, table(), foreground_range, Gate(**gate), REGIONS).reasons
+def reasons(levels, brain=BRAIN, seen=SEEN, **gate):
+    return judge(levels, brain, SPACING, table(), seen, Gate(**gate), REGIONS).reasons
 
 
 def test_a_tumour_like_those_of_training_passes_and_is_measured():
-    verdict = judge(tumour(), BRAIN, SPACING, table(), BRAIN_ML, Gate.read({"feature_tolerance": 1.0}), REGIONS)
+    verdict = judge(tumour(), BRAIN, SPACING, table(), SEEN, Gate.read({"feature_tolerance": 1.0}), REGIONS)
     assert verdict.reasons == ()
     assert verdict.measured == measure(tumour(), SPACING, REGIONS)
     assert verdict.foreground_volume_ml == pytest.approx(BRAIN_ML[0])
 
 
 def test_an_empty_tumour_is_refused():
-    verdict = judge(np.zeros(SIZE, np.uint8), BRAIN, SPACING, table(), BRAIN_ML, Gate(), REGIONS)
+    verdict = judge(np.zeros(SIZE, np.uint8), BRAIN, SPACING, table(), SEEN, Gate(), REGIONS)
     assert verdict.reasons == ("the tumour is empty",)
     assert verdict.measured is None
 
@@ -64,7 +65,7 @@ def test_a_tumour_that_leaves_the_brain_is_refused():
 
 
 def test_a_tumour_all_outside_is_refused_without_a_measurement():
-    verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), BRAIN_ML, Gate(), REGIONS)
+    verdict = judge(tumour((3, 3, 3), 2), BRAIN, SPACING, table(), SEEN, Gate(), REGIONS)
     assert "100.0% of the tumour lies outside" in verdict.reasons[1]
     assert verdict.measured is None
 
@@ -73,7 +74,7 @@ def test_no_limit_lets_a_tumour_pass_of_which_nothing_is_left_inside_the_brain()
     gate = Gate.read(
         {"max_outside_foreground_fraction": 1.0, "foreground_volume_tolerance": 1000.0, "feature_tolerance": 1000.0}
     )
-    verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), BRAIN_ML, gate, REGIONS)
+    verdict = judge(tumour((2, 2, 2), 1.5), BRAIN, SPACING, table(), SEEN, gate, REGIONS)
     assert verdict.measured is None
     assert verdict.reasons == ("no part of the tumour lies inside the foreground",)
 
@@ -82,6 +83,18 @@ def test_fragments_are_refused():
     levels = np.maximum(tumour((12, 14, 8), 2.5), tumour((12, 14, 17), 2.5))
     assert any("the tumour is in 2 pieces, the largest with 50.0% of it" in reason for reason in reasons(levels))
     assert not any("pieces" in reason for reason in reasons(levels, min_largest_component_fraction=0.4))
+
+
+def test_as_many_pieces_as_in_training_pass_and_no_more():
+    levels = np.maximum(tumour((12, 14, 8), 2.5), tumour((12, 14, 17), 2.5))
+    for seen, passes in ((0.52, True), (0.56, False), (1.0, False)):
+        found = reasons(levels, seen=Seen(BRAIN_ML, seen))
+        assert passes != any("pieces" in reason for reason in found)
+    assert any(
+        "training tumours have 56.0% or more, and 5% less passes" in reason
+        for reason in reasons(levels, seen=Seen(BRAIN_ML, 0.56))
+    )
+    assert not any("pieces" in reason for reason in reasons(tumour(), seen=Seen(BRAIN_ML, 0.3)))
 
 
 def test_a_speck_is_refused():
@@ -96,8 +109,8 @@ def test_features_out_of_the_training_range_are_refused_up_to_the_tolerance():
 
 
 def test_a_brain_of_another_size_is_refused():
-    assert any("the foreground has" in reason for reason in reasons(tumour(), foreground_range=[1000.0, 1500.0]))
-    assert not any("the foreground has" in reason for reason in reasons(tumour(), foreground_range=[150.0, 250.0]))
+    assert any("the foreground has" in reason for reason in reasons(tumour(), seen=Seen([1000.0, 1500.0], 1.0)))
+    assert not any("the foreground has" in reason for reason in reasons(tumour(), seen=Seen([150.0, 250.0], 1.0)))
 
 
 def test_a_brainless_image_is_refused():

@@ -84,6 +84,25 @@ class ConditionTable:
         return {"names": list(self.names)} | {key: value.tolist() for key, value in parts.items()}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a gate goes by beside the training tumours' conditions; names as in a generator's contract.
+
+    Attributes
+    ----------
+    foreground_volume_ml : [smallest, largest] of the training cases
+    min_largest_piece_fraction : of the tumour's voxels, in its largest piece, the smallest over the training cases
+    """
+
+    foreground_volume_ml: list[float]
+    min_largest_piece_fraction: float
+
+    @classmethod
+    def of(cls, contract: Mapping) -> Seen:
+        """As the contract has it; one of before the fraction was measured is of tumours in one piece."""
+        return cls(contract["foreground_volume_ml"], contract.get("min_largest_piece_fraction", 1.0))
+
+
 def draw_conditions(
     table: ConditionTable,
     rng: np.random.Generator,

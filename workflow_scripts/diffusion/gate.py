@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..cohort.tumours import measure, pieces_of
 from ..study.settings.synthesis import Gate
-from .conditions import ConditionTable
+from .conditions import ConditionTable, Seen
 
 FOREGROUND_THRESHOLD = -0.85
 """Mean over the modalities, range -1 (background) to 1, above which a voxel may be foreground.
@@ -20,6 +20,9 @@ blurred by 2 mm."""
 
 RESOLUTION = 0.05
 """Share of a value below which a difference is not looked at (lengths: one voxel): few training cases, a narrow range."""
+
+PIECES_SLACK = 0.05
+"""Share of the tumour by which its largest piece may be smaller than in any training case."""
 
 
 class Reason(str):
@@ -71,7 +74,7 @@ def judge(
     foreground: np.ndarray,
     spacing_mm: Sequence[float],
     table: ConditionTable,
-    foreground_range_ml: Sequence[float],
+    seen: Seen,
     gate: Gate,
     regions: Sequence[str],
 ) -> Verdict:
@@ -85,12 +88,12 @@ def judge(
     spacing_mm : (z, y, x)
     table : ConditionTable
         Of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
-    foreground_range_ml : (smallest, largest) of the training cases
+    seen : of the training cases
     regions : names of the nested regions, from the outside in
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     foreground_ml = float(foreground.sum() * voxel_ml)
-    reasons = _foreground_faults(foreground_ml, foreground_range_ml, gate.foreground_volume_tolerance)
+    reasons = _foreground_faults(foreground_ml, seen.foreground_volume_ml, gate.foreground_volume_tolerance)
     tumour, inside = levels >= 1, (levels >= 1) & foreground
     if not tumour.any():
         return Verdict(None, foreground_ml, (Reason("the tumour is empty", "empty tumour"), *reasons))
@@ -103,9 +106,12 @@ def judge(
         nothing = Reason("no part of the tumour lies inside the foreground", OUTSIDE)
         return Verdict(None, foreground_ml, (nothing, *reasons))
     count, largest = pieces_of(inside)
-    if largest < gate.min_largest_component_fraction:
+    least = min(gate.min_largest_component_fraction, seen.min_largest_piece_fraction - PIECES_SLACK)
+    if largest < least:
         sentence = f"the tumour is in {count} pieces, the largest with {largest:.1%} of it"
-        asked = f"min_largest_component_fraction asks for {gate.min_largest_component_fraction:.1%}"
+        asked = f"min_largest_component_fraction asks for {least:.1%}"
+        if least < gate.min_largest_component_fraction:
+            asked = f"training tumours have {seen.min_largest_piece_fraction:.1%} or more, and {PIECES_SLACK:.0%} less passes"
         reasons.append(Reason(f"{sentence}; {asked}", "tumour in pieces (min_largest_component_fraction)"))
     measured = measure(np.where(foreground, levels, 0), spacing_mm, regions)
     if measured["volume_ml"] < gate.min_volume_ml:

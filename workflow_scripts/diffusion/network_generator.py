@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -109,7 +109,7 @@ class NetworkGenerator(Generator):
             "autoencoder": data.autoencoder,
             "latent": data.scale,
             "features": data.conditions.describe(),
-            "foreground_volume_ml": data.foreground_volume_ml,
+            **asdict(data.seen),
             "training": config[trained_by]["training"],
             "seed": config["seed"],
             "step_chosen_by": files.val.case_ids if files.val else [],

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..base.seeds import numpy_rng, torch_rng
 from ..study.settings.synthesis import Gate, SynthesisSettings
-from .conditions import draw_conditions
+from .conditions import Seen, draw_conditions
 from .gate import foreground_mask, judge, one_piece
 from .generator import Generator, Request, Sample
 from .requests import Wanted
@@ -140,8 +140,8 @@ def _judged(
     host = request.host
     foreground = foreground_of(sample, contract["written"]["background"])
     spacing_mm = contract["grid"]["spacing_mm"]
-    seen_ml, regions = contract["foreground_volume_ml"], contract["regions"]
-    verdict = judge(sample.asked_for, foreground, spacing_mm, generator.conditions, seen_ml, gate, regions)
+    seen, regions = Seen.of(contract), contract["regions"]
+    verdict = judge(sample.asked_for, foreground, spacing_mm, generator.conditions, seen, gate, regions)
     image, levels = cut_to_foreground(image, levels, foreground)
     reasons: tuple[str, ...] = verdict.reasons or tuple(
         inspect(image, np.where(foreground, sample.asked_for, 0)) if inspect else ()

@@ -23,7 +23,7 @@ from ..training.augmentation import N_LABELS
 from ..training.case_volumes import CaseVolumes, common_grid, mask_names
 from ..training.latents import read_latents
 from ..training.model_files import load_model, load_weights
-from .conditions import ConditionTable
+from .conditions import ConditionTable, Seen
 
 BOUND_MARGIN = 0.1  # of the training latents' range, at either end
 SLICES = 32  # of validation cases, encoded at once
@@ -95,7 +95,7 @@ class TrainingSet:
         The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
         an estimate of a clean latent may be.
     conditions : ConditionTable, rows in the order of `case_ids`
-    foreground_volume_ml : [smallest, largest]
+    seen : Seen, what gates go by beside them
     contract : dict
         What the generator's contract takes over: modalities, regions, masks, written, grid, value_range,
         training_case_ids.
@@ -115,7 +115,7 @@ class TrainingSet:
     latents: TrainingLatents
     scale: dict
     conditions: ConditionTable
-    foreground_volume_ml: list[float]
+    seen: Seen
     contract: dict
     files: list[Path]
     autoencoder: dict | None = None
@@ -152,7 +152,7 @@ def read_training_set(
         raise UserError(f"{files.autoencoder} was trained on the regions {contract['regions']}, not {list(regions)}")
     encoded = read_latents(files.latents, files.autoencoder, contract)
     case_ids, mean, std = list(encoded.by_case), encoded.mean, encoded.std
-    table, foreground_ml = read_conditions(files.conditions, case_ids, regions)
+    table, seen = read_conditions(files.conditions, case_ids, regions)
     latents = torch.stack(list(encoded.by_case.values()))[:, None]  # (n, 1, e, D, h, w)
     if encoded.variants is not None:
         latents = torch.cat([latents, encoded.variants[0]], dim=1)  # (n, v, e, D, h, w)
@@ -177,7 +177,7 @@ def read_training_set(
         latents[:, 0],
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
         table,
-        foreground_ml,
+        seen,
         {key: contract[key] for key in shared},
         [
             *(files.conditions, files.latents / "latents.safetensors"),
@@ -268,12 +268,14 @@ def _volumes(
 
 def read_conditions(
     path: str | os.PathLike, case_ids: list[str], regions: Sequence[str]
-) -> tuple[ConditionTable, list[float]]:
-    """The tumour conditions of the cases, and the range of their foreground volumes, ml."""
+) -> tuple[ConditionTable, Seen]:
+    """The tumour conditions of the cases, and what else a gate goes by."""
     table: pd.DataFrame = read_tsv(path)
     again = "run `snakemake -R measure_tumours`"
     names = condition_names(regions)
-    missing = [name for name in ("case_id", *names, "foreground_volume_ml") if name not in table]
+    missing = [
+        name for name in ("case_id", *names, "foreground_volume_ml", "largest_piece_fraction") if name not in table
+    ]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: {again}")
     if sorted(table["case_id"]) != case_ids:
@@ -281,4 +283,5 @@ def read_conditions(
     table = table.set_index("case_id").loc[case_ids]
     rows = table[names].to_numpy(np.float32).astype(np.float64)  # as the model file keeps them
     foreground = table["foreground_volume_ml"]
-    return ConditionTable(tuple(names), rows), [float(foreground.min()), float(foreground.max())]
+    seen = Seen([float(foreground.min()), float(foreground.max())], float(table["largest_piece_fraction"].min()))
+    return ConditionTable(tuple(names), rows), seen

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,7 +68,7 @@ class CarveMix(Generator):
             "autoencoder": None,
             "latent": {"shape": data.scale["shape"]},
             "features": table.describe(),
-            "foreground_volume_ml": data.foreground_volume_ml,
+            **asdict(data.seen),
             "seed": config["seed"],
             "config_digest": sha256_json(config),
             "code_digest": code_digest(cls.__module__),

@@ -106,6 +106,7 @@ class GeneratorContract(Contract):
     latent: Latent
     features: Features
     foreground_volume_ml: Annotated[list[Annotated[Number, Field(gt=0)]], Field(min_length=2, max_length=2)]
+    min_largest_piece_fraction: Annotated[Number, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:

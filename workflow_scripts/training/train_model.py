@@ -16,7 +16,10 @@ from .model_files import save_model
 from .state import StateFolder, without_harmless
 from .task import Task
 
-NOT_SETTINGS = ("features", "latent", "latent_shape", "foreground_volume_ml", "config_digest", "code_digest")
+NOT_SETTINGS = (
+    *("features", "latent", "latent_shape", "foreground_volume_ml", "min_largest_piece_fraction"),
+    *("config_digest", "code_digest"),
+)
 """Keys of a contract that follow from other ones."""
 
 

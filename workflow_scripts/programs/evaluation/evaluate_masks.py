@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from workflow_scripts.cohort.subset import Subset
     from workflow_scripts.evaluation.mask_shapes import shape_rows, validity_rows
+    from workflow_scripts.evaluation.mask_validity import VALIDITY
     from workflow_scripts.study.conditions import FRACTION, SHAPE_CONDITIONS
 
     permutations = Masks.read(args.config, "evaluation.masks").permutations
@@ -46,7 +47,8 @@ def main(argv: list[str] | None = None) -> None:
     train, n_real = train.set_index("case_id").loc[subset.first_of_each_patient], subset.n_patients
     made = pd.concat([read_tsv(file) for file in args.tables], ignore_index=True).sort_values("number")
     made = made.iloc[:n_real].filter(regex="^measured_").rename(columns=lambda name: name[len("measured_") :])
-    conditions = [name for name in train if name in SHAPE_CONDITIONS or name.endswith(FRACTION)]
+    shares = [name for name in train if name.endswith(FRACTION) and name not in VALIDITY]
+    conditions = [name for name in train if name in SHAPE_CONDITIONS or name in shares]
     rows = []
     references = {"held-out": (held_out, conditions)}
     if args.reference is not None:

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
     settings, train = JudgeSettings.read(args.config, "synthesis"), Subset.open(args.train, "train")
     meta = train.store.meta(train.case_ids[0])
-    table, seen_ml = read_conditions(args.conditions, train.case_ids, settings.regions)
+    table, seen = read_conditions(args.conditions, train.case_ids, settings.regions)
     about = {key: meta[key] for key in ("modalities", "written")}
     about |= {"name": args.system, "training_case_ids": train.case_ids, "generator": {"kind": EXTERNAL}}
     about |= {"grid": {key: meta[key] for key in ("size", "spacing_mm")}}
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
             case_id = case["case_id"]
             image, levels = read_synthetic_case(args.read.parent / case_id, case_id, meta["modalities"])
             foreground = (image > -1.0).any(axis=0) if meta["written"]["background"] else np.ones(levels.shape, bool)
-            verdict = judge(levels, foreground, meta["spacing_mm"], table, seen_ml, settings.gate, settings.regions)
+            verdict = judge(levels, foreground, meta["spacing_mm"], table, seen, settings.gate, settings.regions)
             found: list[Reason] = list(verdict.reasons) or (
                 gate(image, np.where(foreground, levels, 0)) if gate else []
             )

@@ -17,7 +17,12 @@ class Gate(Block):
     max_outside_foreground_fraction: Share = key(
         0.05, "share", "of the tumour outside the synthetic foreground, at most"
     )
-    min_largest_component_fraction: Share = key(0.8, "share", "of the tumour in its largest piece, at least")
+    min_largest_component_fraction: Share = key(
+        0.8,
+        "share",
+        "of the tumour in its largest piece, at least; where training tumours are in smaller pieces, the smallest of theirs "
+        "less 0.05 is enough",
+    )
     foreground_volume_tolerance: Weight = key(
         0.15, "share", "how far the foreground's volume may leave the training range"
     )
