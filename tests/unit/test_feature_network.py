@@ -21,13 +21,20 @@ def picture(array) -> torch.Tensor:
     return torch.from_numpy(small).float().permute(2, 0, 1)[None]
 
 
-def test_it_sees_a_cat_in_a_photograph_of_a_cat(network):
+def test_it_knows_what_is_in_photographs(network):
     """ImageNet classes 281 to 285 are cats: weights and input range are right only if this holds."""
     with torch.inference_mode():
         cat = network.network._fc(network(picture(data.chelsea())))[0]
         cup = network.network._fc(network(picture(data.coffee())))[0]
+        rocket = network.network._fc(network(picture(data.rocket())))[0]
     assert int(cat.argmax()) in range(281, 286)
     assert int(cup.argmax()) in (504, 967, 968)  # coffee mug, espresso, cup
+    assert int(rocket.argmax()) in (657, 744, 812)  # missile, projectile, space shuttle
+
+
+def test_the_weights_are_the_file_that_the_package_names(network):
+    """Its name ends with the first digits of its digest, as torch.hub names files."""
+    assert network.digest == "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 48), (224, 224)])

