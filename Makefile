@@ -94,12 +94,12 @@ install: $(INSTALLED)  ## the locked packages, into .venv
 
 # torch first, with its dependencies: the machine chooses its CPU or CUDA build. Then the lock as it is: without
 # dependencies, since nnU-Net asks for a torchvision that has to match that build and that nothing here uses.
-$(INSTALLED): envs/requirements.lock
+$(INSTALLED): envs/requirements.lock envs/test.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"SliceAug needs Python 3.11 to 3.13, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
-	@echo "Installing the packages of $< into $(VENV)/: some minutes, and a few gigabytes where there is a GPU."
+	@echo "Installing the packages of $^ into $(VENV)/: some minutes, and a few gigabytes where there is a GPU."
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' envs/requirements.lock)" --constraint envs/requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --requirement envs/requirements.lock --requirement envs/test.lock
 	@touch $@
 
 clean-demo:

@@ -28,8 +28,11 @@ def name_of(pin: str) -> str:
     return pin.split("==")[0].lower().replace("_", "-").replace(".", "-")
 
 
-def lock() -> dict[str, str]:
-    lines = (ENVS / "requirements.lock").read_text().splitlines()
+def lock(*parts: str) -> dict[str, str]:
+    """Name -> version of these parts of the lock; none: of what `make install` installs."""
+    lines = [
+        line for part in parts or ("requirements", "test") for line in (ENVS / f"{part}.lock").read_text().splitlines()
+    ]
     return {name_of(line): line.split("==")[1] for line in lines if line and not line.startswith("#")}
 
 
@@ -68,6 +71,8 @@ def test_the_conda_environment_holds_the_locks_pins_of_what_runs_and_pip_can_ins
         if (pin := lock().get(name_of(one.name))) and not one.specifier.contains(pin, prereleases=True)
     ]
     assert refused == []
+    assert set(lock("requirements")) == set(run), "and the lock's other part is what no study needs"
+    assert not set(lock("requirements")) & set(lock("test"))
 
 
 def test_the_lock_is_what_runs_here():
@@ -106,7 +111,8 @@ def pip_steps(file: Path) -> list[str]:
 def test_an_image_takes_the_steps_of_make_install(image):
     """So it names no package and no version of its own: torch by its line in the lock, then the lock."""
     steps = pip_steps(ENVS / image)
-    assert steps == [step for step in pip_steps(ROOT / "Makefile") if "$<" not in step], "those of the site aside"
+    installs = [step for step in pip_steps(ROOT / "Makefile") if "$<" not in step]  # those of the site aside
+    assert steps == [step.replace(" --requirement envs/test.lock", "") for step in installs]
     assert len(steps) == 2
     assert "grep '^torch==' LOCK" in steps[0]
     assert steps[1] == "--no-deps --requirement LOCK"

