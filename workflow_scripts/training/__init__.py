@@ -1,1 +1,5 @@
 """One loop, one checkpoint, one EMA for every network of the project. Uses models, cohort and base."""
+
+from ..base.deferred import defer
+
+defer("lightning", "torchmetrics")  # `lightning.fabric` is all that is used
