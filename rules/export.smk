@@ -1,4 +1,5 @@
-# What leaves the study: its mixes as nnU-Net raw data sets, datasheets of the synthetic cases, cards of the generators.
+# What leaves the study: its mixes as nnU-Net raw data sets, datasheets of the synthetic cases, cards of the generators, whose
+# folders are then MONAI bundles.
 # None of it is part of the answer: `snakemake export`.
 
 
@@ -58,6 +59,8 @@ use rule stage as write_model_card with:
         model=FILES.model,
         release=rules.gather_synthetic.output.release,
     output:
+        f"{N}/generator/{{system}}/configs/metadata.json",
+        f"{N}/generator/{{system}}/configs/inference.json",
         out=f"{N}/generator/{{system}}/README.md",
     log:
         f"{RUN}/logs/n_real~{{n_real}}/write_model_card/{{system}}.log",

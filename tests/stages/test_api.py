@@ -23,10 +23,11 @@ from tiny_generator import GRID, MODALITIES, SYNTHESIS
 import sliceaug
 import sliceaug.__main__ as command
 from sliceaug import metrics
-from workflow_scripts.base.files import read_tsv, write_json, write_tsv
+from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.memorisation.release import write_release
 from workflow_scripts.operations.study_file import write_settings
+from workflow_scripts.programs.reporting import write_model_card
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
@@ -100,6 +101,22 @@ def test_the_line_for_a_shell_prints_a_shape(demo):
     words = [sys.executable, *shlex.split(line)[1:]]
     done = subprocess.run(words, cwd=demo, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.stdout == "(2, 12, 16, 16)\n", done.stderr
+
+
+def test_a_generators_folder_is_a_monai_bundle(demo, generator, tmp_path):
+    from monai.bundle import run  # seconds: no other test here needs it
+
+    folder = shutil.copytree(demo / GENERATOR, tmp_path / "generator")
+    write_model_card.main([*("--model", str(folder), "--release", str(folder / "release.json")), *("--out", str(folder / "README.md"))])  # fmt: skip
+    about = read_json(folder / "configs/metadata.json")
+    image, levels = about["network_data_format"]["outputs"].values()
+    assert image["channel_def"] == dict(zip("01", MODALITIES, strict=True)) and image["spatial_shape"] == GRID["size"]
+    assert levels["value_range"] == [0, 3] and "volume_ml" in about["network_data_format"]["inputs"]["conditions"]["channel_def"].values()  # fmt: skip
+    words = {"bundle_root": str(folder), "output_dir": str(tmp_path / "out"), "count": 1, "first": 2, "device": "cpu"}
+    run("run", config_file=str(folder / "configs/inference.json"), meta_file=str(folder / "configs/metadata.json"), **words)  # fmt: skip
+    (case,) = generator.sample(1, first=2)
+    image, _ = read_synthetic_case(tmp_path / "out" / case.case_id, case.case_id, MODALITIES)
+    np.testing.assert_allclose(image, case.image, atol=2e-4)
 
 
 def test_a_data_frame_with_gaps_asks_for_what_it_holds(generator):

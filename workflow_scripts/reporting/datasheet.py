@@ -174,6 +174,7 @@ def model_card(contract: Mapping, release: Mapping, digest: str, simulated: bool
         "",
         "```bash",
         "python -m workflow_scripts.programs.synthesis.synthesize --model <this folder> --count 50 --out DIR",
+        "python -m monai.bundle run --bundle_root <this folder> --config_file <this folder>/configs/inference.json --count 50  # with the package fire",
         "```",
         "",
     ]

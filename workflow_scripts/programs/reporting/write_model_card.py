@@ -1,9 +1,10 @@
-"""Write the card of a trained generator, README.md in its folder."""
+"""Write the card of a trained generator, README.md in its folder, and in configs/ beside it what makes the folder a MONAI bundle."""
 
 from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
-from workflow_scripts.base.files import read_json, sha256_file, write_text
+from workflow_scripts.base.files import read_json, sha256_file, write_json, write_text
+from workflow_scripts.reporting.bundle import inference, metadata
 from workflow_scripts.reporting.datasheet import model_card
 
 
@@ -13,8 +14,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--simulated", action="store_true", help="the training cases are simulated")
     args = parser.parse_args(argv)
     contract = args.model / "model.json"
-    card = model_card(read_json(contract), read_json(args.release), sha256_file(contract), args.simulated)
-    write_text(args.out, card)
+    about, digest = read_json(contract), sha256_file(contract)
+    write_json(args.out.parent / "configs/metadata.json", metadata(about, digest))
+    write_json(args.out.parent / "configs/inference.json", inference())
+    write_text(args.out, model_card(about, read_json(args.release), digest, args.simulated))
 
 
 if __name__ == "__main__":
