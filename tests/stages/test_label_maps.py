@@ -54,6 +54,16 @@ COLLECTIONS = {
 }  # fmt: skip
 
 
+def test_a_resection_cavity_is_a_region_where_it_is_asked_for(tmp_path):
+    write(tmp_path / "data", "BraTS-GLI-02405-100", "{case}/{case}-{part}.nii.gz", (2, 1, 3, 4), NEW, "seg")
+    config = {"dataset": read_dataset("brats_post").model_dump(mode="json")}
+    (case,) = read_tsv(prepare(tmp_path / "data", tmp_path / "out", config) / "cases.tsv").itertuples()
+    cavity_ml = np.count_nonzero(LEVELS[..., ::2] == 2) * VOXEL_ML
+    assert case.tumor_and_cavity_ml == pytest.approx(TRUE_ML[0]) and case.note == ""
+    assert case.whole_tumor_ml == pytest.approx(TRUE_ML[0] - cavity_ml)
+    assert case.enhancing_tumor_ml == pytest.approx(TRUE_ML[2])
+
+
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_collection_is_read_as_it_is_named_and_labelled(tmp_path, name):
     case_id, names, labels, words, mask = COLLECTIONS[name]

@@ -276,7 +276,7 @@ def file_of(name: str, key_of: str = "config: dataset") -> Path:
 
 
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict:
-    """What a data set's file holds, over what the data set holds that it is `like`."""
+    """What a data set's file holds, over what the data set holds that it is `like`; null takes a key of that away."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} must be a mapping of keys to values")
@@ -286,7 +286,12 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict:
     if path in above or not isinstance(base, str):
         raise UserError(f"{path}: like must name another data set, not {base!r}")
     own = {key: value for key, value in content.items() if key != "like"}
-    return merge(_content(file_of(base, f"{path}: like"), (*above, path)), own)
+    return _taken_away(merge(_content(file_of(base, f"{path}: like"), (*above, path)), own))
+
+
+def _taken_away(content: dict) -> dict:
+    kept = {key: value for key, value in content.items() if value is not None}
+    return {key: _taken_away(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def parse_dataset(settings: object, where: str = "dataset") -> Dataset:

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ...evaluation.statistics.ladder import REAL, SYSTEM
 from ...study.arms import CEILING
@@ -48,6 +49,7 @@ def ladder(table: pd.DataFrame, about: About) -> Figure:
                 axes.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
                 axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
                 axes.grid(axis="x", color=FAINT, linewidth=0.4)
+                axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))  # "0.025" beside "0.050" would touch
                 if row == 0:
                     axes.set_title(region_name(region))
             grid[row, 0].set_ylabel(f"n_real = {n_real}{by}")
