@@ -21,7 +21,7 @@ TYPED = (
     *(f"docs/{name}.md" for name in ("hardware_and_hours", "troubleshooting", "what_you_can_rely_on")),
     "CONTRIBUTING.md",
 )
-STAGES = {"cohort": "split_cohort", "synthetic": "synthesize"}
+STAGES = {"cohort": "split_cohort", "synthetic": "synthesize", "export": "export_mix"}
 
 
 def commands() -> list[str]:
