@@ -49,7 +49,7 @@ slurm-check:  ## before a long run: whether the study can run on this Slurm, in 
 # Several tests share the cores: their threads wait without spinning, and the studies that some of them run take one core
 # each, or each slows the others down several times. The longest files come first (testpaths).
 test: $(INSTALLED)  ## all tests that fit into minutes
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive SLICEAUG_TEST_CORES=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder --durations 20
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive SLICEAUG_TEST_CORES=1 SLICEAUG_WARM=1 $(BIN)/python -m pytest -m "not slow and not slurm" -n auto --dist loadfile --no-loadscope-reorder --durations 20
 
 test-slow: $(INSTALLED)  ## the long end-to-end checks: all systems to their tables, a study killed in every training stage
 	$(BIN)/python -m pytest -m "slow and not slurm"

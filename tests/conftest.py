@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -47,6 +48,22 @@ def preprocessed_cohort():
         return small_cases.prepare(folder / "data", folder / "cohort", config)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_heads(tmp_path_factory) -> Path:
+    """autoencoder/, latents/, state/ and model/ of `tiny_generator`: trained once for all test processes. Copy, then change."""
+    import tiny_generator
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained_heads"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "heads/model").is_dir():
+            tiny_generator.make_inputs(folder / "heads")
+            tiny_generator.train(folder / "heads", folder / "heads/state", folder / "heads/model")
+    return folder / "heads"
 
 
 @pytest.fixture

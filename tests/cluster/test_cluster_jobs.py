@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from workflow_scripts.base import allocation
@@ -37,7 +38,7 @@ def cluster(folder: Path, squeue: str, scontrol: str) -> dict:
 
 
 def run_tiny(state: Path, out: Path, environment: dict) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(HELPERS / "tiny_training.py"), "regression", str(state), str(out)]
+    command = [warm.python(), str(HELPERS / "tiny_training.py"), "regression", str(state), str(out)]
     command += ["--task", json.dumps({"pause_s": 0.1}), "--settings", json.dumps({"checkpoint_minutes": 1000})]
     environment = os.environ | {"PYTHONPATH": str(HELPERS.parents[1]), "OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=300)

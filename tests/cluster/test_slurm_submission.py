@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 import yaml
 from workflow import ROOT, copy_project, snakemake
 
@@ -39,6 +40,7 @@ def notes(tmp_path, monkeypatch) -> Path:
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("NOTES", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", warm.python())  # what the cluster check starts Snakemake and its jobs by
     return tmp_path
 
 

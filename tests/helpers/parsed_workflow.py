@@ -24,7 +24,9 @@ def parsed(
     `config`: JSON, as after --config. Without `plan` there are no jobs; with `everything` also those of what is made
     already. Base rules, which others inherit from, are left out.
     """
-    command = [sys.executable, __file__, json.dumps([*configfiles]), config, json.dumps(plan), json.dumps(everything)]
+    import warm
+
+    command = [warm.python(), __file__, json.dumps([*configfiles]), config, json.dumps(plan), json.dumps(everything)]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
+
+import warm
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = os.environ.get("SLICEAUG_TEST_CORES", "2")  # for the studies that tests run
@@ -28,7 +29,7 @@ def copy_project(folder: Path) -> Path:
 
 def snakemake(project: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess:
     """Run Snakemake in `project` and wait; output and errors as text."""
-    command = [sys.executable, "-m", "snakemake", "--cores", CORES, *map(str, arguments)]
+    command = [warm.python(), "-m", "snakemake", "--cores", CORES, *map(str, arguments)]
     return subprocess.run(
         command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_generator
+import warm
 from brats import ALL_PARTS
 from planted import make_reference
 from study_files import INTERVALS, study, write_table
@@ -35,12 +36,11 @@ GENERATOR = "results/demo/n_real~3/generator/slice_ldm"
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
+def demo(trained_heads, tmp_path_factory) -> Path:
     """A folder with results/demo: a trained generator with its release, scores, a ladder, a cohort."""
     folder = tmp_path_factory.mktemp("api")
     run = folder / "results/demo"
-    inputs = tiny_generator.make_inputs(folder / "inputs")
-    model = tiny_generator.train(inputs, inputs / "state", folder / GENERATOR)
+    model = shutil.copytree(trained_heads / "model", folder / GENERATOR)
     write_release(model, SYNTHESIS | {"gate": OPEN_GATE}, None, None)
     write_settings(run, {"run": "demo", "data_set": ALL_PARTS, "splits": {"n_real": [3]}})
     mixes = [("none", 0.0, False), ("none", 1.0, False, "ceiling"), ("slice_ldm", 1.0, False)]
@@ -98,7 +98,7 @@ def test_a_command_of_the_page_knows_its_options(line, tmp_path, monkeypatch, ca
 
 def test_the_line_for_a_shell_prints_a_shape(demo):
     (line,) = re.findall(r"^(python -c .*)$", PAGE, flags=re.MULTILINE)
-    words = [sys.executable, *shlex.split(line)[1:]]
+    words = [warm.python(), *shlex.split(line)[1:]]
     done = subprocess.run(words, cwd=demo, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.stdout == "(2, 12, 16, 16)\n", done.stderr
 

@@ -1,6 +1,7 @@
 """Control of a trained generator, through its programs: held-out requests, no gate, the sweep, and bad input."""
 
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -29,13 +30,13 @@ SAMPLING = {key: SYNTHESIS[key] for key in ("precision",)}
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return tiny_generator.make_inputs(tmp_path_factory.mktemp("heads"))
+def inputs(trained_heads, tmp_path_factory):
+    return shutil.copytree(trained_heads, tmp_path_factory.mktemp("heads") / "inputs")
 
 
 @pytest.fixture(scope="module")
 def model(inputs):
-    return tiny_generator.train(inputs, inputs / "state", inputs / "model")
+    return inputs / "model"
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import json
 import shutil
 import subprocess
-import sys
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from brats import WRITTEN
 from image_runs import compare, comparison, evaluate, extract, fid, write_synthetic
 from safetensors.numpy import load_file
@@ -264,7 +264,7 @@ def test_a_metric_is_one_file(cohort, tmp_path):
         ("evaluation.evaluate_images", comparison(cohort, tmp_path)),
         ("reporting.make_table", table),
     ):
-        command = [sys.executable, "-m", f"workflow_scripts.programs.{program}", *words]
+        command = [warm.python(), "-m", f"workflow_scripts.programs.{program}", *words]
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     made = read_tsv(tmp_path / "images.tsv").query("metric == 'nearest'")
     assert set(made.comparison) == {"synthetic", "floor"} and (made.value > 0).all()

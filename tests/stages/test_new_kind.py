@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import tiny_generator
+import warm
 from tiny_generator import SYNTHESIS, TRAINING
 from workflow import copy_project, planned
 
@@ -107,7 +106,7 @@ def project(tmp_path_factory):
 
 
 def program(project, name, *arguments):
-    command = [sys.executable, "-m", f"workflow_scripts.programs.{name}", *map(str, arguments), "--threads", "1"]
+    command = [warm.python(), "-m", f"workflow_scripts.programs.{name}", *map(str, arguments), "--threads", "1"]
     ended = subprocess.run(command, cwd=project, capture_output=True, text=True, env=os.environ)
     assert ended.returncode == 0, ended.stderr
     return ended.stderr
@@ -118,8 +117,7 @@ def test_its_system_is_planned_beside_the_others(project):
     assert jobs["train_generator"] == 2 and jobs["train_autoencoder"] == 1
 
 
-def test_the_programs_train_it_and_draw_from_it(project, tmp_path):
-    inputs = tiny_generator.make_inputs(tmp_path)
+def test_the_programs_train_it_and_draw_from_it(project, trained_heads, tmp_path):
     config = {
         "system": "linear",
         "kind": "regression",
@@ -127,8 +125,8 @@ def test_the_programs_train_it_and_draw_from_it(project, tmp_path):
         "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
     }
     config |= {"regression": {"noise": 0.1, "training": TRAINING | {"steps": 200, "learning_rate": 0.02}}}
-    space = ["--latents", inputs / "latents", "--autoencoder", inputs / "autoencoder"]
-    space += ["--conditions", inputs / "latents/conditions.tsv"]
+    space = ["--latents", trained_heads / "latents", "--autoencoder", trained_heads / "autoencoder"]
+    space += ["--conditions", trained_heads / "latents/conditions.tsv"]
     to = ["--out", tmp_path / "model", "--state", tmp_path / "state"]
     program(project, "generator.train_generator", "--config", json.dumps(config), *space, *to)
     contract = read_json(tmp_path / "model/model.json")

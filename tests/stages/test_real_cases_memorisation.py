@@ -8,6 +8,7 @@ from small_cases import prepare
 from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.volumes import VolumeStore
 
+pytestmark = pytest.mark.slow  # tests/stages/test_memorisation.py has the same disguises of simulated patients
 COARSE = {"spacing_mm": [3.0, 3.0, 3.0], "size": [48, 64, 64]}
 
 

@@ -7,13 +7,13 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from tiny_segmentation import Study
 
 from workflow_scripts.base.errors import UserError
@@ -33,7 +33,7 @@ def study(tmp_path_factory):
 
 def start(study, out, state, **settings):
     arguments = study.train_arguments(out, "--state", str(state), checkpoint_minutes=0, **settings)
-    command = [sys.executable, "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
+    command = [warm.python(), "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

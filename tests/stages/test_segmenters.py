@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from tiny_segmentation import TEST, TRAIN, VAL, Study
 from workflow import copy_project, planned
 
@@ -64,7 +65,7 @@ def test_an_arm_killed_and_run_again_ends_in_the_same_bytes(study, tmp_path):
     whole = study.train("whole", mix, *made, "--state", str(tmp_path / "a"), **length)
     stopped = study.arm("stopped", mix)
     arguments = study.train_arguments(stopped, *made, "--state", str(tmp_path / "b"), checkpoint_minutes=0, **length)
-    command = [sys.executable, "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
+    command = [warm.python(), "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
     run = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, **run)
     while not list((tmp_path / "b").rglob("checkpoint-*.pt")):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,13 +27,13 @@ OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return tiny_generator.make_inputs(tmp_path_factory.mktemp("heads"))
+def inputs(trained_heads, tmp_path_factory):
+    return shutil.copytree(trained_heads, tmp_path_factory.mktemp("heads") / "inputs")
 
 
 @pytest.fixture(scope="module")
 def model(inputs):
-    return tiny_generator.train(inputs, inputs / "state", inputs / "model")
+    return inputs / "model"
 
 
 def run(model, out, *arguments, **config):

@@ -26,6 +26,7 @@ def compare(one, other):
         torch.testing.assert_close(value, weights[name], rtol=0.05, atol=5e-3)
 
 
+@pytest.mark.slow  # tests/stages/test_train_autoencoder.py has one of them through its program
 @pytest.mark.parametrize("kind", ["slice_vae", "vae_3d"])
 def test_autoencoders(tmp_path, kind):
     for devices in (1, 2):
@@ -34,7 +35,8 @@ def test_autoencoders(tmp_path, kind):
     compare(tmp_path / "1" / kind / "autoencoder", tmp_path / "2" / kind / "autoencoder")
 
 
-@pytest.mark.parametrize("system", ["ddpm_3d", "lsgan_3d"])
+# of two players tests/stages/test_training_ddp.py shows it
+@pytest.mark.parametrize("system", ["ddpm_3d", pytest.param("lsgan_3d", marks=pytest.mark.slow)])
 def test_generators(tmp_path, system):
     cohort = tiny_systems.make_cohort(tmp_path / "heads")
     tiny_systems.measure(cohort)

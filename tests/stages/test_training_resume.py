@@ -6,13 +6,13 @@ import random
 import resource
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+import warm
 from tiny_training import SETTINGS, Regression, main
 
 from workflow_scripts.base.errors import UserError
@@ -24,7 +24,7 @@ HELPERS = Path(__file__).parents[1] / "helpers"
 
 
 def start(problem: str, folder: Path, out: Path, settings: dict, **task) -> subprocess.Popen:
-    command = [sys.executable, str(HELPERS / "tiny_training.py"), problem, str(folder), str(out)]
+    command = [warm.python(), str(HELPERS / "tiny_training.py"), problem, str(folder), str(out)]
     command += ["--settings", json.dumps(settings), "--task", json.dumps(task)]
     environment = os.environ | {"PYTHONPATH": str(HELPERS.parents[1]), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

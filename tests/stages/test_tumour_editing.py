@@ -1,6 +1,7 @@
 """Tumours of a trained model in training patients, through the programs: what stays, what changes, and bad input."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -24,9 +25,8 @@ EDITING = {"flips": False, "margin_mm": 8.0, "fade_mm": 8.0}
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tiny_generator.make_inputs(tmp_path_factory.mktemp("heads"))
-    tiny_generator.train(folder, folder / "state", folder / "model")
+def inputs(trained_heads, tmp_path_factory):
+    folder = shutil.copytree(trained_heads, tmp_path_factory.mktemp("heads") / "inputs")
     tiny_systems.make_cohort(folder / "cohort", 6)
     lend(folder, folder / "edit")
     return folder

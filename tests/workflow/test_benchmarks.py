@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import warm
 from workflow import ROOT
 
 
@@ -27,7 +28,7 @@ def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
         "32",
         "--out",
     ]
-    command = [sys.executable, "-m", "benchmarks.networks", *options, str(out)]
+    command = [warm.python(), "-m", "benchmarks.networks", *options, str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
@@ -41,7 +42,7 @@ def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
 
 def test_image_metrics_of_many_cases_are_measured_and_what_is_extrapolated_says_so(tmp_path):
     out = tmp_path / "images.json"
-    options = ["--size", "16", "24", "24", "--cases", "3", "--many", "4", "--threads", "1", "--out", str(out)]
+    options = ["--size", "16", "16", "16", "--cases", "3", "--many", "4", "--threads", "1", "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.images", *options], cwd=ROOT, capture_output=True, text=True
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm
 import yaml
 from small_cases import make_case
 from workflow import ROOT, copy_project
@@ -33,7 +33,7 @@ def project(tmp_path):
         (folder / name).symlink_to(ROOT / name)
     for name, text in {".venv/bin/snakemake": SNAKEMAKE, ".venv/bin/python": PYTHON, "bin/make": MAKE}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("#!/bin/bash\nset -o pipefail\n" + text.format(python=shlex.quote(sys.executable)))
+        (folder / name).write_text("#!/bin/bash\nset -o pipefail\n" + text.format(python=shlex.quote(warm.python())))
         (folder / name).chmod(0o755)
     return folder
 

@@ -6,10 +6,10 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm
 from workflow import ROOT, copy_project, snakemake
 
 PLANS = (
@@ -60,7 +60,7 @@ def test_snakemake_command_plans_its_jobs(project, tmp_path, command):
 @pytest.mark.parametrize("command", [line for line in commands() if "workflow_scripts" in line])
 def test_program_knows_its_options(project, command):
     """Without model, arm or run the program must fail for their sake, not for an option it does not know."""
-    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=project, capture_output=True, text=True)
+    done = subprocess.run([warm.python(), *shlex.split(command)[1:]], cwd=project, capture_output=True, text=True)
     assert done.returncode == 2
     assert re.search(r"error: .*(results/demo|tumours\.csv)", done.stderr)
     assert "usage:" not in done.stderr
