@@ -25,7 +25,11 @@ SHIPPED = read_yaml(ROOT / "config/config.yaml")
 DEFAULT = SHIPPED | {"data_root": "demo"}
 SYSTEMS = {name: read_yaml(ROOT / f"config/systems/{name}.yaml") for name in known_systems()}
 OVERRIDES = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.name != "config.yaml")
-ON_TOP_OF = {"demo_all.yaml": "demo.yaml", "brats_mini_systems.yaml": "brats_mini.yaml"}  # overrides of overrides
+ON_TOP_OF = {
+    "demo_all.yaml": "demo.yaml",
+    "brats_mini_systems.yaml": "brats_mini.yaml",
+    "simulated_example.yaml": "simulated_study.yaml",
+}  # overrides of overrides
 
 
 def read(**override) -> Study:
