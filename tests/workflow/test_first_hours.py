@@ -1,4 +1,4 @@
-"""The pages of the first hour are typed: each whole, by a shell, from top to bottom, with Snakemake and make planning only."""
+"""The pages of the first hour, and that of preparing data, are typed: each whole, by a shell, from top to bottom, with Snakemake and make planning only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import warm
 import yaml
+from raw_folders import CT, raw_folder
 from small_cases import make_case
 from workflow import ROOT, copy_project
 
@@ -55,6 +56,13 @@ def test_few_patients(project):
     look, *folds = type_page(project, "first_hour_few_patients.md")
     assert "train_autoencoder" not in look and look["split_cohort"] == 1
     assert len(folds) == 3 and all(fold["train_segmentation"] == 4 for fold in folds)
+
+
+def test_prepare_your_data(project):
+    raw_folder(project / "data/Dataset123_X", CT, 1, numbered=True)
+    raw, *folds = type_page(project, "prepare_your_data.md")
+    assert raw["train_segmentation"] > 50 and raw["find_cases"] == 1
+    assert len(folds) == 3 and len({fold["train_segmentation"] for fold in folds}) == 1
 
 
 def test_cluster(project):
