@@ -55,8 +55,9 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
-# ldm_3d has the networks of ldm_3d_reduced, with more channels; ddpm_3d needs two minutes until its tumours are in their places
-SLOW = ("ldm_3d", "ddpm_3d")
+# slice_ldm learns two cases in tests/stages/test_train_generator.py; ldm_3d has the networks of ldm_3d_reduced, with more
+# channels; ddpm_3d needs two minutes until its tumours are in their places
+SLOW = ("slice_ldm", "ldm_3d", "ddpm_3d")
 
 
 @pytest.mark.parametrize("system", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in ALL])

@@ -27,7 +27,11 @@ def losses(folder) -> dict[str, list[float]]:
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
 
 
-@pytest.mark.parametrize(("task", "batch_size"), [(WithoutDropout, 8), (Adversaries, 16)])
+# one player, by its program: tests/stages/test_train_autoencoder.py
+ONE_PLAYER = pytest.param(WithoutDropout, 8, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("task", "batch_size"), [ONE_PLAYER, (Adversaries, 16)])
 def test_two_processes_have_the_loss_of_one(tmp_path, task, batch_size):
     found = {}
     for devices in (1, 2):
