@@ -113,8 +113,7 @@ TABLE_FILES = {
     **{name: dict(scores=rules.gather_scores.output.scores) for name in ("augmentation_ratio", "ladder", "exchange")},
     "kinds": dict(
         scores=rules.gather_scores.output.scores,
-        cases=rules.merge_cohort.output.cases,
-        splits=rules.split_cohort.output.out,
+        conditions=expand(rules.measure_tumours.output.out, n_real=N_REAL),
     ),
     "compute": dict(costs=expand(f"{RUN}/evaluation/n_real~{N_REAL[-1]}/{{system}}/cost.tsv", system=SAMPLED)),
     "systems": dict(

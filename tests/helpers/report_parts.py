@@ -82,10 +82,10 @@ def _kinds_table(folder: Path, scores: list[Path], settings: dict) -> None:
         lacking = table.case_id.isin(sorted(set(table.case_id))[:2]) & (table.region == "enhancing_tumor")
         tables.append(folder / f"kinds/{number}.tsv")
         write_tsv(tables[-1], table.assign(reference_ml=table.reference_ml.where(~lacking, 0.0)))
-    train = pd.DataFrame({"case_id": ["C", "D"]}).assign(**{f"{region}_ml": 5.0 for region in REGIONS})
-    write_tsv(folder / "kinds/cases.tsv", train)
-    more = {"cases": [folder / "kinds/cases.tsv"], "splits": [folder / "cohort/splits.json"]}
-    write_table("kinds", folder / "tables/kinds.csv", settings=settings, scores=tables, **more)
+    tumours = folder / f"kinds/n_real~{N_REAL}/conditions.tsv"
+    shares = {f"{region}_fraction": [0.4, 0.2] for region in REGIONS[1:]}
+    write_tsv(tumours, pd.DataFrame({"case_id": ["C", "D"], **shares}))
+    write_table("kinds", folder / "tables/kinds.csv", settings=settings, scores=tables, conditions=[tumours])
 
 
 def _system_tables(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from brats import LOOKS
 from study_files import INTERVALS, make_table, study, write_table
 
-from workflow_scripts.base.files import write_json, write_tsv
+from workflow_scripts.base.files import write_tsv
 from workflow_scripts.evaluation.statistics.exchange import rising, worth
 from workflow_scripts.programs.reporting import make_figure
 from workflow_scripts.reporting.report.answer import answer, headline
@@ -211,18 +211,16 @@ def kinds(folder, lacking, in_training):
         table.loc[:, "reference_ml"] = np.where(empty, 0.0, 10.0)
         table.loc[empty, "dice"] = float(table.control[0] == "ceiling")
         table.to_csv(file, sep="\t", index=False)
-    train = [f"T-{number}" for number in range(3)]
-    core_ml = [5.0 if number < in_training else 0.0 for number in range(3)]
-    write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": train, "tumor_core_ml": core_ml}))
-    write_json(folder / "splits.json", {"train": {"3": train}})
+    share = [0.3 if number < in_training else 0.0 for number in range(3)]
+    tumours = folder / "n_real~3/conditions.tsv"
+    write_tsv(tumours, pd.DataFrame({"case_id": ["A", "B", "C"], "tumor_core_fraction": share}))
     settings = {
         "tables": INTERVALS | {"bootstrap_samples": 500},
         "system": SYSTEMS,
         "ladder": {"ratio": None},
         "ratios": [0, 1],
     }
-    more = {"cases": [folder / "cases.tsv"], "splits": [folder / "splits.json"]}
-    write_table("kinds", folder / "kinds.csv", settings=settings, scores=files, **more)
+    write_table("kinds", folder / "kinds.csv", settings=settings, scores=files, conditions=[tumours])
     return read_mixed_csv(folder / "kinds.csv"), (folder / "kinds.md").read_text()
 
 

@@ -60,8 +60,7 @@ def value_at(config: Mapping, key: str) -> object:
 
 TABLE_INPUTS = {
     "scores": "scores.tsv: the scores of all arms",
-    "cases": "cases.tsv of the cohort",
-    "splits": "splits.json of the cohort",
+    "conditions": "conditions.tsv of the training tumours, of every n_real, in a folder n_real~<N>",
     "ratios": "augmentation_ratio.csv",
     "compute": "compute.csv",
     "images": "images.tsv of every system and n_real",
@@ -100,7 +99,7 @@ _TABLES = (
         "kinds",
         "kinds of tumour: training and test",
         "The ladder by kind of tumour, with and without a region, and how many training and test cases are of each kind.",
-        ("scores", "cases", "splits"),
+        ("scores", "conditions"),
         ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
         (
             *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ...base.files import read_json, read_tsv
+from ...base.files import read_tsv
 from ...evaluation.scores import read_scores
 from ...evaluation.statistics.kinds import kinds_table
 from ..looks import region_name
@@ -41,9 +41,8 @@ def notes(table: pd.DataFrame, simulated: bool) -> list[str]:
 
 
 def _make(files: dict, settings: dict) -> pd.DataFrame:
-    (cases,), (splits,) = files["cases"], files["splits"]
-    train = {int(size): ids for size, ids in read_json(splits)["train"].items()}
-    return kinds_table(read_scores(files["scores"]), read_tsv(cases), train, **ladder_settings(settings))
+    train = {int(file.parent.name.removeprefix("n_real~")): read_tsv(file) for file in files["conditions"]}
+    return kinds_table(read_scores(files["scores"]), train, **ladder_settings(settings))
 
 
 def _parts(table: pd.DataFrame, settings: dict) -> list[tuple[str, pd.DataFrame]]:
