@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import warm
 from workflow import ROOT, copy_project, snakemake
@@ -112,7 +113,7 @@ def test_make_alone_lists_every_target_and_before_installation_says_what_to_do(t
 
 def test_speeds_are_those_of_the_benchmarks_file():
     text = " ".join((ROOT / "docs/hardware_and_hours.md").read_text().split())
-    (file,) = set(re.findall(r"`(docs/benchmarks/[^`]+)`", text))
+    (file,) = set(re.findall(r"`(docs/benchmarks/networks[^`]+)`", text))
     found = json.loads((ROOT / file).read_text())
     assert f"`.venv/bin/{found['command']}`" in text and f"On one {found['device'].split(',')[0]}" in text
     ours, theirs = found["rows"][::2], found["rows"][1::2]
@@ -124,3 +125,17 @@ def test_speeds_are_those_of_the_benchmarks_file():
     }
     assert "{} and {} times the speed of MONAI's".format(*ratios["train_seconds"]) in text
     assert "(forward {} and {};".format(*ratios["forward_seconds"]) in text
+
+
+def test_the_demos_minutes_are_those_of_its_files():
+    text = " ".join((ROOT / "docs/hardware_and_hours.md").read_text().split())
+    run, folder = json.loads((ROOT / "docs/benchmarks/demo.json").read_text()), ROOT / "docs/benchmarks"
+    stages = pd.read_csv(folder / "demo_stages.csv").set_index("stage")
+    minutes = {stage: f"{60 * hours:.1f}" for stage, hours in stages.wall_hours.items()}
+    assert f"took {run['wall_s'] / 60:.1f} minutes" in text and f"its {run['jobs']} jobs" in text
+    assert (
+        f"of {minutes['all stages']} minutes of jobs, the seven trainings of nnU-Net were {minutes['train_segmentation']}"
+        in text
+    )
+    assert f"autoencoder and diffusion {minutes['train_autoencoder']} and {minutes['train_generator']}" in text
+    assert stages.jobs["train_segmentation"] == 7
