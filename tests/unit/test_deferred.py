@@ -22,7 +22,7 @@ def package(tmp_path, monkeypatch):
 
 
 def test_submodules_load_without_the_package_and_the_package_when_it_is_used(package):
-    defer(package, "no_such_package")
+    defer(package, "no_such_package", submodules=True)
     assert "no_such_package" not in sys.modules
     light = importlib.import_module(f"{package}.light")
     module = importlib.import_module(package)
@@ -33,6 +33,20 @@ def test_submodules_load_without_the_package_and_the_package_when_it_is_used(pac
         _ = module.missing
     defer(package)
     assert importlib.import_module(package) is module, "what is loaded stays"
+
+
+def test_where_a_submodule_needs_the_package_its_import_loads_it(package):
+    defer(package)
+    module = sys.modules[package]
+    assert "loaded" not in vars(module)
+    assert importlib.import_module(f"{package}.light").one == 1
+    assert vars(module)["loaded"] == 2
+
+
+def test_torchmetrics_can_be_imported_after_a_training():
+    code = "import workflow_scripts.training.launch\nfrom torchmetrics.image.fid import FrechetInceptionDistance"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_training_loads_no_more_of_lightning_than_it_uses():

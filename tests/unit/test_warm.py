@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -41,8 +42,11 @@ def test_it_ends_as_its_program_and_its_program_with_it(number):
     process.send_signal(number)
     assert process.stdout.read() == "", "it is gone, and nothing writes any more"
     assert process.wait() == -number
+    until = time.monotonic() + 10
     with contextlib.suppress(psutil.NoSuchProcess):  # or nobody has asked for its status yet
-        assert psutil.Process(program).status() == psutil.STATUS_ZOMBIE
+        while psutil.Process(program).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_a_program_that_ends_itself_is_seen_to():

@@ -60,7 +60,7 @@ def test_a_study_takes_what_the_earlier_run_took_and_a_longer_one_takes_longer(t
         len(works) * START + sum(works) / PER_SECOND, rel=1e-3
     )
     once = hours(tiny, rates, "train_generator") * 3600 - START
-    longer = "system_settings={slice_ldm: {diffusion: {training: {steps: 900, batch_size: 8}}}}"
+    longer = "system_settings={slice_ldm: {diffusion: {training: {steps: 900, batch_size: 4}}}}"
     assert hours(Planned(TINY, [longer]), rates, "train_generator") * 3600 - START == pytest.approx(once * 6, rel=1e-3)
     three = Planned(TINY, ["segmentation={seeds: [0, 1, 2]}"])
     assert hours(three, rates, "train_segmentation") == pytest.approx(3 * hours(tiny, rates, "train_segmentation"))

@@ -2,4 +2,5 @@
 
 from ..base.deferred import defer
 
-defer("lightning", "torchmetrics")  # `lightning.fabric` is all that is used
+defer("lightning", submodules=True)  # `lightning.fabric` is all that is used
+defer("torchmetrics")
