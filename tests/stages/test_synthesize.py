@@ -19,6 +19,7 @@ from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.tumours import measure
+from workflow_scripts.memorisation.release import write_release
 from workflow_scripts.programs.synthesis import gather_synthetic, synthesize
 from workflow_scripts.training.devices import default_device, describe
 
@@ -225,6 +226,16 @@ def test_by_hand_it_says_where_it_runs_and_where_the_cases_are(model, tmp_path, 
     assert "1 cases of 12x16x16 voxels, dpmpp_2m, 20 steps" in lines[1]
     assert "1 synthetic cases are in" in lines[-1]
     assert str(tmp_path / "cases.tsv") in lines[-1]
+
+
+def test_it_says_why_copies_are_not_refused(model, tmp_path, caplog):
+    folder = shutil.copytree(model, tmp_path / "model")
+    run(folder, tmp_path / "unsaid", "--count", 1)
+    write_release(folder, SYNTHESIS, None, None)
+    run(folder, tmp_path / "not by its study", "--count", 1)
+    said = [record.getMessage() for record in caplog.records if "copies of training cases" in record.getMessage()]
+    assert "has no release.json" in said[0]
+    assert "its study refused none (memorisation.action was not refuse)" in said[1]
 
 
 def test_a_user_sees_one_sentence_and_no_traceback(tmp_path):

@@ -28,6 +28,7 @@ from .release import read_release
 
 FALSE_POSITIVE_RATE = 0.05  # where the release says nothing of it
 NO_RELEASE = "the model's folder has no release.json, which a study leaves there; --refuse-copies names a training set"
+NONE_REFUSED = "its study refused none (memorisation.action was not refuse); --refuse-copies names a training set"
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,8 @@ class Released:
         if reference is not None:
             gate = CopyGate(load_reference(reference), rate, contract)
         elif not in_study and not kind.hosts:
-            log.warning(
-                "copies of training cases are not refused: %s", "--allow-copies" if copies.allowed else NO_RELEASE
-            )
+            why = "--allow-copies" if copies.allowed else NONE_REFUSED if released else NO_RELEASE
+            log.warning("copies of training cases are not refused: %s", why)
         return cls(generator, read, parse_written(contract["written"], folder), gate, rate if gate else None)
 
     @property
