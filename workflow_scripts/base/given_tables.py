@@ -1,7 +1,5 @@
 """Tables that the user writes: CSV or tab-separated, read as text, with sentences for what is wrong in them."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Sequence

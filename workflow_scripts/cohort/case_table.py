@@ -1,7 +1,5 @@
 """A cohort that a table names: a line a case, a column a file. For cases that no layout finds."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A case alone cannot tell what its images are. Over a cohort, tumour and tissue s
 the scanner: a case in which they stand out so in two other channels is said, never changed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Cases that somebody else's generator made: read and checked as patients are, and put on the study's grid."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

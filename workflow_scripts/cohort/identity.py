@@ -3,8 +3,6 @@
 Four things tell: the table or pattern of patients, equal masks, images that are nearly the same, and ids with a common stem.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

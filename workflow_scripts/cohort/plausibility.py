@@ -1,7 +1,5 @@
 """What is odd about a cohort as a whole, said once."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from ..base.errors import UserError

@@ -5,8 +5,6 @@ with the share of each cell that an ellipsoid (or box) of the requested place an
 names a patient by its numbers; a map says where the tumour is to be in the terms in which the denoiser sees the latent.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Denoising diffusion and flow matching, over latents or voxels: the training task, and the kind of generator."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar

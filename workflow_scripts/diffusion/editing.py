@@ -8,8 +8,6 @@ noise that it started from where it is deterministic, with the noise that it dra
 Everything here is a function of its arguments. Volumes are (D, H, W); lengths along them are given in that order.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

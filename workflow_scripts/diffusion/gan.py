@@ -1,7 +1,5 @@
 """A least-squares GAN under tumour conditions: the training task, and the kind of generator."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 

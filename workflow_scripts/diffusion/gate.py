@@ -1,7 +1,5 @@
 """The quality gate: which synthetic cases are kept, and a sentence for each reason why one is not."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

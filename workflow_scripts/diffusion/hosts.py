@@ -1,7 +1,5 @@
 """Patients of the train subset in whom a tumour is wanted: which one a case is made in, and its volumes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From the name of a kind of generator, as `study.generators` lists them, to the `Generator` itself."""
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 

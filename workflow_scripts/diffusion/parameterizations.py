@@ -6,8 +6,6 @@ that name (Lipman et al. 2022, arXiv 2210.02747; Liu et al. 2022, arXiv 2209.030
 Everywhere `alpha` and `sigma` are tensors that broadcast against the latents, or numbers.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

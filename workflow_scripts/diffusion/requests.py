@@ -3,8 +3,6 @@
 Where the generator puts tumours into patients, the column `host` may name the one that is wanted.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import os

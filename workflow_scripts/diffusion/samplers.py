@@ -7,8 +7,6 @@ Where a sampler draws noise it takes one rng, or one for each sample, so that a 
 others in its batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ to see (Lin et al. 2024, arXiv 2305.08891, describe the harm that a larger rest 
 by that alpha: `samplers.X0Predictor` bounds the result. The third, `flow`, goes straight from data to pure noise.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Protocol

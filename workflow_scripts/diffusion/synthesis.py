@@ -1,7 +1,5 @@
 """From a generator to synthetic cases: conditions, noise, sampling, and the quality gate."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a generator learns from: the latents of the train subset, or its volumes, and the conditions of its tumours."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The folder of synthetic cases as they are made: the cases, their table, and the table of refused draws."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Sampler and quality gate, and the training set that copies are refused against, 
 that is carried elsewhere makes the same cases there, and releases no copy.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What of a case is compared where cases are made in training patients on purpose: the tumour and little around it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

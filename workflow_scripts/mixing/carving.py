@@ -1,7 +1,5 @@
 """A tumour cut out of one patient with a margin, and put into another (CarveMix, Zhang et al. 2021, arXiv 2108.06883)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A patient without the tumour: what it covers is filled from the other side of the body."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The kind of generator that lays tumours of a trained diffusion model into training patients. It learns nothing itself."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator, Sequence

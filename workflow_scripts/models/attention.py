@@ -1,7 +1,5 @@
 """Self-attention over the places of a feature map, in two or three dimensions."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 

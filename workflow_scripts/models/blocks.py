@@ -1,8 +1,6 @@
 """Parts that networks share: normalisation, convolutions that change the resolution, residual units, and the
 slice-position embedding with the block that it steers."""
 
-from __future__ import annotations
-
 import math
 from contextlib import nullcontext
 

@@ -1,7 +1,5 @@
 """From a config block to an autoencoder: one entry a kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from ..study.settings.autoencoder import SliceVae, Vae3d, autoencoder_of

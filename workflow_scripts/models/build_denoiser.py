@@ -1,7 +1,5 @@
 """From a config block to a denoiser: one entry a kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

@@ -1,7 +1,5 @@
 """From a config block to the two networks of a GAN: one entry a kind."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..study.settings.generator import Gan

@@ -4,8 +4,6 @@ Residual blocks that the tumour's conditions steer in the generator, a projectio
 arXiv 1802.05637) with spectral normalisation (Miyato et al. 2018, arXiv 1802.05957).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The feature networks by which images are judged, by the name that the configuration gives them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from functools import partial

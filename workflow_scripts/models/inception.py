@@ -7,8 +7,6 @@ Two weights files fit, and each is run as it was trained:
 Both see pixels from -1 to 1 (torchvision's own input transform ends there too), and their layers have the same names.
 """
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -3,8 +3,6 @@
 The networks are MONAI's; the weights come from files that the user has fetched from their authors.
 """
 
-from __future__ import annotations
-
 import os
 import re
 

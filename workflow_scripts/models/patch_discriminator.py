@@ -1,7 +1,5 @@
 """The patch discriminator that sharpens a 3D autoencoder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The slice VAE: a 2D variational autoencoder that knows which slice of the volume it sees."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

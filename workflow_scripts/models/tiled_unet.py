@@ -1,7 +1,5 @@
 """A 2D UNet for stacked slice latents: the slices lie side by side as the tiles of one image."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

@@ -4,8 +4,6 @@ Layout of convolutions as in Kebaili et al. 2024 (arXiv 2406.05421); residual bl
 scale-and-shift conditioning as in Dhariwal & Nichol 2021 (arXiv 2105.05233, section 3).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

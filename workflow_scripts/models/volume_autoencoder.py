@@ -1,7 +1,5 @@
 """A 3D variational autoencoder of whole volumes: the first stage of 3D latent diffusion."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Voxel space, in the place of a latent one: what a system without an autoencoder generates in."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

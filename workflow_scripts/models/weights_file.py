@@ -1,7 +1,5 @@
 """Weights of networks that others have trained, from a file that the user names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

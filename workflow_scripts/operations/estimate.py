@@ -1,7 +1,5 @@
 """What a study will cost: jobs, hours, GPU hours and memory by stage, its disk, and which settings would halve it."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """How fast this machine is at each rule's work, from the benchmarks and job records of an earlier run of the workflow."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

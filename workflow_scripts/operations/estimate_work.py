@@ -5,8 +5,6 @@ ratio of two jobs of one rule matters, and a count in either unit serves; a rule
 study.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """External systems before anything runs: are there enough cases in their folders? By names of files, no image is read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..base.errors import UserError

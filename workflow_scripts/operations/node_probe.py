@@ -1,7 +1,5 @@
 """Small jobs that look around on the compute nodes: through Snakemake and its executor, as the study's jobs will be."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """A study as Snakemake plans it, in this process: its rules, its jobs, and what each of them asks for."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

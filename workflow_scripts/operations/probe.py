@@ -1,7 +1,5 @@
 """A short measurement: the workflow itself, on a few simulated patients at the study's own shapes, for a few steps."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

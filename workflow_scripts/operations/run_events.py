@@ -1,7 +1,5 @@
 """What the runs of Snakemake in a folder did: Snakemake's own events of each job, an event a line, a file a run."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What one sees of a running study: a line a stage with a bar and the time left, from the events of its run."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re

@@ -1,7 +1,5 @@
 """The state of a study as text for a terminal: a row a stage, what runs, and why what failed did."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -4,8 +4,6 @@ Snakemake makes again what a changed setting touches, as long as it remembers ho
 does not, since the folder was renamed or copied or that memory was lost, other settings would go unnoticed.
 """
 
-from __future__ import annotations
-
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping

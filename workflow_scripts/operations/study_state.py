@@ -1,7 +1,5 @@
 """The state of every job of a study: the plan, the events of the runs, this machine's processes and Slurm's queue together."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import platform

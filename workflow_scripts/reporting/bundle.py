@@ -3,8 +3,6 @@
 The weights stay where they are. Format: docs.monai.io, "MONAI Bundle Specification".
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.metadata import version
 

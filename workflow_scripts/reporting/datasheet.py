@@ -4,8 +4,6 @@ It holds no URL and no date of publication, which whoever publishes the set has 
 rests with the owner of the training cases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A training that is there already is not copied again; one that was made anew is 
 training goes on; this is for those that have ended.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What a trained arm says of a case: labels on the grid that the case came on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

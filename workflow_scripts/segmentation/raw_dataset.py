@@ -1,8 +1,6 @@
 """nnU-Net's raw data format: images a channel a file, label maps, dataset.json and splits_final.json (nnU-Net v2,
 documentation/dataset_format.md and manual_data_splits.md)."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How tables and figures call an arm. Apart from `arms`, so that another word trains nothing again."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from .arms import CEILING, OVERSAMPLED, REAL_SHARE, RECONSTRUCTIONS, SYNTHETIC_FIRST, Arm

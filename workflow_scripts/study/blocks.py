@@ -1,7 +1,5 @@
 """The settings that each stage is given, and no other: functions of the whole configuration and a job's wildcards."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

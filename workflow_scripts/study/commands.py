@@ -1,7 +1,5 @@
 """The command line of a stage's program, made from its rule: named inputs and outputs, and a few settings, as options."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shlex

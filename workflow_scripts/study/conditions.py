@@ -1,7 +1,5 @@
 """Names of the tumour conditions: what a generator may be asked for. How they are measured: `cohort.tumours`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 SHAPE_CONDITIONS = (

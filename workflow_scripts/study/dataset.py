@@ -3,8 +3,6 @@
 ``config/datasets/<name>.yaml`` holds one; no other code knows a modality's or a region's name.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

@@ -6,8 +6,6 @@
 Masks are nested (see `cohort.regions`), so that labels become a chain of regions, each within the one before it.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

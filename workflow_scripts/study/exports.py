@@ -1,7 +1,5 @@
 """The mixes of a study as nnU-Net raw data sets: which there are, and what each is called."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Where the files of a study are: lists of paths for the rules, whole or as functions of a job's wildcards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 To add one: a module with a `diffusion.generator.Generator`, and a line in `KINDS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

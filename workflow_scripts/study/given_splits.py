@@ -1,7 +1,5 @@
 """A table of the user that says which set each case or patient is in."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path

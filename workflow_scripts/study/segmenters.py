@@ -4,8 +4,6 @@ To add one: a module of that name in `segmentation/` with the four functions tha
 and a line here.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 SEGMENTERS = {"nnunet": "nnU-Net", "monai_dynunet": "MONAI DynUNet"}  # name -> how people call it

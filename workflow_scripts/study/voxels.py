@@ -1,7 +1,5 @@
 """What the voxels of a data set mean: where they count, which values are told apart, and what no case can be."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """Training task of an autoencoder, with or without a discriminator of its reconstructions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

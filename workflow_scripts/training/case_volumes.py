@@ -1,7 +1,5 @@
 """Preprocessed volumes as input of networks: read lazily, held in memory where they fit."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 

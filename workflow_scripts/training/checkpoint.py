@@ -1,7 +1,5 @@
 """Checkpoints of a training: each appears whole or not at all, and the one before stays until it has."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 from pathlib import Path

@@ -4,8 +4,6 @@ A folder may have been carried here from anywhere: nothing in it becomes a path,
 takes.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Any, Literal, Self
 

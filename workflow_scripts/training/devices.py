@@ -1,7 +1,5 @@
 """Where a network runs and in which precision."""
 
-from __future__ import annotations
-
 import contextlib
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Running average of a network's weights: what is saved and sampled from."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Which of a machine's GPUs a program uses, where no scheduler has said so: those that no other program has taken."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import stat

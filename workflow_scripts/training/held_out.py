@@ -4,8 +4,6 @@ With few cases a network begins to learn them by heart, and its loss on others r
 so (2505.17638 for denoisers). The cases that are judged by have then been looked at: they are no test.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Protocol

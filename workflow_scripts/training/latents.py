@@ -1,7 +1,5 @@
 """The latents of the train subset, as extract_latents left them."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Starting a training: one process or one for each device, here or where srun has put them, and its end for all."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from pathlib import Path

@@ -7,8 +7,6 @@ whether the time stamp moves. Who writes into it makes a file beside it first, t
 (open(2), O_EXCL: on NFS too): of many that find the lock free one has it, however long the others are held up in between.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

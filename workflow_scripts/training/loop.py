@@ -5,8 +5,6 @@ players). Everything random is in the batch, a pure function of (seed, step), so
 and started again makes the same steps: on a CPU, with the same number of threads and devices, to the byte.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The loss of an autoencoder of images in [-1, 1] and nested masks: a weighted sum of terms, each a mean over samples."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

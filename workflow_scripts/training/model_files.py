@@ -1,7 +1,5 @@
 """A model on disk: weights as safetensors, and a JSON contract: what they are, and what they were trained on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

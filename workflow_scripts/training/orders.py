@@ -1,7 +1,5 @@
 """An endless order of samples: shuffled rounds, in each of which every sample comes once."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Random patches of preprocessed volumes: what a 3D autoencoder learns from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

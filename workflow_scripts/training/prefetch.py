@@ -1,7 +1,5 @@
 """Batches made ahead of need in a background thread; still a pure function of the step."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

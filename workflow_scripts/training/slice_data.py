@@ -1,7 +1,5 @@
 """Random slices of preprocessed volumes: what the slice autoencoder learns from."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The tasks of a training that srun has started once for each device, on one node or several."""
 
-from __future__ import annotations
-
 import os
 
 from ..base.errors import UserError

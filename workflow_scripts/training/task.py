@@ -1,7 +1,5 @@
 """What the training loop trains: players, and a task that gives them batches and losses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol

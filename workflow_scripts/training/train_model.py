@@ -1,7 +1,5 @@
 """From a training task to a model folder: what every training program of the project does in the end."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The changed copies of the training cases, of whose latents a generator learns beside those of the cases themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

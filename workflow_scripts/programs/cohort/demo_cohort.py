@@ -5,8 +5,6 @@ Patient i depends on the seed and i alone: more cases leave the first ones as th
 larger cohort left in the output folder are removed.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 Config: {"dataset": {...}, "modalities": [...], "layout": "auto", "on_bad_case": "reject"}
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import replace

@@ -5,8 +5,6 @@ Config: {"dataset": {...}, "on_bad_case": "reject", "layout": "auto", "patients"
 refused; patients: a table of the user says who they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

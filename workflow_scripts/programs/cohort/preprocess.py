@@ -4,8 +4,6 @@ Config: {"dataset": {...}, "modalities": [...], "spacing_mm": [z, y, x], "size":
 Shard K of S takes cases K, K + S, K + 2S, ... of found.tsv, K from 0. Killed and run again, it writes the same files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ Config: {"region": "...", "n_real": [20, 50, 100], "train": [20, 30, 50, 100], "
 "seed": 0}, in patients; region: the outermost. A patient's time points share a set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

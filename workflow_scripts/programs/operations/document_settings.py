@@ -3,8 +3,6 @@
 Everything in them comes from the models of workflow_scripts/study/settings. `make settings` runs it.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from typing import Any

@@ -8,8 +8,6 @@ seconds are scaled by counted operations and voxels. Redraws of refused syntheti
 it.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

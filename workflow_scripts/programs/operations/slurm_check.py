@@ -6,8 +6,6 @@ the results folder and the GPU. Every fault is one sentence with its fix; the ex
 it starts outlasts it.
 """
 
-from __future__ import annotations
-
 import argparse
 import platform
 import sys

@@ -5,8 +5,6 @@ lock. Without options it tells of the study that was last started in this folder
 was cut off, else with 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

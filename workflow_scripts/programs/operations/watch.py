@@ -6,8 +6,6 @@ All options are Snakemake's own, and so is the exit status. On a terminal the li
 written each minute and at a stage's end. All that Snakemake and the jobs print is in a file, whose path comes first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -5,8 +5,6 @@
 Writes scores.tsv and the tables that are made of scores alone, as CSV, Markdown and LaTeX. The settings are those of the runs.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from importlib import import_module

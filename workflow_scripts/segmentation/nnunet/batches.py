@@ -4,8 +4,6 @@ nnU-Net draws cases, patches and augmentations from the process's global generat
 batch, so batch 1000 can be had without the 999 before it, in this process or in a worker.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,8 +6,6 @@ in the same order as nnU-Net's loader does; nnU-Net's own transforms are then ap
 beside it. So a batch is that of `NumberedBatches` but for rounding, and still a function of (seed, role, number).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

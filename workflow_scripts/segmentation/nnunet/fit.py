@@ -4,8 +4,6 @@ All draws are a function of (seed, iteration) (`batches`), the schedule is one o
 nothing; so weights, momentum, and the numbers seen so far are the whole state.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The fingerprint is nnU-Net's (`nnunetv2.experiment_planning.dataset_fingerprint`
 the plan is made by nnU-Net's ExperimentPlanner.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Preprocessing by nnU-Net's DefaultPreprocessor, in nnU-Net's own files."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

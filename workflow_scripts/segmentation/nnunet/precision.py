@@ -1,7 +1,5 @@
 """Arithmetic of the network: nnU-Net's own mixed precision on CUDA, bfloat16 or float32 where asked for."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

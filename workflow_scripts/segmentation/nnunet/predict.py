@@ -1,7 +1,5 @@
 """Prediction of an arm on a whole case: nnU-Net's sliding window, brought back to the grid the case came on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

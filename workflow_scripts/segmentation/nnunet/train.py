@@ -1,7 +1,5 @@
 """nnU-Net as a segmenter: the training of an arm."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 
 from ...base.cli import log

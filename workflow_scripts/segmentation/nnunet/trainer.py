@@ -1,7 +1,5 @@
 """nnU-Net's trainer, told its cases, its length and its seed; losses, optimizer, schedule, augmentation stay nnU-Net's."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 

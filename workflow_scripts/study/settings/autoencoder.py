@@ -1,7 +1,5 @@
 """The autoencoders of slices and of volumes, how they are trained, and how cases are encoded."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator

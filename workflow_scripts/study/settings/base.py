@@ -1,7 +1,5 @@
 """What every block of settings shares: strict reading, and the few types that keys are made of."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """What the programs are told that read the cases of a cohort as they lie on disk."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """What is measured of segmentations, images, control and masks, and how it is told."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

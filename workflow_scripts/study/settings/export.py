@@ -1,7 +1,5 @@
 """What the programs are told that write results for use elsewhere."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """YAML files of settings: read, and laid over one another."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What makes cases: a denoiser with the way it diffuses and is sampled, a GAN, or a mix of training cases."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 

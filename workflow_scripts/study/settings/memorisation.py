@@ -1,7 +1,5 @@
 """Is a synthetic case a copy of a training case?"""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

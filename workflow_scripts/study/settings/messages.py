@@ -1,7 +1,5 @@
 """From a wrong value to a sentence: the key, its value, what it may be, the nearest known key, and the lines to write."""
 
-from __future__ import annotations
-
 import difflib
 import types
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The arms of the study, and how segmenters are trained and used in each."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

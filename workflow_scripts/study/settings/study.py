@@ -1,7 +1,5 @@
 """The whole configuration of a study, and what can be said of it without looking at the data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How synthetic cases are drawn, and which of them are kept."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

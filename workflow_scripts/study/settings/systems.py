@@ -1,7 +1,5 @@
 """The generative systems of config/systems/: each a composition of an autoencoder, a network and a sampler."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How a network is trained: the block `training` of every network of the project."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal, Self
 

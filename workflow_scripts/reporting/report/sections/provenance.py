@@ -1,7 +1,5 @@
 """Report: the configuration, the code and the versions that made the numbers."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from importlib import metadata
