@@ -46,9 +46,6 @@ def n_maps(settings: Conditions, names: Sequence[str]) -> int:
 class Conditioning:
     """From tumour conditions to what the denoiser is given.
 
-    Attributes
-    ----------
-    settings : Conditions
     table : ConditionTable, of the training tumours
     grid : the contract's: size [D, H, W], spacing_mm [z, y, x]
     shape : (e, D, h, w) of the latents, or of the volumes themselves
@@ -100,8 +97,6 @@ class Conditioning:
 def occupancy(conditions: Tensor, names: Sequence[str], shape: Sequence[int], grid: Mapping, form: str) -> Tensor:
     """The share of each cell that tumours of these conditions fill, (B, R, d, h, w), 0 to 1, R nested regions.
 
-    Parameters
-    ----------
     conditions : (B, F), in ml, mm and fractions
     names : (F,) of the conditions
     shape : (d, h, w) cells on the same field of view as the grid

@@ -20,8 +20,6 @@ than there are conditions."""
 class ConditionTable:
     """The conditions of the training cases.
 
-    Attributes
-    ----------
     names : (F,) names, as `cohort.tumours.condition_names` gives them
     rows : (n, F) float64, in ml, mm, mm2 and fractions
     """
@@ -88,8 +86,6 @@ class ConditionTable:
 class Seen:
     """What a gate goes by beside the training tumours' conditions; names as in a generator's contract.
 
-    Attributes
-    ----------
     foreground_volume_ml : [smallest, largest] of the training cases
     min_largest_piece_fraction : of the tumour's voxels, in its largest piece, the smallest over the training cases
     """
@@ -119,10 +115,7 @@ def draw_conditions(
     moved along by the linear regression on the requested ones, and the requested values come out unchanged, even
     outside of what was seen.
 
-    Parameters
-    ----------
-    smoothing : float
-        Width of the kernel, in standard deviations of each condition; 0 resamples rows as they are.
+    smoothing : width of the kernel, in standard deviations of each condition; 0 resamples rows as they are
     requested : name -> value, in the table's units
     """
     requested = dict(requested or {})

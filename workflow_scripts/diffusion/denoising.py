@@ -33,20 +33,11 @@ UNCHANGED = 0.5
 class DenoisingTask:
     """What `training.launch.train` needs to train a denoiser.
 
-    Parameters
-    ----------
-    denoiser : nn.Module
-        With the ``forward`` of `models.unet.UNet`.
-    data : TrainingSet
-        What is diffused, normalised, and the tumour conditions of the same cases.
-    conditioning : Conditioning
-        What the denoiser is told of them.
-    diffusion : Diffusion
-        The config's block of that name.
-    settings : TrainSettings
-        Made of its ``training`` block.
-    seed : int
-
+    denoiser : with the ``forward`` of `models.unet.UNet`
+    data : what is diffused, normalised, and the tumour conditions of the same cases
+    conditioning : what the denoiser is told of them
+    diffusion : the config's block of that name
+    settings : made of its ``training`` block
     """
 
     def __init__(

@@ -25,18 +25,10 @@ BETAS = (0.5, 0.999)  # of AdamW, for both players (Radford et al. 2016)
 class GanTask:
     """Players "generator" and "discriminator" with least-squares losses (Mao et al. 2017).
 
-    Parameters
-    ----------
-    generator, discriminator
-    latents : TrainingLatents
-        What is generated; in [-1, 1].
-    conditions : (n, F) float32
-        Normalised tumour conditions of the same cases.
+    latents : what is generated; in [-1, 1]
+    conditions : (n, F) float32; normalised tumour conditions of the same cases
     gan : the config's block of that name
-    settings : TrainSettings
-        Made of its ``training`` block.
-    seed : int
-
+    settings : made of its ``training`` block
     """
 
     def __init__(

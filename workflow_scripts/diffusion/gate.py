@@ -78,14 +78,10 @@ def judge(
 ) -> Verdict:
     """Measure a synthetic tumour and say what is wrong with the case.
 
-    Parameters
-    ----------
-    levels : uint8 (D, H, W)
-        The nested tumour mask as decoded, before it is cut to the foreground.
+    levels : uint8 (D, H, W); the nested tumour mask as decoded, before it is cut to the foreground
     foreground : bool (D, H, W)
     spacing_mm : (z, y, x)
-    table : ConditionTable
-        Of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
+    table : of the training cases. Features are measured on the tumour inside the foreground, which is what is kept.
     seen : of the training cases
     regions : names of the nested regions, from the outside in
     """

@@ -26,14 +26,9 @@ from .training_set import TrainingFiles
 class Request:
     """One case that is asked for.
 
-    Attributes
-    ----------
-    conditions : (F,) float64
-        Of the tumour, in the order and the units of the generator's table.
-    rng : torch.Generator
-        On the CPU; all that is random about the case comes from it.
-    host : Host or None
-        None: a whole new patient.
+    conditions : (F,) float64, of the tumour, in the order and the units of the generator's table
+    rng : on the CPU; all that is random about the case comes from it
+    host : None: a whole new patient
     """
 
     conditions: np.ndarray
@@ -84,16 +79,10 @@ class Cost:
 class Generator(ABC):
     """A generator, ready on a device.
 
-    Attributes
-    ----------
-    contract : dict
-        Its model.json: name, modalities, regions, masks, grid, training_case_ids, foreground_volume_ml, ...
-    conditions : ConditionTable
-        Of the training tumours.
-    device : torch.device
-    hosts : Hosts or None
-        The train subset, of a kind that puts tumours into its patients; None where it makes whole patients, and where
-        nothing is sampled.
+    contract : its model.json: name, modalities, regions, masks, grid, training_case_ids, foreground_volume_ml, ...
+    conditions : of the training tumours
+    hosts : the train subset, of a kind that puts tumours into its patients; None where it makes whole patients, and
+        where nothing is sampled
     """
 
     contract: dict
@@ -106,8 +95,6 @@ class Generator(ABC):
     def train(cls, config: dict, files: TrainingFiles, out: str | os.PathLike, state: str | os.PathLike) -> None:
         """Learn from the train subset, and leave the generator's folder `out`.
 
-        Parameters
-        ----------
         config : system (its name), regions, seed, and the kind's own blocks
         files : of the train subset
         state : folder for what a stopped training resumes from

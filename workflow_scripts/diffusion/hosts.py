@@ -36,13 +36,8 @@ def flipped(case: Host) -> Host:
 class Hosts:
     """The cases of a train subset, read as they are asked for.
 
-    Parameters
-    ----------
-    train : Subset
-    seed : int
-        Of the order in which they are drawn.
-    contract : dict
-        Of the generator. Raises UserError if it was trained on other cases than those of `train`.
+    seed : of the order in which they are drawn
+    contract : of the generator. Raises UserError if it was trained on other cases than those of `train`.
     """
 
     def __init__(self, train: Subset, seed: int, contract: dict):

@@ -36,12 +36,8 @@ from .training_set import TrainingFiles, TrainingSet, read_training_set
 class NetworkGenerator(Generator):
     """What kinds with a network share.
 
-    Attributes
-    ----------
-    autoencoder
-        A `VoxelSpace` where the system has none.
-    network : nn.Module
-        Makes latents.
+    autoencoder : a `VoxelSpace` where the system has none
+    network : makes latents
     scale : name -> (e, 1, 1, 1), "mean" also (e, D, h, w)
         The latents' mean and std, which were taken out for training; low and high, what a normalised one may be.
     """

@@ -36,19 +36,13 @@ Rngs = torch.Generator | Sequence[torch.Generator] | DepthCorrelated
 class X0Predictor:
     """A denoiser as a predictor of the clean latent, with classifier-free guidance (Ho & Salimans 2022, 2207.12598).
 
-    Attributes
-    ----------
     model : callable (x, time (B,), conditions (B, F), keep (B,)) -> prediction
-    schedule, parameterization
-        As in training.
-    conditions : (B, F) or None
-        Normalised tumour conditions.
-    guidance : float
-        0: the null token alone; 1: the conditions alone (one pass); above 1: away from the null token.
-    bounds : (low, high) or None
-        Tensors (1, C, 1, 1, 1) within which the estimate is kept: the range of the training latents.
-    maps : (B, R, *size) or None
-        Spatial condition.
+    schedule, parameterization : as in training
+    conditions : (B, F) or None; normalised tumour conditions
+    guidance : 0: the null token alone; 1: the conditions alone (one pass); above 1: away from the null token
+    bounds : (low, high) or None; tensors (1, C, 1, 1, 1) within which the estimate is kept: the range of the training
+        latents
+    maps : (B, R, *size) or None; spatial condition
     """
 
     model: nn.Module | Callable[..., Tensor]

@@ -75,8 +75,6 @@ def synthesise(
 
     Features, host, noise and the sampler's noise of case i depend on (seed, i, attempt) alone.
 
-    Parameters
-    ----------
     requests : number -> requested conditions, all or some, and host; the others are drawn
     extrapolate : the gate does not look at the training range of the conditions
     inspect : reasons to refuse a case that has passed the gate, by its finished image (M, D, H, W) and the levels (D, H, W)

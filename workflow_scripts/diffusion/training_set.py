@@ -83,30 +83,20 @@ class Variants:
 class TrainingSet:
     """The training cases, in the order of their ids.
 
-    Attributes
-    ----------
-    case_ids : list of str
-    latents : TrainingLatents
-        Latents or volumes with mean 0 and standard deviation 1 in each channel over the train subset; volumes for a
-        GAN as they are, in [-1, 1].
-    scale : dict
-        The contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high, what
-        an estimate of a clean latent may be.
+    latents : latents or volumes with mean 0 and standard deviation 1 in each channel over the train subset; volumes for
+        a GAN as they are, in [-1, 1]
+    scale : the contract's ``latent`` block: shape; mean and std of each channel, which were taken out; low and high,
+        what an estimate of a clean latent may be
     conditions : ConditionTable, rows in the order of `case_ids`
     seen : Seen, what gates go by beside them
-    contract : dict
-        What the generator's contract takes over: modalities, regions, masks, written, grid, value_range,
-        training_case_ids.
-    files : list of Path
-        All that was read.
-    autoencoder : dict or None
-        Spec of the autoencoder, None for volumes; autoencoder_weights: its weights, none for volumes.
-    positional_mean : (e, D, h, w) or None
-        What was taken out of the latents in place of the scale's mean.
-    variants : Variants or None
-        Changed copies of the cases.
-    held_out : (latents (n, e, D, h, w) in the scale of these, conditions (n, F)) or None
-        Of the validation cases, by which a step is chosen.
+    contract : what the generator's contract takes over: modalities, regions, masks, written, grid, value_range,
+        training_case_ids
+    files : all that was read
+    autoencoder : spec of the autoencoder, None for volumes; autoencoder_weights: its weights, none for volumes
+    positional_mean : (e, D, h, w) or None; what was taken out of the latents in place of the scale's mean
+    variants : changed copies of the cases
+    held_out : (latents (n, e, D, h, w) in the scale of these, conditions (n, F)) or None, of the validation cases, by
+        which a step is chosen
     """
 
     case_ids: list[str]
@@ -128,8 +118,6 @@ def read_training_set(
 ) -> TrainingSet:
     """The training set in `files`.
 
-    Parameters
-    ----------
     regions : masks to generate
     normalised : take out mean and standard deviation of each channel of volumes, too; else they stay in [-1, 1]
     copies : processes that hold volumes at once
@@ -208,10 +196,7 @@ def _held_out(
 class NormalisedVolumes:
     """Volumes with mean 0 and standard deviation 1 in each channel: a small tumour weighs as much as the image.
 
-    Parameters
-    ----------
-    volumes : CaseVolumes
-        Of the train subset.
+    volumes : of the train subset
     """
 
     def __init__(self, volumes: CaseVolumes):

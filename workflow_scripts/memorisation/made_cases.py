@@ -18,8 +18,6 @@ from .released import Released
 class MadeCases:
     """What came of the cases that were asked for. Their rows are kept, no array of them.
 
-    Parameters
-    ----------
     released : the generator
     asked : how many cases
     out : folder that each case is written into, in a folder of its own; None: nowhere

@@ -91,13 +91,9 @@ def up(in_channels: int, out_channels: int, stride: int, dims: int) -> nn.Module
 class PositionEmbedding(nn.Module):
     """Sinusoids of a slice's position, then a two-layer perceptron.
 
-    Parameters
-    ----------
-    dim : int
-        Width, even.
-    unit : "fraction" | "mm"
-        What positions are given in. Wavelengths run geometrically from twice the range that positions span (2, or
-        400 mm) to a hundredth of that, as in Vaswani et al. 2017.
+    dim : width, even
+    unit : "fraction" | "mm"; what positions are given in. Wavelengths run geometrically from twice the range that
+        positions span (2, or 400 mm) to a hundredth of that, as in Vaswani et al. 2017.
     """
 
     def __init__(self, dim: int, unit: str = "fraction"):

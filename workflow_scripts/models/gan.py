@@ -24,21 +24,12 @@ def _sizes(size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
 class GanGenerator(nn.Module):
     """Volume from noise under conditions: z (B, z_dim), conditions (B, F) -> (B, out_channels, D, H, W) in [-1, 1].
 
-    Parameters
-    ----------
-    out_channels : int
-        Images and masks.
-    size : (D, H, W)
-        Of the volumes; any.
-    channels : sequence of int
-        Width of each level, coarsest first; each level but the first doubles the size.
-    z_dim : int
-        Width of the noise. The paper: 2048.
-    stem_channels : int
-        Channels into which the noise is unfolded on the coarsest grid.
-    embedding_dim : int
-        Width of the embedding of the conditions, which steers every block.
-    n_conditions : int
+    out_channels : images and masks
+    size : (D, H, W), of the volumes; any
+    channels : width of each level, coarsest first; each level but the first doubles the size
+    z_dim : width of the noise. The paper: 2048.
+    stem_channels : channels into which the noise is unfolded on the coarsest grid
+    embedding_dim : width of the embedding of the conditions, which steers every block
     """
 
     def __init__(
@@ -104,12 +95,7 @@ class _SpectralLinear(_SpectralNorm, nn.Linear):
 class GanDiscriminator(nn.Module):
     """Score of a volume under conditions: x (B, C, D, H, W), conditions (B, F) -> (B,).
 
-    Parameters
-    ----------
-    in_channels : int
-    channels : sequence of int
-        Width of each layer, finest first; each halves the size.
-    n_conditions : int
+    channels : width of each layer, finest first; each halves the size
     """
 
     def __init__(self, in_channels: int, channels: Sequence[int], n_conditions: int):

@@ -148,8 +148,6 @@ class BlockE(_Block):
 class InceptionV3(nn.Module):
     """(B, 3, 299, 299) in [0, 1] -> (B, 2048), averaged over places. `classes`: 1008 (TensorFlow 2015) or 1000.
 
-    Attributes
-    ----------
     name, spatial_dims, input_size, digest : as of ``FeatureNetwork``
     """
 

@@ -31,8 +31,6 @@ class RadImageNet(nn.Module):
 
     It was trained on slices of CT, MR and ultrasound, 224 x 224 pixels from -1 to 1.
 
-    Attributes
-    ----------
     name, spatial_dims, input_size, digest : as of ``FeatureNetwork``
     """
 
@@ -72,8 +70,6 @@ class MedicalNet(nn.Module):
     to mean 0 and deviation 1 over its own foreground; they fill the background with such noise, here it
     gets the mean, so that the same volume has the same features. The grid is left as it is.
 
-    Attributes
-    ----------
     name, spatial_dims, input_size, digest : as of ``FeatureNetwork``
     """
 

@@ -10,13 +10,9 @@ from .blocks import Conv3d, group_norm
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches (Isola et al. 2017, arXiv 1611.07004, in 3D): (B, C, D, H, W) -> (B, 1, d, h, w).
 
-    Parameters
-    ----------
-    in_channels : int
-        C, images and masks in [-1, 1].
-    channels : sequence of int
-        Width of each layer; all but the last halve the size. Group normalisation in the place of batch normalisation,
-        so that devices need not exchange statistics. Published: [64, 128, 256, 512].
+    in_channels : C, images and masks in [-1, 1]
+    channels : width of each layer; all but the last halve the size. Group normalisation in the place of batch
+        normalisation, so that devices need not exchange statistics. Published: [64, 128, 256, 512].
     """
 
     def __init__(self, in_channels: int, channels: Sequence[int]):

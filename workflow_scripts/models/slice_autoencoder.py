@@ -32,28 +32,17 @@ class SliceAutoencoder(nn.Module):
 
     The layout is that of Kebaili et al. 2024 (arXiv 2406.05421); the position enters every residual block.
 
-    Parameters
-    ----------
-    image_channels, mask_channels : int
-        M modalities in [-1, 1] and R nested masks (-1 outside, 1 inside), stacked in this order at the input. The
-        decoder gives M intensities and R logits.
-    channels : sequence of int
-        Width of each level; the first is that of the input's resolution.
-    strides : sequence of int
-        Reduction of height and width into each level.
-    latent_channels : int
-        e.
-    grid : {"size": [D, H, W], "spacing_mm": [z, y, x]}
-        Of the volumes: slice k of D lies at (k + 0.5) / D, or at (k - (D - 1) / 2) * z mm.
-    position : "fraction" | "mm"
-        Which of the two the embedding sees.
-    embedding_dim : int
-        Width of the position embedding, even.
+    image_channels, mask_channels : M modalities in [-1, 1] and R nested masks (-1 outside, 1 inside), stacked in this
+        order at the input. The decoder gives M intensities and R logits.
+    channels : width of each level; the first is that of the input's resolution
+    strides : reduction of height and width into each level
+    latent_channels : e
+    grid : {"size": [D, H, W], "spacing_mm": [z, y, x]}, of the volumes: slice k of D lies at (k + 0.5) / D, or at (k -
+        (D - 1) / 2) * z mm
+    position : "fraction" | "mm"; which of the two the embedding sees
+    embedding_dim : width of the position embedding, even
 
-    Raises
-    ------
-    UserError
-        A grid that the strides do not divide.
+    Raises UserError: a grid that the strides do not divide.
     """
 
     def __init__(

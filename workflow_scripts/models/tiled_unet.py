@@ -32,8 +32,6 @@ def untile(image: Tensor, depth: int, height: int, width: int) -> Tensor:
 class TiledUNet(nn.Module):
     """A denoiser of 3D latents that sees them as one tiled image (the 2D diffusion of Kebaili et al. 2024).
 
-    Parameters
-    ----------
     unet : UNet of 2 dimensions
     """
 

@@ -61,38 +61,24 @@ class _Block(ResidualBlock):
 class UNet(nn.Module):
     """Predict the target of a noisy latent: (B, in_channels, *size), (B,) -> (B, out_channels, *size).
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the latent.
-    channels : sequence of int
-        [c0, c1, ..., cL]: c0 after the first convolution, c1 to cL on the L levels. The paper: [64, 128, 256, 512].
-        Each level but the first halves the size (rounded up); going up, sizes follow those of the way down, so that
-        any size goes.
-    dims : int
-        2 or 3 spatial dimensions.
-    blocks_per_level : int
-        Residual blocks on each level of the way down, and one more on the way up. The paper: 2.
-    embedding_dim : int
-        Width of the embedding of time and conditions.
-    n_conditions : int
-        Number of tumour conditions; 0 for an unconditional network.
-    attention_levels : sequence of int
-        Levels, 1 (finest) to L, each block of which is followed by self-attention, down and up. The paper: none.
-    middle_attention : bool
-        Self-attention between the two blocks at the bottleneck. The paper: in its 3D latent and voxel systems.
-    checkpointing : bool
-        In training keep the input of each block alone, and compute it again for the gradient: less memory, a third
-        more time (Chen et al. 2016, arXiv 1604.06174). The results are the same.
-    n_labels : int
-        Numbers that follow the conditions and are never replaced by the null token: zeros stand for none.
-    n_maps : int
-        Channels of a spatial condition beside the latent; its null token is zeros.
+    in_channels, out_channels : channels of the latent
+    channels : [c0, c1, ..., cL]: c0 after the first convolution, c1 to cL on the L levels. The paper: [64, 128, 256,
+        512]. Each level but the first halves the size (rounded up); going up, sizes follow those of the way down, so
+        that any size goes.
+    dims : 2 or 3 spatial dimensions
+    blocks_per_level : residual blocks on each level of the way down, and one more on the way up. The paper: 2.
+    embedding_dim : width of the embedding of time and conditions
+    n_conditions : number of tumour conditions; 0 for an unconditional network
+    attention_levels : levels, 1 (finest) to L, each block of which is followed by self-attention, down and up. The
+        paper: none.
+    middle_attention : self-attention between the two blocks at the bottleneck. The paper: in its 3D latent and voxel
+        systems.
+    checkpointing : in training keep the input of each block alone, and compute it again for the gradient: less memory,
+        a third more time (Chen et al. 2016, arXiv 1604.06174). The results are the same.
+    n_labels : numbers that follow the conditions and are never replaced by the null token: zeros stand for none
+    n_maps : channels of a spatial condition beside the latent; its null token is zeros
 
-    Raises
-    ------
-    UserError
-        An attention level that there is not.
+    Raises UserError: an attention level that there is not.
     """
 
     def __init__(

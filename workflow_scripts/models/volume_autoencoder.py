@@ -16,24 +16,14 @@ class VolumeAutoencoder(nn.Module):
     The layout is that of the slice autoencoder with 3D convolutions, without the position embedding: the network is
     the same at every place, so that it may learn from patches.
 
-    Parameters
-    ----------
-    image_channels, mask_channels : int
-        M modalities in [-1, 1] and R nested masks (-1 outside, 1 inside), stacked in this order at the input. The
-        decoder gives M intensities and R logits.
-    channels : sequence of int
-        Width of each level; the first is that of the input's resolution.
-    strides : sequence of int
-        Reduction of every axis into each level.
-    latent_channels : int
-        e.
-    grid : {"size": [D, H, W], ...}
-        Of the volumes.
+    image_channels, mask_channels : M modalities in [-1, 1] and R nested masks (-1 outside, 1 inside), stacked in this
+        order at the input. The decoder gives M intensities and R logits.
+    channels : width of each level; the first is that of the input's resolution
+    strides : reduction of every axis into each level
+    latent_channels : e
+    grid : {"size": [D, H, W], ...}, of the volumes
 
-    Raises
-    ------
-    UserError
-        A grid that the strides do not divide.
+    Raises UserError: a grid that the strides do not divide.
     """
 
     def __init__(

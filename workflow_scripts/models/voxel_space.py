@@ -8,10 +8,7 @@ from torch import Tensor, nn
 class VoxelSpace(nn.Module):
     """The identity with the interface of an autoencoder: images and masks are channels in [-1, 1], no weights.
 
-    Parameters
-    ----------
-    image_channels, mask_channels : int
-        M modalities and R nested masks (-1 outside, 1 inside).
+    image_channels, mask_channels : M modalities and R nested masks (-1 outside, 1 inside)
     """
 
     def __init__(self, image_channels: int, mask_channels: int):

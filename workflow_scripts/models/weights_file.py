@@ -23,10 +23,8 @@ def read_weights(path: str | os.PathLike, sha256: str | None, what: str) -> tupl
     A dictionary that holds the weights under "state_dict" or the like is opened, and "module." (of DataParallel) is
     taken off the names. Only tensors and plain values are read: no code in the file runs.
 
-    Raises
-    ------
-    UserError
-        A missing file, another digest than `sha256`, or a file that holds no weights. `what` names the network.
+    Raises UserError: a missing file, another digest than `sha256`, or a file that holds no weights. `what` names the
+    network.
     """
     path = Path(path)
     if not path.is_file():

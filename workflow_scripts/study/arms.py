@@ -73,8 +73,6 @@ ARM_PATTERN = "|".join(f"(?:{_pattern(folder, named=False)})" for folder in KIND
 class Arm:
     """One training of the study, or, without a seed, the same one over all its seeds: a column of the tables.
 
-    Attributes
-    ----------
     n_real : size of the train subset, patients
     system : who made the synthetic cases; `REAL_ONLY` for none; of reconstructions the autoencoder
     ratio : synthetic cases for each real one; of an oversampled arm further copies of each real case, of a ceiling and of

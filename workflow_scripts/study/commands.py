@@ -15,8 +15,6 @@ def options(
 ) -> str:
     """The options of a program, for a shell.
 
-    Parameters
-    ----------
     config : the stage's settings, given as JSON; None: there is no ``--config``
     files : (name, path or paths); ``synthetic_pairs`` becomes ``--synthetic-pairs a b``, and a name without a path nothing
     settings : likewise; True becomes the option alone; None and False nothing

@@ -14,8 +14,6 @@ STUDY = "study.json"  # in a run's folder: the settings that its files were made
 class Files:
     """Paths below the folder of a run.
 
-    Attributes
-    ----------
     run : str, the run's folder
     arms : every arm of the study
     n_real, train_sizes : patients of the train subsets that are studied; of all, those of the learning curve with them

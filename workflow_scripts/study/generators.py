@@ -27,8 +27,6 @@ PROVENANCE = "provenance"
 class Kind:
     """What a system of this kind has in its file.
 
-    Attributes
-    ----------
     module, name : of its class, below `workflow_scripts`: the rules read the code of the system's own kind and no other's
     trained : the blocks that decide what is learned, by name
     trained_by : name of that of them which holds `training`; None: nothing is learned

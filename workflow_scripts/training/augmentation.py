@@ -50,8 +50,6 @@ def changed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The copy of a case: image float32 (M, D, H, W) with the background exactly -1, levels uint8 (D, H, W).
 
-    Parameters
-    ----------
     image : (M, D, H, W) in [-1, 1], background exactly -1
     levels : (D, H, W), nested
     spacing_mm : (z, y, x)
@@ -108,8 +106,6 @@ def changed_slices(
     Half of them are mirrored, and half of them turned, scaled and shifted, with another contrast in each modality: the
     others keep what interpolation blurs.
 
-    Parameters
-    ----------
     x : M modalities in [-1, 1], background exactly -1, and R masks of -1 and 1, of whose the foreground may be one
     spacing_mm : (y, x)
     """

@@ -20,15 +20,8 @@ from .task import Player
 class AutoencoderTask:
     """Player "autoencoder" on random slices or patches; with a discriminator a second player of that name.
 
-    Parameters
-    ----------
-    module, data
-        The data's batches hold what the network's ``forward`` takes, but for the noise.
-    loss : ReconstructionLoss
-    settings : TrainSettings
-    seed : int
-        Of the posterior samples.
-    discriminator : nn.Module or None
+    module, data : the data's batches hold what the network's ``forward`` takes, but for the noise
+    seed : of the posterior samples
     adversarial : its settings:
         weight of the adversarial term, start_step from which it counts (the discriminator learns from step 0 on), and
         the discriminator's learning_rate.

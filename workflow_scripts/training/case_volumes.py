@@ -61,11 +61,8 @@ def stack_channels(image: np.ndarray, levels: np.ndarray, masks: Sequence[str]) 
 class CaseVolumes:
     """Image and levels of some cases, opened at first use, in the process that asks for them.
 
-    Parameters
-    ----------
     store, case_ids, masks : where the volumes are, which of them (sorted here), and which mask channels (`mask_names`)
-    copies : int
-        Processes that hold the data at once (devices); they share `RAM_LIMIT_BYTES`.
+    copies : processes that hold the data at once (devices); they share `RAM_LIMIT_BYTES`
     """
 
     def __init__(self, store: VolumeStore, case_ids: Sequence[str], masks: Sequence[str], copies: int = 1):

@@ -31,10 +31,7 @@ class _Stream:
 class Checkpoints:
     """The files ``checkpoint-<steps done>.pt`` of a folder, of which the newest two are kept.
 
-    Parameters
-    ----------
-    folder : Path
-        Exists and belongs to this process (see `state.StateFolder`).
+    folder : exists and belongs to this process (see `state.StateFolder`)
     """
 
     def __init__(self, folder: str | os.PathLike):

@@ -19,14 +19,9 @@ CURVE = "loss.csv"
 class Curves:
     """Rows of numbers by step. The rows are part of the checkpoint: loss.csv is made anew from them on a resume.
 
-    Parameters
-    ----------
-    folder : Path
-        Gets ``loss.csv`` and ``tensorboard/``.
-    columns : list of str
-        After ``step``.
-    rows : list
-        Of an earlier run, each [step, value, ...].
+    folder : gets ``loss.csv`` and ``tensorboard/``
+    columns : after ``step``
+    rows : of an earlier run, each [step, value, ...]
     """
 
     def __init__(self, folder: Path, columns: list[str], rows: list[list[float]] | None = None):

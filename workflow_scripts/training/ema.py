@@ -7,12 +7,9 @@ from torch import nn
 class EMA:
     """Exponential moving average of a module's floating-point parameters in fp32; buffers are copied as they are.
 
-    Parameters
-    ----------
-    module : nn.Module
-    half_life_steps : float
-        After so many steps an old weight counts half. While fewer steps have been made the average is shorter
-        ((1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage), so that the initial weights fade.
+    half_life_steps : after so many steps an old weight counts half. While fewer steps have been made the average is
+        shorter ((1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage), so that the initial weights
+        fade.
     """
 
     def __init__(self, module: nn.Module, half_life_steps: float):

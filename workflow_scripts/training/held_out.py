@@ -29,10 +29,7 @@ class HeldOut(Protocol):
 class Choice:
     """The best weights so far of all players, averaged ones where there are such.
 
-    Parameters
-    ----------
-    held_out : HeldOut or None
-        None: nothing is judged, and nothing kept.
+    held_out : None: nothing is judged, and nothing kept
     """
 
     def __init__(self, held_out: HeldOut | None):

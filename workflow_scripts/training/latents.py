@@ -23,8 +23,6 @@ AGAIN = "run `snakemake -R extract_latents`"
 class Latents:
     """What extract_latents left.
 
-    Attributes
-    ----------
     by_case : case id -> (e, D, h, w) fp32 in the autoencoder's own scale, by rising id
     mean, std : (e,) over the train subset
     positional_mean : whether the mean is to be taken out place by place
@@ -42,16 +40,11 @@ class Latents:
 def read_latents(folder: str | os.PathLike, autoencoder: str | os.PathLike, contract: dict) -> Latents:
     """Latents of the training cases, and their scale.
 
-    Parameters
-    ----------
     folder : of extract_latents
     autoencoder, contract : folder and contract of the autoencoder that made the latents
 
-    Raises
-    ------
-    UserError
-        If a file is missing or damaged, or if the parts do not belong together: latents of another autoencoder, of
-        other cases than it was trained on, of another shape, or with numbers that are not finite.
+    Raises UserError if a file is missing or damaged, or if the parts do not belong together: latents of another
+    autoencoder, of other cases than it was trained on, of another shape, or with numbers that are not finite.
     """
     folder = Path(folder)
     scale = read_json(folder / "latents.json")

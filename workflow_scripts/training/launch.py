@@ -27,19 +27,14 @@ from .task import Task
 def train(task: Task, settings: dict | TrainSettings, state: StateFolder, title: str) -> dict[str, dict[str, Tensor]]:
     """Train to the end, from the newest checkpoint in `state` where there is one.
 
-    Returns
-    -------
-    dict of player to weights (averaged where ema_half_life_steps > 0), fp32 on the CPU, named as in its state_dict
+    Returns a dict of player to weights (averaged where ema_half_life_steps > 0), fp32 on the CPU, named as in its
+        state_dict
 
     ``state.folder / "loss.csv"`` then holds the curve: step, and each player's loss, terms, gradient norm and learning
     rate, means over log_every_steps steps.
 
-    Raises
-    ------
-    UserError
-        Wrong settings, a loss that is no longer finite, or a final checkpoint that cannot be written.
-    SystemExit
-        128 + signal number, after SIGTERM, SIGINT or the end of a cluster job's time, and a checkpoint.
+    Raises UserError: wrong settings, a loss that is no longer finite, or a final checkpoint that cannot be written.
+    Raises SystemExit: 128 + signal number, after SIGTERM, SIGINT or the end of a cluster job's time, and a checkpoint.
     """
     if not isinstance(settings, TrainSettings):
         settings = TrainSettings.read(settings, "training")

@@ -43,11 +43,8 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 class FolderLock:
     """Holds the file `path` until `release`.
 
-    Raises
-    ------
-    UserError
-        If another process holds it for longer than `wait_seconds`. In a cluster job the wait has no end but the job's:
-        a job that Snakemake lost sight of makes the same files, and its replacement then finds them.
+    Raises UserError if another process holds it for longer than `wait_seconds`. In a cluster job the wait has no end
+    but the job's: a job that Snakemake lost sight of makes the same files, and its replacement then finds them.
     """
 
     def __init__(self, path: Path, wait_seconds: float):

@@ -35,14 +35,10 @@ from .task import Task
 class TrainingRun:
     """The state of one process of a training, and its steps.
 
-    Parameters
-    ----------
     fabric : launched
     task, settings : what to train, and how
-    folder : Path
-        Checkpoints and curves; a run begins with the newest checkpoint in it.
-    title : str
-        Names the training in messages.
+    folder : checkpoints and curves; a run begins with the newest checkpoint in it
+    title : names the training in messages
     """
 
     def __init__(self, fabric: Fabric, task: Task, settings: TrainSettings, folder: Path, title: str):

@@ -115,14 +115,9 @@ class ReconstructionLoss:
     BCE both weigh 0, the masks are learned as images in [-1, 1] by those terms too, as in Kebaili et al. 2024; else Dice
     and BCE alone teach them.
 
-    Parameters
-    ----------
-    settings : Loss
-        The config's ``loss`` block.
-    image_channels : int
-        M; the channels after them are masks.
-    foreground_channel : bool
-        Whether the first of the masks is the foreground.
+    settings : the config's ``loss`` block
+    image_channels : M; the channels after them are masks
+    foreground_channel : whether the first of the masks is the foreground
     """
 
     def __init__(self, settings: Loss, image_channels: int, foreground_channel: bool):

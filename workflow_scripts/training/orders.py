@@ -10,13 +10,8 @@ from ..base.seeds import numpy_rng
 class Order:
     """Sample at each place of the order, a function of (seed, place) alone.
 
-    Parameters
-    ----------
-    seed : int
-    name : str
-        Orders of other names are independent.
-    count : int
-        Samples.
+    name : orders of other names are independent
+    count : samples
     """
 
     def __init__(self, seed: int, name: str, count: int):

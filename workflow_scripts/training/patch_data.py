@@ -14,18 +14,11 @@ from .orders import Order
 class PatchData:
     """Patches at random places; each case is seen equally often.
 
-    Parameters
-    ----------
-    volumes : CaseVolumes
     patch_size : [D, H, W], voxels, or None for whole volumes
     grid_size : [D, H, W], voxels, of the volumes
-    seed : int
-        Of the order of the cases and of the places.
+    seed : of the order of the cases and of the places
 
-    Raises
-    ------
-    UserError
-        A patch that is larger than the volumes.
+    Raises UserError: a patch that is larger than the volumes.
     """
 
     def __init__(self, volumes: CaseVolumes, patch_size: Sequence[int] | None, grid_size: Sequence[int], seed: int):

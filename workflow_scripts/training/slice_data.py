@@ -18,20 +18,13 @@ from .orders import Order
 class SliceData:
     """Axial slices of some cases, in an order that is shuffled anew in every round through them.
 
-    Parameters
-    ----------
-    volumes : CaseVolumes
     positions : (D,) what the network is told of each slice's place
-    seed : int
-        Of the order, and of which empty slices are kept.
-    empty_slices_kept : float
-        Share, 0 to 1, of the slices without foreground that stays.
-    augmentation : Augmentation or None
-        How slices are changed; None: not at all.
-    tumour_slices : float
-        Share, 0 to 1, of each batch that is drawn from the slices with tumour, in an order of their own.
-    dropped_regions : float
-        Probability, 0 to 1, with which a slice's mask loses its innermost regions, down to one of the outer.
+    seed : of the order, and of which empty slices are kept
+    empty_slices_kept : share, 0 to 1, of the slices without foreground that stays
+    augmentation : how slices are changed; None: not at all
+    tumour_slices : share, 0 to 1, of each batch that is drawn from the slices with tumour, in an order of their own
+    dropped_regions : probability, 0 to 1, with which a slice's mask loses its innermost regions, down to one of the
+        outer
     """
 
     def __init__(

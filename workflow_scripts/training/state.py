@@ -46,14 +46,9 @@ def without_harmless(value):
 def run_digest(config: dict, module: str, *input_files: str | os.PathLike) -> str:
     """Digest (16 hex digits) of everything a training depends on: settings, code, and the bytes of its input files.
 
-    Parameters
-    ----------
-    config : dict
-        The stage's settings; anything else that JSON can say may be added (case ids, content digests).
-    module : str
-        The program, e.g. "workflow_scripts.programs.generator.train_generator".
-    input_files
-        Small files that the training reads. A missing one raises UserError.
+    config : the stage's settings; anything else that JSON can say may be added (case ids, content digests)
+    module : the program, e.g. "workflow_scripts.programs.generator.train_generator".
+    input_files : small files that the training reads. A missing one raises UserError.
     """
     for file in input_files:
         if not Path(file).is_file():
@@ -79,14 +74,9 @@ def _without_steps(value):
 class StateFolder:
     """``<root>/<stage>/<digest>``, held by one process at a time (see `lock.FolderLock`).
 
-    Attributes
-    ----------
-    folder : Path
 
-    Raises
-    ------
-    UserError
-        If another process holds the folder for longer than `wait_seconds` (a stopped job may still be saving).
+    Raises UserError if another process holds the folder for longer than `wait_seconds` (a stopped job may still be
+    saving).
     """
 
     def __init__(self, root: str | os.PathLike, stage: str, digest: str, wait_seconds: float = 15.0):
@@ -106,8 +96,6 @@ class StateFolder:
 
         Learning rates, and all that is drawn, follow the settings: steps made under others are no part of this training.
 
-        Parameters
-        ----------
         title : of the training, in messages
         settings : to say what differs
         grows : of `growth_digest`; equal ones differ in their numbers of steps alone

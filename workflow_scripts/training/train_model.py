@@ -36,8 +36,6 @@ def train_model(
 ) -> None:
     """Train to the end, or go on where a stopped training was, and leave model.safetensors, model.json and loss.csv.
 
-    Parameters
-    ----------
     player : of `task`, whose weights are kept
     contract : of the model; its kind and name name the training in messages, and its folder below `state`
     out : folder of the model

@@ -16,14 +16,11 @@ from .library import POOL_SUFFIXES, NnunetPlan, nnunet_image, quiet
 def preprocess(plan: NnunetPlan, image: np.ndarray, levels: np.ndarray | None, spacing_mm: list[float]) -> tuple:
     """nnU-Net's preprocessing (crop to the foreground, z-score, resample) of one volume.
 
-    Parameters
-    ----------
     image : (M, D, H, W) in [-1, 1], background exactly -1
     levels : (D, H, W) in 0 ... R, or None for a case to predict
     spacing_mm : along depth, height, width
 
-    Returns
-    -------
+    Returns:
     data : (M, D', H', W') float32, along the plan's axes
     seg : (1, D', H', W') int8; -1 outside the foreground
     properties : dict, what undoing the crop needs, and where each region's voxels are

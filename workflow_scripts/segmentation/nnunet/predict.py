@@ -34,8 +34,6 @@ def load_network(plan: NnunetPlan, weights_file: Path) -> torch.nn.Module:
 class NnunetPredictor:
     """nnU-Net's sliding window: the function `predict` of `segmentation.segmenter`.
 
-    Parameters
-    ----------
     mirror_axes : axes of the network's input to average flips over, or None for no mirroring
     precision : as `precision.use_precision`
     """

@@ -109,8 +109,6 @@ def build_trainer(
 ) -> ArmTrainer:
     """A trainer whose network is initialised from `seed`. Call it within `nnunet_home`.
 
-    Parameters
-    ----------
     view : folder with the preprocessed files of the arm's cases alone
     """
     kind = ArmTrainer if settings.augmentation else PlainArmTrainer

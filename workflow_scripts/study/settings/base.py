@@ -31,8 +31,6 @@ class Words:
 class Fault(ValueError):
     """Keys that do not fit each other: raised by a validator, told to the user as `UserError`.
 
-    Attributes
-    ----------
     path : keys below the block whose validator raises it
     value : what to write there
     """
@@ -45,8 +43,6 @@ class Fault(ValueError):
 def key(default: Any = ..., unit: str = "", meaning: str = "", *, defaults: dict | None = None, **rules: Any) -> Any:
     """A key of a block. Without `default` it must be given.
 
-    Parameters
-    ----------
     unit : of a number, "" where the type says all
     meaning : a phrase for the documents
     defaults : of a key that holds a block: its values where they are other than the block's own defaults
@@ -76,14 +72,9 @@ class Block(BaseModel):
 
         Text that stands for a number, as Snakemake's command line gives it, is read as that number.
 
-        Parameters
-        ----------
         where : dotted path of the block in the configuration, for messages
 
-        Raises
-        ------
-        UserError
-            That names the key, its value, what it may be, and the lines to write.
+        Raises UserError that names the key, its value, what it may be, and the lines to write.
         """
         return read_block(cls, mapping, where)
 

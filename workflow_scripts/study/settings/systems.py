@@ -111,15 +111,10 @@ def shipped_systems() -> dict[str, System]:
 def load_systems(names: list[str], settings: Mapping[str, dict | None], image_size: list[int]) -> dict[str, System]:
     """The systems of these names with the user's overrides, checked, widths scaled, shared autoencoders filled in.
 
-    Parameters
-    ----------
     settings : system -> overrides; besides `names` it may name systems whose autoencoder they share
     image_size : [D, H, W] of the volumes, which the autoencoders' strides must divide
 
-    Raises
-    ------
-    UserError
-        That names the system, the key, what is wrong, and the lines to write.
+    Raises UserError that names the system, the key, what is wrong, and the lines to write.
     """
     own = {name: _load(name, settings.get(name) or {}) for name in names}
     for name, (_, system) in own.items():
