@@ -8,6 +8,7 @@ use rule stage as demo_cohort with:
         f"{RUN}/logs/demo_cohort.log",
     benchmark:
         f"{RUN}/benchmarks/demo_cohort.tsv"
+    threads: 4
     resources:
         **needs(4000, "2h"),
     params:

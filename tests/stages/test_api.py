@@ -69,7 +69,7 @@ def test_the_example_of_the_page_runs_as_it_stands(demo, monkeypatch, capsys):
         exec(block, space)
     said = capsys.readouterr().out
     assert "SliceAug-00000-000 (2, 12, 16, 16)" in said and "not checked" in said and "ceiling" in said
-    assert asked == [("results/demo/n_real~3/segmentation/nnunet/real/seed~0", "new_patients", "masks")]
+    assert asked == [("results/demo/n_real~3/segmentation/monai_dynunet/real/seed~0", "new_patients", "masks")]
     for case in space["cases"]:
         image, levels = read_synthetic_case(Path("results/more", case.case_id), case.case_id, MODALITIES)
         np.testing.assert_allclose(image, case.image, atol=2e-4)

@@ -89,4 +89,4 @@ def test_numbers(project):
     pd.DataFrame([row]).to_csv(scores, sep="\t", index=False)
     table, everything, *_, check = type_page(project, "first_hour_numbers.md")
     assert table["make_table"] >= 1 and "make_report" not in table
-    assert everything["train_segmentation"] == check["train_segmentation"] == 7
+    assert everything["train_segmentation"] == check["train_segmentation"] == 6
