@@ -12,15 +12,15 @@ from ...evaluation.statistics.significance import smallest_wilcoxon_p
 from ...study.arms import CEILING, MIXING, NO_CONTROL, OVERSAMPLED, REAL_ONLY, REPLACE
 from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from .cells import SIMULATED, count_of, hd_stem, marked, number, onset_note
+from .cells import SIMULATED, count_of, ends, hd_stem, marked, number, onset_note, segmenter_cell
 from .text import LATEX_HEAD, Table, latex_table
 
 
 def _arm_cells(table: pd.DataFrame, row: pd.Series) -> dict:
-    """What the arm is; the segmenter where the table has several."""
-    segmenter = {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
+    """What the arm is."""
     system = "" if row.system == REAL_ONLY else row.system
-    return {"region": region_name(row.region), **segmenter, "system": system, "training cases": row.arm}
+    by = segmenter_cell(table, row)
+    return {"region": region_name(row.region), **by, "system": system, "training cases": row.arm}
 
 
 def _segmenters(table: pd.DataFrame) -> str:
@@ -37,53 +37,50 @@ def difference_cell(row: pd.Series, name: str, unit: str, digits: int) -> str:
     value, low, high = (row[column] for column in difference_columns(name, unit))
     if value == REFERENCE:
         return value
-    measured = not (isinstance(low, str) or isinstance(high, str))
-    interval = f"{number(low, digits, True)}, {number(high, digits, True)}" if measured else NOT_MEASURED
-    return f"{number(value, digits, True)} [{interval}]"
+    return f"{number(value, digits, True)} {ends(low, high, lambda end: number(end, digits, True))}"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Dice and its difference to real only, as people read it: one column an idea, rounded, all cells text."""
-    rows = []
-    for _, row in table.iterrows():
-        rows.append(
-            {
-                **_arm_cells(table, row),
-                "Dice": marked(number(row.dice_mean, 3), row.onset),
-                "Dice sd cases": number(row.dice_sd_cases, 3),
-                "Dice sd seeds": number(row.dice_sd_seeds, 3),
-                "Dice minus real only": difference_cell(row, "dice", "", 3),
-                "p": p_cell(row.dice_wilcoxon_p),
-                "p, Holm": p_cell(row.dice_wilcoxon_p_holm),
-                "detectable": number(row.dice_detectable, 3),
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            **_arm_cells(table, row),
+            "Dice": marked(number(row.dice_mean, 3), row.onset),
+            "Dice sd cases": number(row.dice_sd_cases, 3),
+            "Dice sd seeds": number(row.dice_sd_seeds, 3),
+            "Dice minus real only": difference_cell(row, "dice", "", 3),
+            "p": p_cell(row.dice_wilcoxon_p),
+            "p, Holm": p_cell(row.dice_wilcoxon_p_holm),
+            "detectable": number(row.dice_detectable, 3),
+        }
+        for _, row in table.iterrows()
+    )
 
 
 def readable_lesions(table: pd.DataFrame) -> pd.DataFrame:
     """Surface distances and lesion-wise scores, as people read them."""
     stem = hd_stem(table)
     hd = stem.upper()
-    rows = []
-    for _, row in table.iterrows():
-        sensitivity = number(row.small_lesion_sensitivity, 2)
-        rows.append(
-            {
-                **_arm_cells(table, row),
-                f"{hd} mm": number(row[f"{stem}_mean_mm"], 1),
-                f"{hd} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
-                "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
-                "lesion Dice": marked(number(row.lesion_dice_mean, 3), row.onset),
-                f"lesion {hd} mm": number(row[f"lesion_{stem}_mean_mm"], 1),
-                "lesions missed": f"{row.lesions_missed} of {row.lesions}",
-                "false lesions": str(row.lesions_false),
-                "small lesions hit": f"{sensitivity} ({row.small_lesions_hit} of {row.small_lesions})"
-                if row.small_lesions
-                else "there are none",
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def small_hit(row: pd.Series) -> str:
+        if not row.small_lesions:
+            return "there are none"
+        return f"{number(row.small_lesion_sensitivity, 2)} ({row.small_lesions_hit} of {row.small_lesions})"
+
+    return pd.DataFrame(
+        {
+            **_arm_cells(table, row),
+            f"{hd} mm": number(row[f"{stem}_mean_mm"], 1),
+            f"{hd} sd cases": number(row[f"{stem}_sd_cases_mm"], 1),
+            "empty in one": f"{row.empty_in_one} of {row.n_cases * row.n_seeds}",
+            "lesion Dice": marked(number(row.lesion_dice_mean, 3), row.onset),
+            f"lesion {hd} mm": number(row[f"lesion_{stem}_mean_mm"], 1),
+            "lesions missed": f"{row.lesions_missed} of {row.lesions}",
+            "false lesions": str(row.lesions_false),
+            "small lesions hit": small_hit(row),
+        }
+        for _, row in table.iterrows()
+    )
 
 
 def readable_differences(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,12 +2,15 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from ...base.errors import UserError
 from ...evaluation.statistics.onset import FEWEST, NOTHING, RISE, is_early
+from ...evaluation.statistics.ratio_table import NOT_MEASURED
+from ...study.segmenters import SEGMENTERS
 
 _NUMBER = re.compile(r"-?(\d+(\.\d+)?(e[-+]?\d+)?|inf)")
 SIMULATED = "SIMULATED COHORT: these patients are a computer model's; the numbers say nothing about real patients."
@@ -58,6 +61,16 @@ def with_interval(value: object, low: object, high: object, digits: int, signed:
     """A cell for readers: a rounded number, and its interval in brackets where one was measured."""
     text = number(value, digits, signed)
     return text if isinstance(low, str) else f"{text} [{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def ends(low: object, high: object, text: Callable[[object], str]) -> str:
+    """An interval in brackets, each end as `text` says it; where it was not measured, that."""
+    return f"[{NOT_MEASURED}]" if NOT_MEASURED in (low, high) else f"[{text(low)}, {text(high)}]"
+
+
+def segmenter_cell(table: pd.DataFrame, row: pd.Series) -> dict[str, str]:
+    """Whose the row is, where the table has several segmenters."""
+    return {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
 
 
 EARLY = "†"  # beside the Dice of a training that had not got past its onset

@@ -72,25 +72,23 @@ def _row(system: str, setting: str, part: str, quantity: str, value: object, uni
 
 def readable_costs(table: pd.DataFrame) -> pd.DataFrame:
     """The run's own costs: a row a system."""
-    rows = []
     own = table[table.setting == THIS_RUN]
-    for system, part in own.groupby("system", sort=False):
-        value = {(row.part, row.quantity): row.value for row in part.itertuples()}
-        rows.append(
-            {
-                "system": system,
-                "autoencoder, M": amount(value["autoencoder", "parameters"]),
-                "network, M": amount(value["network", "parameters"]),
-                "encode, GFLOP": amount(value["encode", "operations"]),
-                "one call, GFLOP": amount(value["call", "operations"]),
-                "calls": f"{value['call', 'calls for a volume']:.0f}",
-                "sampling, GFLOP": amount(value["sampling", "operations"]),
-                "decode, GFLOP": amount(value["decode", "operations"]),
-                "s a volume": amount(value["volume", "time"]),
-                "peak memory, MiB": amount(value["volume", "peak memory"]),
-            }
-        )
-    return pd.DataFrame(rows)
+    values = {system: part.set_index(["part", "quantity"]).value for system, part in own.groupby("system", sort=False)}
+    return pd.DataFrame(
+        {
+            "system": system,
+            "autoencoder, M": amount(value["autoencoder", "parameters"]),
+            "network, M": amount(value["network", "parameters"]),
+            "encode, GFLOP": amount(value["encode", "operations"]),
+            "one call, GFLOP": amount(value["call", "operations"]),
+            "calls": f"{value['call', 'calls for a volume']:.0f}",
+            "sampling, GFLOP": amount(value["sampling", "operations"]),
+            "decode, GFLOP": amount(value["decode", "operations"]),
+            "s a volume": amount(value["volume", "time"]),
+            "peak memory, MiB": amount(value["volume", "peak memory"]),
+        }
+        for system, value in values.items()
+    )
 
 
 def readable_published(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from ...evaluation.mask_shapes import ALL_FEATURES
 from ...evaluation.statistics.bootstrap import best_coverage
 from ...study.conditions import FRACTION
 from ..looks import region_name
-from .cells import number
+from .cells import ends, number
 from .text import Table, read_together
 
 UNDEFINED = "not defined"
@@ -62,9 +62,8 @@ def _parts(table: pd.DataFrame, rows_of) -> list[tuple[str, pd.DataFrame]]:
 
 def _with_interval(row, name: str, digits: int) -> str:
     value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-    if isinstance(low, str):
-        return _shown(value, digits)
-    return f"{_shown(value, digits)} [{_shown(low, digits)}, {_shown(high, digits)}]"
+    shown = _shown(value, digits)
+    return shown if isinstance(low, str) else f"{shown} {ends(low, high, lambda end: _shown(end, digits))}"
 
 
 def _shown(value: object, digits: int) -> str:
@@ -76,23 +75,20 @@ def readable_control(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
     def rows(part: pd.DataFrame) -> list[dict]:
         inside = {row.feature: row for row in part[part.requests == INSIDE].itertuples()}
-        shown = []
-        for row in part[part.requests == ALL].itertuples():
-            digits, within = DIGITS[row.unit], inside[row.feature]
-            shown.append(
-                {
-                    "feature": feature_name(row.feature),
-                    "n": str(row.n),
-                    "R2 (identity)": _with_interval(row, "r2_identity", 2),
-                    "squared correlation": _with_interval(row, "r2_correlation", 2),
-                    "mean absolute error": _with_interval(row, "mae", digits),
-                    "mean error": number(row.bias, digits, signed=True),
-                    "n in range": str(within.n),
-                    "R2 in range": _shown(within.r2_identity, 2),
-                    "mean absolute error in range": number(within.mae, digits),
-                }
-            )
-        return shown
+        return [
+            {
+                "feature": feature_name(row.feature),
+                "n": str(row.n),
+                "R2 (identity)": _with_interval(row, "r2_identity", 2),
+                "squared correlation": _with_interval(row, "r2_correlation", 2),
+                "mean absolute error": _with_interval(row, "mae", DIGITS[row.unit]),
+                "mean error": number(row.bias, DIGITS[row.unit], signed=True),
+                "n in range": str(inside[row.feature].n),
+                "R2 in range": _shown(inside[row.feature].r2_identity, 2),
+                "mean absolute error in range": number(inside[row.feature].mae, DIGITS[row.unit]),
+            }
+            for row in part[part.requests == ALL].itertuples()
+        ]
 
     return _parts(table, rows)
 

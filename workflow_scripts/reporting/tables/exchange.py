@@ -4,11 +4,9 @@ import pandas as pd
 
 from ...evaluation.scores import read_scores
 from ...evaluation.statistics.exchange import BELOW, BEYOND, CURVE, NO_CURVE, WORTH, exchange_table
-from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...study.arms import NO_CONTROL, REAL_ONLY, REPLACE
-from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from .cells import count_of, marked, number, onset_note
+from .cells import count_of, ends, marked, number, onset_note, segmenter_cell
 from .text import Table
 
 SHORT = {BEYOND: "beyond", BELOW: "below"}
@@ -19,52 +17,49 @@ def further(value: object) -> str:
     return SHORT.get(value, value) if isinstance(value, str) else number(value, 1, True)
 
 
-def _by(table: pd.DataFrame, row: pd.Series) -> dict[str, str]:
-    return {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
-
-
-def _interval(low: object, high: object, text) -> str:
-    return f"[{NOT_MEASURED}]" if low == NOT_MEASURED else f"[{text(low)}, {text(high)}]"
-
-
 def readable_curve(table: pd.DataFrame) -> pd.DataFrame:
     """Dice of real only against patients."""
-    rows = []
-    for _, row in table[table.row == CURVE].iterrows():
-        dice = number(row.dice_mean, 3)
-        rows.append(
-            {
-                "region": region_name(row.region),
-                **_by(table, row),
-                "real patients": str(row.n_real),
-                "Dice": marked(
-                    f"{dice} {_interval(row.dice_low, row.dice_high, lambda end: number(end, 3))}", row.onset
-                ),
-                "curve": number(row.curve, 3),
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def dice(row: pd.Series) -> str:
+        interval = ends(row.dice_low, row.dice_high, lambda end: number(end, 3))
+        return marked(f"{number(row.dice_mean, 3)} {interval}", row.onset)
+
+    return pd.DataFrame(
+        {
+            "region": region_name(row.region),
+            **segmenter_cell(table, row),
+            "real patients": str(row.n_real),
+            "Dice": dice(row),
+            "curve": number(row.curve, 3),
+        }
+        for _, row in table[table.row == CURVE].iterrows()
+    )
 
 
 def readable_worth(table: pd.DataFrame) -> pd.DataFrame:
     """What each arm is worth."""
-    rows = []
-    for _, row in table[table.row == WORTH].iterrows():
-        k = row.further_patients
-        ends = "" if k == NO_CURVE else f" {_interval(row.further_patients_low, row.further_patients_high, further)}"
-        rows.append(
-            {
-                "region": region_name(row.region),
-                **_by(table, row),
-                "real patients": str(row.n_real),
-                "system": "" if row.system == REAL_ONLY else row.system,
-                "training cases": row.arm,
-                "Dice": marked(number(row.dice_mean, 3), row.onset),
-                "gain over real only": number(row.gain, 3, True),
-                "worth, further real patients": f"{further(k)}{ends}",
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def worth(row: pd.Series) -> str:
+        known = row.further_patients != NO_CURVE
+        return f"{further(row.further_patients)} {_range(row)}" if known else NO_CURVE
+
+    return pd.DataFrame(
+        {
+            "region": region_name(row.region),
+            **segmenter_cell(table, row),
+            "real patients": str(row.n_real),
+            "system": "" if row.system == REAL_ONLY else row.system,
+            "training cases": row.arm,
+            "Dice": marked(number(row.dice_mean, 3), row.onset),
+            "gain over real only": number(row.gain, 3, True),
+            "worth, further real patients": worth(row),
+        }
+        for _, row in table[table.row == WORTH].iterrows()
+    )
+
+
+def _range(row: pd.Series) -> str:
+    return ends(row.further_patients_low, row.further_patients_high, further)
 
 
 def worth_sentence(row: pd.Series) -> str:
@@ -73,10 +68,9 @@ def worth_sentence(row: pd.Series) -> str:
     k, name = row.further_patients, f"{row.n_real} + {row.ratio:g}x {row.system}{way}"
     if k == NO_CURVE:
         return f"{name} could not be priced: there is one size of real only"
-    ends = _interval(row.further_patients_low, row.further_patients_high, further)
     if isinstance(k, str):
-        return f"{name} is {'worth more' if k == BEYOND else 'worth less'} than the curve tells {ends}"
-    return f"{name} is worth {row.n_real} {'-' if k < 0 else '+'} {abs(k):.1f} real patients {ends}"
+        return f"{name} is {'worth more' if k == BEYOND else 'worth less'} than the curve tells {_range(row)}"
+    return f"{name} is worth {row.n_real} {'-' if k < 0 else '+'} {abs(k):.1f} real patients {_range(row)}"
 
 
 def notes(table: pd.DataFrame, simulated: bool) -> list[str]:

@@ -4,11 +4,9 @@ import pandas as pd
 
 from ...evaluation.scores import read_scores
 from ...evaluation.statistics.ladder import NO_RUNG, REAL, is_limited, ladder_table
-from ...evaluation.statistics.ratio_table import NOT_MEASURED
 from ...study.arms import CEILING, RECONSTRUCTIONS, REPLACE, ladder_ratio
-from ...study.segmenters import SEGMENTERS
 from ..looks import region_name
-from .cells import count_of, marked, number, onset_note
+from .cells import count_of, ends, marked, number, onset_note, segmenter_cell
 from .text import Table
 
 
@@ -26,27 +24,27 @@ def _with_ends(row: pd.Series, name: str) -> str:
     value, low, high = (row[column] for column in (name, f"{name}_low", f"{name}_high"))
     if value == NO_RUNG:
         return "-"
-    ends = NOT_MEASURED if low == NOT_MEASURED else f"{number(low, 3, True)}, {number(high, 3, True)}"
-    return f"{number(value, 3, True)} [{ends}]"
+    return f"{number(value, 3, True)} {ends(low, high, lambda end: number(end, 3, True))}"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A row a region and rung, as people read it."""
-    rows = []
-    for _, row in table.iterrows():
-        by = {"segmenter": SEGMENTERS[row.segmenter]} if table.segmenter.nunique() > 1 else {}
-        price = _with_ends(row, "price")
-        rows.append(
-            {
-                "region": region_name(row.region),
-                **by,
-                "trained on": rung_name(row),
-                "Dice": marked(number(row.dice_mean, 3), row.onset),
-                "gain over real only": _with_ends(row, "gain"),
-                "minus the rung above": price if price == "-" else f"{price} ({row.price_against})",
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def price(row: pd.Series) -> str:
+        shown = _with_ends(row, "price")
+        return shown if shown == "-" else f"{shown} ({row.price_against})"
+
+    return pd.DataFrame(
+        {
+            "region": region_name(row.region),
+            **segmenter_cell(table, row),
+            "trained on": rung_name(row),
+            "Dice": marked(number(row.dice_mean, 3), row.onset),
+            "gain over real only": _with_ends(row, "gain"),
+            "minus the rung above": price(row),
+        }
+        for _, row in table.iterrows()
+    )
 
 
 def missing_ladders(table: pd.DataFrame) -> list[int]:

@@ -45,25 +45,23 @@ def _beside(row: dict, name: str) -> str:
 
 def readable_memorisation(table: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it: a row a system, n_real, measure and origin of the thresholds."""
-    rows = []
-    for row in table.to_dict("records"):
-        rows.append(
-            {
-                "system": row["system"],
-                "real patients": str(row["n_real"]),
-                "compared": row["compared"],
-                "nearest by": _MEASURE[row["measure"]],
-                "thresholds from": f"{row['n_threshold_patients']} {_ORIGIN[row['thresholds_from']]}",
-                "copies": _share(row),
-                "expected at most": f"{100 * row['false_positive_rate']:.0f} %",
-                "threshold": number(row["margin_threshold"], 2),
-                "control caught": _control(row),
-                "nearer": f"{row['synthetic_above_similarity']} of {row['n_synthetic']}",
-                "similarity (held-out)": _beside(row, "median_similarity"),
-                "tumour Dice (held-out)": _beside(row, "median_mask_dice"),
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "system": row["system"],
+            "real patients": str(row["n_real"]),
+            "compared": row["compared"],
+            "nearest by": _MEASURE[row["measure"]],
+            "thresholds from": f"{row['n_threshold_patients']} {_ORIGIN[row['thresholds_from']]}",
+            "copies": _share(row),
+            "expected at most": f"{100 * row['false_positive_rate']:.0f} %",
+            "threshold": number(row["margin_threshold"], 2),
+            "control caught": _control(row),
+            "nearer": f"{row['synthetic_above_similarity']} of {row['n_synthetic']}",
+            "similarity (held-out)": _beside(row, "median_similarity"),
+            "tumour Dice (held-out)": _beside(row, "median_mask_dice"),
+        }
+        for row in table.to_dict("records")
+    )
 
 
 def memorisation_notes(table: pd.DataFrame) -> list[str]:
