@@ -1,5 +1,6 @@
 """A study as Snakemake plans it, in this process: its rules, its jobs, and what each of them asks for."""
 
+import argparse
 import contextlib
 import io
 import logging
@@ -42,6 +43,20 @@ def with_project(options: Sequence[str]) -> list[str]:
         else:
             found.insert(at + 1, str(PROJECT / BASE))
     return found
+
+
+def study_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of a program that is told of a study as Snakemake is."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form, allow_abbrev=False)
+    parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as given to snakemake")
+    return parser
+
+
+def study_options(files: Sequence[str], config: Sequence[str]) -> list[str]:
+    """The same for `plan`."""
+    return [*(["--configfile", *files] if files else []), *(["--config", *config] if config else [])]
 
 
 def plan(options: Sequence[str]):

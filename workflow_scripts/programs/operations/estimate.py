@@ -26,7 +26,7 @@ from workflow_scripts.operations.estimate_rates import (
     with_likes,
 )
 from workflow_scripts.operations.estimate_work import Amounts
-from workflow_scripts.operations.plan import plan
+from workflow_scripts.operations.plan import plan, study_options, study_parser
 from workflow_scripts.operations.probe import probe_settings, run_probe
 
 WORTH = 0.15  # of the cost, that a setting must save to be named
@@ -36,8 +36,7 @@ class Planned:
     """A planned study: its jobs, their amounts of work, its configuration and its folder."""
 
     def __init__(self, files: list[str], config: list[str]):
-        options = [*(["--configfile", *files] if files else []), *(["--config", *config] if config else [])]
-        workflow, _ = plan(options)
+        workflow, _ = plan(study_options(files, config))
         self.config, self.asked = workflow.globals["config"], workflow.globals["STUDY"].asked()
         self.jobs, self.folder = jobs_of_plan(workflow), Path(workflow.globals["RUN"])
         self.amounts = Amounts(self.config, cases_of(self.config))
@@ -60,11 +59,7 @@ def cases_of(config: dict) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--configfile", nargs="+", default=[], help="as given to Snakemake")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as given to Snakemake")
+    parser = study_parser(__doc__)
     parser.add_argument(
         "--earlier", nargs="+", metavar="CONFIGFILE", help="config files of a run whose results are here"
     )

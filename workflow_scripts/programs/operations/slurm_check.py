@@ -19,7 +19,7 @@ from workflow_scripts.base.provenance import PROJECT
 from workflow_scripts.operations import cluster
 from workflow_scripts.operations.node_probe import look, place, shared_folder
 from workflow_scripts.operations.node_report import differences, normalised, packages, some
-from workflow_scripts.operations.plan import plan, profile_file
+from workflow_scripts.operations.plan import plan, profile_file, study_options, study_parser
 
 LOCK = PROJECT / "envs" / "requirements.lock"
 
@@ -60,12 +60,8 @@ def read_lock() -> dict[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = study_parser(__doc__)
     parser.add_argument("--profile", default="slurm", help="as given to snakemake (slurm)")
-    parser.add_argument("--configfile", nargs="+", default=[], help="as given to snakemake")
-    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as given to snakemake")
     parser.add_argument("--timeout-s", type=float, default=120, help="seconds that the small jobs may take (120)")
     without = "the study may run on CPUs: a GPU that torch does not find is a warning"
     parser.add_argument("--without-gpu", action="store_true", help=without)
@@ -89,9 +85,7 @@ def _check(args: argparse.Namespace, findings: Findings) -> None:
         known = cluster.partitions()
     with findings.collected():
         profile = profile_file(args.profile)
-        files = ["--configfile", *args.configfile] if args.configfile else []
-        config = ["--config", *args.config] if args.config else []
-        workflow, options = plan(["--profile", args.profile, *files, *config])
+        workflow, options = plan(["--profile", args.profile, *study_options(args.configfile, args.config)])
     with ExitStack() as stack, findings.collected():
         if workflow is None:
             return

@@ -5,32 +5,25 @@ lock. Without options it tells of the study that was last started in this folder
 was cut off, else with 0.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
 from workflow_scripts.base.cli import run_program
-from workflow_scripts.operations.plan import plan
+from workflow_scripts.operations.plan import plan, study_options, study_parser
 from workflow_scripts.operations.run_events import read_runs
 from workflow_scripts.operations.status_text import status_text, use_colours
 from workflow_scripts.operations.study_state import BROKEN, CUT_OFF, jobs_of, study_state
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--configfile", nargs="+", help="as given to Snakemake")
-    parser.add_argument("--config", nargs="+", metavar="KEY=VALUE", help="as given to Snakemake")
-    args = parser.parse_args(argv)
+    args = study_parser(__doc__).parse_args(argv)
     workdir = Path.cwd()
     runs = read_runs(workdir)
-    files, config = args.configfile or [], args.config or []
-    if runs and args.configfile is None and args.config is None:
+    files, config = args.configfile, args.config
+    if runs and not files and not config:
         files, config = runs[0].configfiles, runs[0].config
-    options = [*(["--configfile", *files] if files else []), *(["--config", *config] if config else [])]
-    workflow, _ = plan(options)
+    workflow, _ = plan(study_options(files, config))
     study = study_state(jobs_of(workflow), runs, workdir)
     folder = workflow.globals["RUN"]
     print(status_text(folder, study, workdir, time.time(), use_colours(sys.stdout.isatty())))
