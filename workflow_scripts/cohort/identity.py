@@ -22,30 +22,7 @@ COVERED = 0.3  # least share of foreground in such a cell
 # scaled, cropped, smoothed, turned by 3 degrees or halved in resolution at most 0.14; of 40 simulated ones at least 0.20.
 SAME_IMAGE, LIKE_IMAGE = 0.05, 0.15
 MOST_OF_A_STEM = 8  # cases: a stem of more is that of a cohort, not of a patient
-_WORDS = [
-    "timepoint",
-    "time",
-    "tp",
-    "t",
-    "visit",
-    "scan",
-    "session",
-    "ses",
-    "s",
-    "week",
-    "day",
-    "month",
-    "fu",
-    "followup",
-    "exam",
-    "study",
-    "copy",
-    "v",
-    "w",
-    "d",
-    "m",
-]
-_TIME = "|".join(_WORDS)
+_TIME = "timepoint|time|tp|t|visit|scan|session|ses|s|week|day|month|fu|followup|exam|study|copy|v|w|d|m"
 _ENDS = rf"[_.-](?:{_TIME})?[_.-]?\d{{1,3}}[a-z]?|(?:{_TIME})[_.-]?\d{{1,3}}|[_.-]?[a-z]|[_.-](?:pre|post|baseline|copy|new|old|follow.?up)"
 _STEM = re.compile(rf"(.*\d)(?:{_ENDS})", re.IGNORECASE)
 FLIPS = list(product((False, True), repeat=3))

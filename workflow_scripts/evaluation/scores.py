@@ -19,17 +19,8 @@ from ..study.arms import ARM_COLUMNS, NO_CONTROL, REAL_ONLY, Arm
 KEYS = [*ARM_COLUMNS, "seed", "case_id", "region"]
 COUNTS = ["lesions", "lesions_missed", "lesions_false", "small_lesions", "small_lesions_hit"]
 LESION_SETTINGS = ["lesion_dilation_voxels", "lesion_min_mm3", "small_lesion_ml"]  # the same in every row
-COLUMNS = [
-    *KEYS,
-    "patient_id",
-    "dice",
-    "reference_ml",
-    "predicted_ml",
-    "lesion_dice",
-    *COUNTS,
-    *LESION_SETTINGS,
-    "onset",
-]
+COLUMNS = [*KEYS, "patient_id", "dice", "reference_ml", "predicted_ml", "lesion_dice"]
+COLUMNS += [*COUNTS, *LESION_SETTINGS, "onset"]
 
 
 def distance_column(table: pd.DataFrame) -> str:

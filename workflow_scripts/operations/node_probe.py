@@ -21,18 +21,9 @@ from ..base.errors import UserError
 from . import node_report
 
 MEMORY_MB = {False: 2000, True: 3000}  # of a probe without and with a GPU: importing torch, and CUDA's context
-SIZES = (
-    "nodes",
-    "tasks",
-    "tasks_per_node",
-    "tasks_per_gpu",
-    "cpus_per_task",
-    "cpus_per_gpu",
-    "mpi",
-    "launcher",
-    "runtime",
-)
-SIZES += ("tmpdir", "mem", "mem_mb", "mem_mib", "mem_mb_per_cpu", "node_mem_mb", "disk", "disk_mb", "disk_mib")
+SIZES = ("nodes", "tasks", "tasks_per_node", "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu", "mpi", "launcher")
+SIZES += ("runtime", "tmpdir", "disk", "disk_mb", "disk_mib")
+SIZES += ("mem", "mem_mb", "mem_mib", "mem_mb_per_cpu", "node_mem_mb")
 SNAKEFILE = """
 rule look:
     output: "report"

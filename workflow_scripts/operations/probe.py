@@ -16,16 +16,8 @@ from ..study.blocks import picked
 TRAIN, VAL, TEST = 4, 1, 2  # patients
 RUN = "probe"
 PARTS = ("Snakefile", "rules", "config", "envs", "profiles", PACKAGE)
-SHAPES = (
-    "segmenters",
-    "patch_size",
-    "batch_size",
-    "features_per_stage",
-    "augmentation",
-    "mirroring",
-    "precision",
-    "workers",
-)
+SHAPES = ("segmenters", "patch_size", "batch_size", "features_per_stage")
+SHAPES += ("augmentation", "mirroring", "precision", "workers")
 # Nothing is made that needs synthetic cases: a generator of a few steps makes none that the gate lets through. What uses
 # them does the same to real ones (`estimate_work.LIKE`). Tables and figures of so little would say nothing.
 OMITTED = ("synthesize", "make_table", "make_figure")

@@ -14,20 +14,9 @@ from ..study.generators import AUGMENTATION_ONLY, PROVENANCE, USE
 from ..study.settings.export import DatasheetSettings
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
-_CR = (
-    "citeAs",
-    "column",
-    "extract",
-    "field",
-    "fileProperty",
-    "fileObject",
-    "fileSet",
-    "format",
-    "includes",
-    "isLiveDataset",
-)
-_CR += ("jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated", "replace")
-_CR += ("separator", "source", "subField", "transform")
+_CR = ("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes")
+_CR += ("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex")
+_CR += ("repeated", "replace", "separator", "source", "subField", "transform")
 CONTEXT: dict[str, object] = {
     "@language": "en",
     "@vocab": "https://schema.org/",

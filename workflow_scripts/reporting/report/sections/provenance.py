@@ -10,18 +10,8 @@ import yaml
 from ....base.provenance import PACKAGE, ROOT, code_digest
 from ..blocks import RUN_FILE, Code, Details, Notes, Run, Section, Table
 
-PACKAGES = (
-    "torch",
-    "monai",
-    "nnunetv2",
-    "lightning",
-    "numpy",
-    "scipy",
-    "pandas",
-    "nibabel",
-    "scikit-image",
-    "snakemake",
-)
+PACKAGES = ["torch", "monai", "nnunetv2", "lightning", "numpy", "scipy", "pandas", "nibabel"]
+PACKAGES += ["scikit-image", "snakemake"]
 
 
 def versions() -> list[tuple[str, str]]:
