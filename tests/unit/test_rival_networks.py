@@ -117,11 +117,6 @@ def test_attention_lets_every_place_see_every_other():
         module.group_norm = original
 
 
-def test_an_attention_level_that_there_is_not_is_named():
-    with pytest.raises(UserError, match="attention_levels holds 3, but there are levels 1 to 2"):
-        UNet(1, 1, (8, 8, 8), attention_levels=[3])
-
-
 def test_checkpointing_changes_neither_prediction_nor_gradient():
     grads = []
     for checkpointing in (False, True):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workflow_scripts.diffusion.parameterizations import PARAMETERIZATIONS, target, to_epsilon
+from workflow_scripts.diffusion.parameterizations import target
 from workflow_scripts.diffusion.samplers import (
     SAMPLERS,
     DepthCorrelated,
@@ -219,10 +219,10 @@ class Network:
         mean = mean if keep is None else torch.where(keep[:, None], mean, 0.0)
         alpha, sigma = level = self.schedule.at(int(time[0]))
         x0 = mean + alpha * STD**2 / (alpha**2 * STD**2 + sigma**2) * (x - alpha * mean)
-        return target(self.parameterization, x0, to_epsilon("x0", x0, x, *level), *level)
+        return target(self.parameterization, x0, (x - alpha * x0) / sigma, *level)
 
 
-@pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
+@pytest.mark.parametrize("parameterization", ["epsilon", "v", "x0", "flow"])
 def test_every_parameterization_leads_to_the_same_sample(parameterization):
     name = "heun" if parameterization == "flow" else "dpmpp_2m"
     schedule, start = SCHEDULES["flow" if parameterization == "flow" else "scaled_linear"], noise(200)

@@ -9,18 +9,7 @@ Everywhere `alpha` and `sigma` are tensors that broadcast against the latents, o
 import torch
 from torch import Tensor
 
-from ..base.errors import UserError
-
-PARAMETERIZATIONS = ("epsilon", "v", "x0", "flow")
-
 Level = Tensor | float
-
-
-def check_parameterization(name: str) -> str:
-    """`name` itself. Raises UserError if it is none of PARAMETERIZATIONS."""
-    if name not in PARAMETERIZATIONS:
-        raise UserError(f"diffusion.parameterization is {name!r}: it must be one of {', '.join(PARAMETERIZATIONS)}")
-    return name
 
 
 def add_noise(x0: Tensor, epsilon: Tensor, alpha: Level, sigma: Level) -> Tensor:
@@ -30,7 +19,7 @@ def add_noise(x0: Tensor, epsilon: Tensor, alpha: Level, sigma: Level) -> Tensor
 
 def target(name: str, x0: Tensor, epsilon: Tensor, alpha: Level, sigma: Level) -> Tensor:
     """What the denoiser should predict."""
-    if check_parameterization(name) == "epsilon":
+    if name == "epsilon":
         return epsilon
     if name == "x0":
         return x0
@@ -39,20 +28,11 @@ def target(name: str, x0: Tensor, epsilon: Tensor, alpha: Level, sigma: Level) -
 
 def to_x0(name: str, prediction: Tensor, x_t: Tensor, alpha: Level, sigma: Level) -> Tensor:
     """The clean latent that a prediction at x_t means."""
-    if check_parameterization(name) == "epsilon":
+    if name == "epsilon":
         return (x_t - sigma * prediction) / alpha
     if name == "x0":
         return prediction
     return x_t - sigma * prediction if name == "flow" else alpha * x_t - sigma * prediction
-
-
-def to_epsilon(name: str, prediction: Tensor, x_t: Tensor, alpha: Level, sigma: Level) -> Tensor:
-    """The noise that a prediction at x_t means."""
-    if check_parameterization(name) == "x0":
-        return (x_t - alpha * prediction) / sigma
-    if name == "epsilon":
-        return prediction
-    return x_t + alpha * prediction if name == "flow" else sigma * x_t + alpha * prediction
 
 
 def loss_weight(name: str, alpha: Tensor, sigma: Tensor, min_snr_gamma: float | None) -> Tensor:
@@ -62,7 +42,6 @@ def loss_weight(name: str, alpha: Tensor, sigma: Tensor, min_snr_gamma: float | 
     is min(SNR, gamma) / SNR, and on a velocity min(SNR, gamma) sigma^2. None: 1 everywhere, as those who proposed flow
     matching have it.
     """
-    check_parameterization(name)
     if min_snr_gamma is None:
         return torch.ones_like(alpha)
     snr = (alpha / sigma).square()

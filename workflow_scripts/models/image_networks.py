@@ -24,10 +24,8 @@ def load_image_network(name: str, weights: str | os.PathLike, sha256: str | None
     """A network with ``name``, ``digest``, ``spatial_dims`` and ``input_size`` (see ``FeatureNetwork``).
 
     It maps images (B, 3, H, W), or volumes (B, 1, D, H, W) where spatial_dims is 3, in [0, 1] to features (B, F).
-    Raises UserError for another name, and where the weights are missing or do not fit.
+    Raises UserError where the weights are missing or do not fit.
     """
-    if name not in NETWORKS:
-        raise UserError(f"evaluation: images: network must be one of {', '.join(NETWORKS)}, not {name!r}")
     if weights == "package" and name != "efficientnet_lite0":
         raise UserError(f"evaluation: images: {name} is not packaged: give weights, the path of a file, and its sha256")
     return NETWORKS[name](weights, sha256)

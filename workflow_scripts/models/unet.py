@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..base.errors import UserError
 from .attention import SelfAttention
 from .blocks import CONV, group_norm, norm_silu, zeroed
 
@@ -77,8 +76,6 @@ class UNet(nn.Module):
         a third more time (Chen et al. 2016, arXiv 1604.06174). The results are the same.
     n_labels : numbers that follow the conditions and are never replaced by the null token: zeros stand for none
     n_maps : channels of a spatial condition beside the latent; its null token is zeros
-
-    Raises UserError: an attention level that there is not.
     """
 
     def __init__(
@@ -100,9 +97,6 @@ class UNet(nn.Module):
         super().__init__()
         conv, (c0, *levels), e = CONV[dims], channels, embedding_dim
         self.n_conditions, self.embedding_dim, self.checkpointing = n_conditions, e, checkpointing
-        unknown = sorted(set(attention_levels) - set(range(1, len(levels) + 1)))
-        if unknown:
-            raise UserError(f"denoiser: attention_levels holds {unknown[0]}, but there are levels 1 to {len(levels)}")
 
         def block(c_in: int, c_out: int, level: int) -> nn.Module:
             return _Block(c_in, c_out, e, dims, level + 1 in attention_levels)

@@ -13,18 +13,10 @@ from typing import Any
 from ..base.errors import UserError
 from ..base.files import read_json, sha256_json, write_json
 from ..study.files import STUDY as FILE
+from ..training.state import flat
 
 NOT_COMPARED = ("run", "results", "container", "tracking")  # where it lies, what it runs in, where it is copied to
 MOST_SHOWN = 10
-
-
-def _flat(settings: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(settings, Mapping) or not settings:
-        return {path: settings}
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        found |= _flat(value, f"{path}.{name}" if path else str(name))
-    return found
 
 
 def _settings(config: Mapping) -> dict[str, Any]:
@@ -50,7 +42,7 @@ def check_settings(folder: Path, config: Mapping) -> None:
     known = read_json(file)
     if not isinstance(known, dict) or not isinstance(known.get("settings"), dict):
         raise UserError(f"{file} does not hold the settings of the run: delete it, or choose another run")
-    before, now = _flat(known["settings"]), _flat(_settings(config))
+    before, now = flat(known["settings"]), flat(_settings(config))
     changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if changed:
         lines = [f"    {name}: {_shown(before, name)} there, {_shown(now, name)} now" for name in changed[:MOST_SHOWN]]

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.errors import UserError
 from ..base.seeds import numpy_rng
 from ..study.settings.autoencoder import Augmentation
 from ..study.voxels import FOREGROUND
@@ -37,8 +36,6 @@ class SliceData:
         tumour_slices: float = 0.0,
         dropped_regions: float = 0.0,
     ):
-        if isinstance(empty_slices_kept, bool) or not 0 <= empty_slices_kept <= 1:
-            raise UserError(f"autoencoder: `empty_slices_kept: {empty_slices_kept}` must lie between 0 and 1")
         self.volumes, self.positions, self.seed = volumes, positions, seed
         self.empty_slices_kept, self.augmentation = empty_slices_kept, augmentation
         self.tumour_slices, self.dropped_regions = tumour_slices, dropped_regions

@@ -17,8 +17,6 @@ from .lock import FolderLock, wait_for_job
 
 # Keys that change neither the weights nor the loss curve: a run may resume with other values.
 HARMLESS = ("checkpoint_minutes", "prefetch_batches")
-
-
 ASKED = "asked.json"
 MOST_SHOWN = 5
 GROWING = (
@@ -73,7 +71,6 @@ def _without_steps(value):
 
 class StateFolder:
     """``<root>/<stage>/<digest>``, held by one process at a time (see `lock.FolderLock`).
-
 
     Raises UserError if another process holds the folder for longer than `wait_seconds` (a stopped job may still be
     saving).
