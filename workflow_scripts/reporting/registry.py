@@ -71,6 +71,7 @@ TABLE_INPUTS = {
 }
 """Options of make_table -> the files that they take."""
 
+_DRAWN = tuple(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed"))
 _TABLES = (
     Result(
         "augmentation_ratio",
@@ -90,10 +91,7 @@ _TABLES = (
         "intervals, and what autoencoder and generator cost.",
         ("scores",),
         ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
-        (
-            *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),
-            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
-        ),
+        ("segmentation.ladder", "segmentation.mixing", "segmentation.seeds", *_DRAWN),
     ),
     Result(
         "kinds",
@@ -101,10 +99,7 @@ _TABLES = (
         "The ladder by kind of tumour, with and without a region, and how many training and test cases are of each kind.",
         ("scores", "conditions"),
         ("evaluation.tables", "system", "segmentation.ladder", "segmentation.ratios"),
-        (
-            *("segmentation.ladder", "segmentation.mixing", "segmentation.seeds"),
-            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
-        ),
+        ("segmentation.ladder", "segmentation.mixing", "segmentation.seeds", *_DRAWN),
     ),
     Result(
         "exchange",
@@ -112,10 +107,7 @@ _TABLES = (
         "Dice of real only against the number of patients, and how many further real patients each arm is worth by it.",
         ("scores",),
         ("evaluation.tables",),
-        (
-            *("segmentation.learning_curve", "splits.n_real", "segmentation.seeds"),
-            *(f"evaluation.tables.{key}" for key in ("bootstrap_samples", "confidence", "seed")),
-        ),
+        ("segmentation.learning_curve", "splits.n_real", "segmentation.seeds", *_DRAWN),
     ),
     Result(
         "compute",

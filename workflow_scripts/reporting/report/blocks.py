@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
@@ -79,48 +78,42 @@ class Run:
         return found
 
 
+class Block:
+    """What the templates know by its kind."""
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
 @dataclass(frozen=True)
-class Text:
+class Text(Block):
     """A paragraph."""
 
     text: str
-    kind: ClassVar[str] = "text"
 
 
-@dataclass(frozen=True)
-class Caution:
+class Caution(Text):
     """A paragraph that must not be overlooked."""
 
-    text: str
-    kind: ClassVar[str] = "caution"
 
-
-@dataclass(frozen=True)
-class Heading:
+class Heading(Text):
     """A heading below the section's title."""
 
-    text: str
-    kind: ClassVar[str] = "heading"
-
 
 @dataclass(frozen=True)
-class Notes:
+class Notes(Block):
     """What the numbers are: a list of sentences in small print."""
 
     sentences: Sequence[str]
-    kind: ClassVar[str] = "notes"
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(Text):
     """Text whose line breaks count."""
 
-    text: str
-    kind: ClassVar[str] = "code"
-
 
 @dataclass(frozen=True)
-class Table:
+class Table(Block):
     """A table whose columns readers sort.
 
     name : what it is, for those who do not see it
@@ -135,7 +128,6 @@ class Table:
     text_columns: int = 1
     group: str | None = None
     narrow: bool = False
-    kind: ClassVar[str] = "table"
 
     @property
     def header(self) -> list[str]:
@@ -158,7 +150,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Block):
     """A PNG or SVG file, which the report takes in.
 
     alt : what one would see
@@ -172,7 +164,6 @@ class Figure:
     caption: str
     program: str
     settings: Sequence[tuple[str, object]] = ()
-    kind: ClassVar[str] = "figure"
 
     @property
     def uri(self) -> str:
@@ -184,13 +175,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class MadeBy:
+class MadeBy(Block):
     """What made the numbers above: the program of ``workflow_scripts.programs``, its settings, the files for Snakemake."""
 
     program: str
     settings: Sequence[tuple[str, object]] = ()
     targets: Sequence[Path] = ()
-    kind: ClassVar[str] = "made_by"
 
     @property
     def command(self) -> str:
@@ -207,7 +197,7 @@ def _snakemake(targets: Sequence[Path]) -> str:
 
 
 @dataclass(frozen=True)
-class Viewer:
+class Viewer(Block):
     """The volume viewer, at most one a report.
 
     cases : as of ``viewer_volumes.pack``, each with a ``label``
@@ -220,7 +210,6 @@ class Viewer:
     modalities: Sequence[str]
     regions: Sequence[tuple[str, str]]
     niivue: str
-    kind: ClassVar[str] = "viewer"
 
     @property
     def about(self) -> dict:
@@ -232,12 +221,11 @@ class Viewer:
 
 
 @dataclass(frozen=True)
-class Details:
+class Details(Block):
     """Blocks that open on demand."""
 
     summary: str
     blocks: Sequence[object]
-    kind: ClassVar[str] = "details"
 
 
 @dataclass(frozen=True)
