@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from .statistics.bootstrap import expanded_tail
+from .kernel_distances import case_weights, interval_of
 
 CENTRE_DISTANCE = "centroid_distance_mm"
 """Added to the features: how far the tumour's centre lies from the requested one."""
@@ -50,14 +50,11 @@ def agreement(
         blank = dict.fromkeys(key for name in names for key in (name, f"{name}_low", f"{name}_high"))
         return found | blank | {"bias": None}
     values = _statistics(np.ones((1, n)), requested, measured)
-    resampled = _statistics(rng.multinomial(n, np.full(n, 1.0 / n), size=samples), requested, measured) if n > 2 else {}
+    resampled = _statistics(case_weights(n, samples, rng), requested, measured) if n > 2 else {}
     for name in names:
         value = float(values[name][0])
-        low = high = None
-        if name in resampled and np.isfinite(value):
-            drawn = resampled[name][np.isfinite(resampled[name])]  # a resample of one request alone has no R2
-            tail = expanded_tail(n, confidence)
-            low, high = (float(edge) for edge in np.quantile(drawn, [tail, 1.0 - tail]))
+        known = name in resampled and np.isfinite(value)
+        low, high = (known and interval_of(resampled[name], n, confidence)) or (None, None)
         found |= {name: value if np.isfinite(value) else None, f"{name}_low": low, f"{name}_high": high}
     return found | {"bias": float((measured - requested).mean())}
 

@@ -10,6 +10,7 @@ the synthesis.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.base.cli import Folder, log, program_parser, run_program
@@ -53,22 +54,22 @@ def main(argv: list[str] | None = None) -> None:
     train_features = read_features(args.features)
     read = FeatureReader(settings.images, reference.description)
     rows = []
+
+    def look(group: str, case_id: str, image: np.ndarray, levels: np.ndarray) -> None:
+        reference.check_shape(case_id, image, levels)
+        image, levels = reference.view(image, levels)
+        found = audit_row(reference, train_features, case_id, image, levels, read(image))
+        rows.append({"group": group, "patient_id": ""} | found)
+
     with track(len(made), f"memorisation audit, {args.system}", "case") as bar:
         for case_id in made.case_id:
             modalities = reference.description["modalities"]
-            image, levels = read_synthetic_case(args.synthetic / case_id, case_id, modalities)
-            reference.check_shape(case_id, image, levels)
-            image, levels = reference.view(image, levels)
-            found = audit_row(reference, train_features, case_id, image, levels, read(image))
-            rows.append({"group": "synthetic", "patient_id": ""} | found)
+            look("synthetic", case_id, *read_synthetic_case(args.synthetic / case_id, case_id, modalities))
             bar.update()
     if args.model is not None:
         decoding = SynthesisSettings(slices_per_batch=settings.slices_per_batch)
         for case_id, image, levels in decoded_training_cases(args.model, args.latents, decoding):
-            reference.check_shape(case_id, image, levels)
-            image, levels = reference.view(image, levels)
-            found = audit_row(reference, train_features, case_id, image, levels, read(image))
-            rows.append({"group": "control", "patient_id": ""} | found)
+            look("control", case_id, image, levels)
     limits = limits_from(real, settings.false_positive_rate)
     table = judged(pd.concat([pd.DataFrame(rows), real], ignore_index=True), limits).assign(compared=compared)
     refused = sum(map(is_copy_reason, read_tsv(args.rejected).reason))
