@@ -52,33 +52,14 @@ def estimate_table(jobs: Sequence[PlannedJob], rates: Mapping[str, Rate], amount
     hours : summed over jobs; gpu_hours : the part of it in which a GPU is held, times how many; peak_memory_mib : of the
     largest job measured, NaN where none was.
     """
-    seconds = seconds_of(jobs, rates, amounts)
-    rows: dict[str, dict] = {}
-    for job, each in zip(jobs, seconds, strict=True):
-        rate = rates[job.rule]
-        row = rows.setdefault(
-            job.rule,
-            {
-                "stage": job.rule,
-                "jobs": 0,
-                "hours": 0.0,
-                "gpu_hours": 0.0,
-                "peak_memory_mib": rate.peak_mib,
-                "by": rate.of,
-            },
-        )
-        row["jobs"] += 1
-        row["hours"] += each / 3600
-        row["gpu_hours"] += each / 3600 * job.gpus
-    table = pd.DataFrame(rows.values())
-    total = {
-        "stage": TOTAL,
-        "jobs": table.jobs.sum(),
-        "hours": table.hours.sum(),
-        "gpu_hours": table.gpu_hours.sum(),
-        "peak_memory_mib": table.peak_memory_mib.max(),
-        "by": "",
-    }
+    hours = [seconds / 3600 for seconds in seconds_of(jobs, rates, amounts)]
+    gpu_hours = [each * job.gpus for each, job in zip(hours, jobs, strict=True)]
+    each_job = {"stage": [job.rule for job in jobs], "jobs": 1, "hours": hours, "gpu_hours": gpu_hours}
+    table = pd.DataFrame(each_job).groupby("stage", sort=False, as_index=False).sum()
+    table["peak_memory_mib"] = [rates[rule].peak_mib for rule in table.stage]
+    table["by"] = [rates[rule].of for rule in table.stage]
+    total = {"stage": TOTAL, "jobs": len(jobs), **table[["hours", "gpu_hours"]].sum()}
+    total |= {"peak_memory_mib": table.peak_memory_mib.max(), "by": ""}
     return pd.concat([table, pd.DataFrame([total])], ignore_index=True)
 
 
