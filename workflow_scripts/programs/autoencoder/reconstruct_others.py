@@ -4,8 +4,6 @@ Writes a folder a case beside --table, cut to the foreground and in the form of 
 number.
 """
 
-from pathlib import Path
-
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.files import write_tsv
 from workflow_scripts.base.progress import track
@@ -13,9 +11,8 @@ from workflow_scripts.cohort.subset import Subset, check_apart
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__, "autoencoder", "train", "others")
-    parser.add_argument("--table", type=Path, required=True, help="table of the cases, beside their folders")
-    args = parser.parse_args(argv)
+    table = "table of the cases, beside their folders"
+    args = program_parser(__doc__, "autoencoder", "train", "others", table=table).parse_args(argv)
 
     import pandas as pd
 

@@ -27,10 +27,8 @@ _CASE_FOLDER = re.compile(r"DEMO-\d{5}-000")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = program_parser(__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the case folders")
-    parser.add_argument("--manifest", type=Path, required=True, help="table to write: a row a case, its true tumour")
-    args = parser.parse_args(argv)
+    paths = {"out": "folder for the case folders", "manifest": "table to write: a row a case, its true tumour"}
+    args = program_parser(__doc__, **paths).parse_args(argv)
     settings = DemoCohort.read(args.config, "demo_cohort")
     # The manifest vouches for the files: it goes first and comes last.
     args.manifest.unlink(missing_ok=True)

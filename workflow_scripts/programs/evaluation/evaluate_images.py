@@ -8,8 +8,6 @@ plane. Reads the features that extract_image_features has kept, no volumes.
 Config (--config): neighbours; jackknife_groups; intervals {bootstrap_samples, confidence, seed}.
 """
 
-from pathlib import Path
-
 import pandas as pd
 
 from workflow_scripts.base.cli import log, program_parser, run_program
@@ -28,14 +26,10 @@ SEED = 0  # of the draws of cases and slices
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(
-        __doc__, "train", "val", "test", "system", real_pairs="table of pairs of real cases", out="images.tsv"
-    )
-    parser.add_argument("--real", type=Path, required=True, help="table of the real cases' features")
-    parser.add_argument("--synthetic", type=Path, required=True, help="table of the synthetic cases' features")
-    parser.add_argument("--synthetic-pairs", type=Path, required=True, help="table of pairs of synthetic cases")
-    parser.add_argument("--features", type=Path, required=True, help="folder in which the features are kept")
-    args = parser.parse_args(argv)
+    paths = {"real": "table of the real cases' features", "real_pairs": "table of pairs of real cases"}
+    paths |= {"synthetic": "table of the synthetic cases' features", "synthetic_pairs": "table of their pairs"}
+    paths |= {"features": "folder in which the features are kept", "out": "images.tsv"}
+    args = program_parser(__doc__, "train", "val", "test", "system", **paths).parse_args(argv)
     settings = ImageMetricsSettings.read(args.config, "evaluation.images")
     tables = {"real": read_tsv(args.real), "synthetic": read_tsv(args.synthetic)}
     about = tables["real"].iloc[0]

@@ -5,8 +5,6 @@ Writes --out, a row a real case, and --features, the training cases' features, a
 Config (--config): as evaluation.images: batch_size, planes, min_foreground_fraction.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -23,9 +21,8 @@ from workflow_scripts.training.devices import use_threads
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__, "train", "val", "test", "reference", out="real.tsv")
-    parser.add_argument("--features", type=Path, required=True, help="features of the training cases, .safetensors")
-    args = parser.parse_args(argv)
+    paths = {"out": "real.tsv", "features": "features of the training cases, .safetensors"}
+    args = program_parser(__doc__, "train", "val", "test", "reference", **paths).parse_args(argv)
     use_threads(args.threads)
     reference = load_reference(args.reference)
     subset, *others = (Subset.open(getattr(args, name), name) for name in ("train", "val", "test"))

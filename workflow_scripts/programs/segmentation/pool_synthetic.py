@@ -5,7 +5,6 @@ synthetic_case_id, number, digest.
 """
 
 from functools import partial
-from pathlib import Path
 
 from workflow_scripts.base.cli import program_parser, run_program
 from workflow_scripts.base.errors import UserError
@@ -14,11 +13,9 @@ from workflow_scripts.study.segmenters import SEGMENTERS
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = program_parser(__doc__, "plan", synthetic="folder of the synthetic cases", pool="the pool's folder")
-    parser.add_argument("--system", required=True, help="name of the system that made them")
-    parser.add_argument("--table", type=Path, required=True, help="table of the block, from synthesize")
-    parser.add_argument("--out", type=Path, required=True, help="table of the cases in the pool")
-    args = parser.parse_args(argv)
+    paths = {"synthetic": "folder of the synthetic cases", "table": "table of the block, from synthesize"}
+    paths |= {"pool": "the pool's folder", "out": "table of the cases in the pool"}
+    args = program_parser(__doc__, "plan", "system", **paths).parse_args(argv)
 
     from workflow_scripts.cohort.nifti import read_synthetic_case
     from workflow_scripts.segmentation.cases import check_arrays, fill_pool
