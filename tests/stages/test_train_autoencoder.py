@@ -169,14 +169,6 @@ def test_volumes_of_other_cases_cannot_change_the_model(trained, cohort, tmp_pat
         assert (other / name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_two_processes_train_as_one(trained, cohort, tmp_path):
-    """Gradients are summed in another order, and the differences grow with the steps: the first ten are compared."""
-    both = run(cohort, tmp_path, training={"devices": 2, "steps": 20, "log_every_steps": 10})
-    one = run(cohort, tmp_path / "one", training={"devices": 1, "steps": 20, "log_every_steps": 10})
-    for name, values in curve(both).items():
-        assert values[0] == pytest.approx(curve(one)[name][0], rel=1e-3), name
-
-
 def test_a_finished_training_is_not_repeated_for_a_lost_output(cohort, tmp_path, caplog):
     first = run(cohort, tmp_path, training={"steps": 3})
     before = {path.name: path.read_bytes() for path in first.iterdir()}

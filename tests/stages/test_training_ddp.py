@@ -27,17 +27,12 @@ def losses(folder) -> dict[str, list[float]]:
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
 
 
-# one player, by its program: tests/stages/test_train_autoencoder.py
-ONE_PLAYER = pytest.param(WithoutDropout, 8, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize(("task", "batch_size"), [ONE_PLAYER, (Adversaries, 16)])
-def test_two_processes_have_the_loss_of_one(tmp_path, task, batch_size):
+def test_two_processes_have_the_losses_of_one_of_each_of_two_players(tmp_path):
     found = {}
     for devices in (1, 2):
         with StateFolder(tmp_path, "tiny", str(devices)) as state:
-            settings = SETTINGS | {"steps": 20, "devices": devices, "batch_size": batch_size}
-            weights = train(task(), settings, state, "training")
+            settings = SETTINGS | {"steps": 20, "devices": devices, "batch_size": 16}
+            weights = train(Adversaries(), settings, state, "training")
             found[devices] = losses(state.folder), weights
     assert found[1][0].keys() == found[2][0].keys()
     for key, values in found[1][0].items():
@@ -47,7 +42,23 @@ def test_two_processes_have_the_loss_of_one(tmp_path, task, batch_size):
             torch.testing.assert_close(found[2][1][player][name], value, rtol=1e-3, atol=1e-4)
 
 
-def test_an_error_in_two_processes_is_one_sentence_and_the_run_resumes_exactly(tmp_path):
+def test_an_error_in_two_processes_is_one_sentence_and_the_run_goes_on_to_the_loss_of_one(tmp_path):
+    settings = SETTINGS | {"steps": 20}
+    with StateFolder(tmp_path / "one", "tiny", "0") as state:
+        whole = train(WithoutDropout(), settings, state, "training")["network"]
+        curves = losses(state.folder)
+    with StateFolder(tmp_path / "cut", "tiny", "0") as state:
+        with pytest.raises(UserError, match=r"step 13 .*step 10 is kept"):
+            train(WithoutDropout(bad_step=12), settings | {"devices": 2}, state, "training")
+        resumed = train(WithoutDropout(), settings | {"devices": 2}, state, "training")["network"]
+        for key, values in losses(state.folder).items():
+            assert values == pytest.approx(curves[key], rel=TOLERANCE), key
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow  # a third start of two processes: the test above goes without it, and without dropout
+def test_two_processes_with_dropout_resume_exactly(tmp_path):
     settings = SETTINGS | {"steps": 20, "devices": 2}
     with StateFolder(tmp_path / "whole", "tiny", "0") as state:
         whole = train(Regression(), settings, state, "training")["network"]
