@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from parsed_workflow import parsed
+from small_cases import make_case
 from workflow import ROOT, copy_project, snakemake
 
 from workflow_scripts.base.files import read_json, write_json
@@ -153,8 +154,11 @@ LADDER = ("reconstruct_others", "pool_others", "pool_reconstructions", "train_se
 def study(tmp_path_factory) -> tuple[Path, list[dict], dict]:
     """A project with what the training stages of two subsets make, their jobs, and the splits."""
     project = copy_project(tmp_path_factory.mktemp("leak"))
+    data = tmp_path_factory.mktemp("eight patients")
+    for index in range(8):
+        make_case(data, f"BraTS-GLI-{index:05d}-000", seed=index)
     shutil.copy(ROOT / "tests/tiny.yaml", project)
-    write_json(project / "quick.json", QUICK)
+    write_json(project / "quick.json", QUICK | {"data_root": str(data)})
     files = ("tiny.yaml", "quick.json")
     run = "results/tiny"
     wanted = [f"{run}/n_real~{size}/{name}" for size in (2, 3) for name in ("generator/slice_ldm/model.json",)]

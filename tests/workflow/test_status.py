@@ -27,7 +27,9 @@ LOG = "results/tiny/logs/n_real~4/train_autoencoder/slice_vae.log"
 def project(tmp_path_factory) -> Path:
     """A project with a tiny study whose autoencoder trains for many minutes, if nobody ends it."""
     folder = copy_project(tmp_path_factory.mktemp("status of a study"))
-    settings = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    for index in range(8):
+        small_cases.make_case(folder / "data", f"BraTS-GLI-{index:05d}-000", seed=index)
+    settings = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text()) | {"data_root": str(folder / "data")}
     settings["system_settings"]["slice_ldm"]["autoencoder"]["training"].update(steps=200000, checkpoint_minutes=0.05)
     (folder / "study.yaml").write_text(yaml.safe_dump(settings))
     lines = folder / "workflow_scripts/base/progress.py"  # so that nobody waits for the first line
@@ -86,7 +88,7 @@ def test_before_any_run_every_job_waits(project):
         table["all stages"]["waiting"] == table["all stages"]["jobs"] == sum(row["jobs"] for row in table.values()) / 2
     )
     assert "No run of this study has been started here yet." in done.stdout
-    assert list(table)[:2] == ["demo_cohort", "find_cases"], "stages are in the order of the work"
+    assert list(table)[:2] == ["find_cases", "preprocess"], "stages are in the order of the work"
     assert not (project / ".snakemake/log").exists(), "a look leaves no log of a run"
 
 
