@@ -37,15 +37,15 @@ def cluster(folder: Path, squeue: str, scontrol: str) -> dict:
     return {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
 
 
-def run_tiny(state: Path, out: Path, environment: dict) -> subprocess.CompletedProcess:
+def run_tiny(state: Path, out: Path, environment: dict, pause_s: float = 0.1) -> subprocess.CompletedProcess:
     command = [warm.python(), str(HELPERS / "tiny_training.py"), "regression", str(state), str(out)]
-    command += ["--task", json.dumps({"pause_s": 0.1}), "--settings", json.dumps({"checkpoint_minutes": 1000})]
+    command += ["--task", json.dumps({"pause_s": pause_s}), "--settings", json.dumps({"checkpoint_minutes": 1000})]
     environment = os.environ | {"PYTHONPATH": str(HELPERS.parents[1]), "OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=300)
 
 
 def test_before_its_time_is_up_a_training_saves_and_asks_for_the_queue_and_then_ends_in_the_same_bytes(tmp_path):
-    whole = run_tiny(tmp_path / "whole", tmp_path / "whole.safetensors", {})
+    whole = run_tiny(tmp_path / "whole", tmp_path / "whole.safetensors", {}, pause_s=0)
     assert whole.returncode == 0, whole.stderr
     asked = tmp_path / "asked"
     # Slurm ends a job that goes back to the queue: here its own shell is what called scontrol
@@ -54,7 +54,8 @@ def test_before_its_time_is_up_a_training_saves_and_asks_for_the_queue_and_then_
     assert stopped.returncode == -9
     assert asked.read_text() == "requeue 7\n"
     assert "SIGALRM, a checkpoint of step" in stopped.stderr
-    again = run_tiny(tmp_path / "cut", tmp_path / "cut.safetensors", slurm | {"SLURM_JOB_END_TIME": "9999999999"})
+    later = slurm | {"SLURM_JOB_END_TIME": "9999999999"}
+    again = run_tiny(tmp_path / "cut", tmp_path / "cut.safetensors", later, pause_s=0)
     assert again.returncode == 0, again.stderr
     assert "goes on from the checkpoint" in again.stderr
     assert (tmp_path / "cut.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()

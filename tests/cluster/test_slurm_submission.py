@@ -55,6 +55,7 @@ def test_a_job_asks_for_what_its_rule_says_whatever_this_machine_has(notes):
         (project / "results/tiny" / name).mkdir(parents=True)
         (project / "results/tiny" / name / "manifest.json").touch()
     options = ["--profile", "slurm", "--configfile", "study.yaml", "--retries", "0"]
+    options += ["--slurm-init-seconds-before-status-checks", "1"]  # the profile's 20 would be waited for
     model = "results/tiny/n_real~4/autoencoder/slice_vae/model.json"
     done = snakemake(project, *options, "--allowed-rules", "train_autoencoder", "--", model)
     assert "SLURM sbatch failed" in done.stdout, done.stdout
