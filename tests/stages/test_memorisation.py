@@ -21,6 +21,7 @@ from workflow_scripts.programs.cohort import demo_cohort
 from workflow_scripts.programs.reporting import make_figure
 
 TRAIN = 8
+PLANES = {"planes": ["axial"]}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def cohort(tmp_path_factory):
     assert len(ids) == 20
     splits = {"seed": 0, "train": {str(TRAIN): ids[:8]}, "val": ids[8:10], "test": ids[10:15], "unused": ids[15:]}
     write_json(folder / "splits.json", splits)
-    calibrate(folder, TRAIN)
+    calibrate(folder, TRAIN, **PLANES)
     return folder
 
 
@@ -51,7 +52,7 @@ def mixed(cohort, splits):
     meta = VolumeStore(cohort / "volumes").meta(source)
     copies = [disguise(*volumes_of(cohort, source)) for disguise in DISGUISES.values()]
     strangers = [volumes_of(cohort, case_id) for case_id in splits["unused"]]
-    table, summary = audit(cohort, TRAIN, plant(cohort, "mixed", copies + strangers, meta))
+    table, summary = audit(cohort, TRAIN, plant(cohort, "mixed", copies + strangers, meta), images=PLANES)
     synthetic = table[table.group == "synthetic"].reset_index(drop=True)
     return source, synthetic.iloc[: len(copies)], synthetic.iloc[len(copies) :], table, summary
 
@@ -96,7 +97,7 @@ def test_a_blurred_average_brain_is_near_but_no_copy(cohort, splits):
     sums = sum(np.where(image > -1, image, 0) for image, _ in train)
     average = np.where(brains.mean(axis=0) >= 0.5, np.clip(sums / np.maximum(brains.sum(axis=0), 1), -0.999, 1), -1)
     meta = VolumeStore(cohort / "volumes").meta(splits["val"][0])
-    table, summary = audit(cohort, TRAIN, plant(cohort, "average", [(average, train[0][1])], meta))
+    table, summary = audit(cohort, TRAIN, plant(cohort, "average", [(average, train[0][1])], meta), images=PLANES)
     row = table.iloc[0]
     by_image = summary[(summary.measure == "image") & (summary.thresholds_from == "held_out")].iloc[0]
     assert row.similarity > by_image.similarity_threshold
@@ -166,9 +167,9 @@ def test_copies_are_warned_of_if_asked(cohort, splits, caplog):
     meta = VolumeStore(cohort / "volumes").meta(source)
     folder = plant(cohort, "warned", [volumes_of(cohort, source)], meta)
     with caplog.at_level(logging.WARNING, logger="sliceaug"):
-        audit(cohort, TRAIN, folder, action="audit")
+        audit(cohort, TRAIN, folder, action="audit", images=PLANES)
         assert not caplog.records
-        _, summary = audit(cohort, TRAIN, folder, action="warn")
+        _, summary = audit(cohort, TRAIN, folder, action="warn", images=PLANES)
     assert f"SliceAug-00000-000 is a copy of training case {source}" in caplog.records[0].getMessage()
     assert set(summary.action) == {"warn"}
 
@@ -273,9 +274,9 @@ def test_a_damaged_reference_is_refused_in_words(cohort, tmp_path, break_it, wor
 def test_what_cannot_be_audited_is_refused_in_words(cohort, splits):
     meta = VolumeStore(cohort / "volumes").meta(splits["val"][0])
     with pytest.raises(UserError, match="nothing to audit"):
-        audit(cohort, TRAIN, plant(cohort, "none", [], meta))
+        audit(cohort, TRAIN, plant(cohort, "none", [], meta), images=PLANES)
     small = np.zeros((4, 8, 8, 8), np.float32), np.zeros((8, 8, 8), np.uint8)
     with pytest.raises(UserError, match=r"case SliceAug-00000-000 has shape \(4, 8, 8, 8\)"):
-        audit(cohort, TRAIN, plant(cohort, "small", [small], meta))
+        audit(cohort, TRAIN, plant(cohort, "small", [small], meta), images=PLANES)
     with pytest.raises(UserError, match="planes is"):
         audit(cohort, TRAIN, cohort / "mixed", images={"planes": ["oblique"]})

@@ -1,4 +1,4 @@
-"""Real BraTS patients go through the checks and the preprocessing unharmed."""
+"""Real BraTS patients go through the checks and the preprocessing unharmed; a training case of theirs in disguise is caught."""
 
 import json
 import re
@@ -10,9 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 from brats import ALL_PARTS, DATASET, MODALITIES, REGIONS
+from planted import DISGUISES, audit, calibrate, plant, volumes_of
 from small_cases import prepare
 
-from workflow_scripts.base.files import read_tsv
+from workflow_scripts.base.files import read_tsv, write_json
 from workflow_scripts.cohort.geometry import to_source_grid
 from workflow_scripts.cohort.nifti import write_nifti
 from workflow_scripts.cohort.regions import levels_to_channels
@@ -22,6 +23,7 @@ FINE = {"spacing_mm": [1.0, 1.0, 1.0], "size": [144, 192, 192]}
 COARSE = {"spacing_mm": [3.0, 3.0, 3.0], "size": [48, 64, 64]}
 WITHOUT_ENHANCEMENT = {f"BraTS2021_{number}" for number in ("01477", "01480", "01483", "01484")}
 CASE_2023 = "BraTS-GLI-00000-000"
+PLANES = {"planes": ["axial"]}  # of image features, which nothing here asks for
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +152,32 @@ def test_a_worker_stays_far_below_two_gigabytes(real_cases, fine, tmp_path):
     peak_mib = int(re.search(r"VmHWM:\s+(\d+) kB", done.stdout)[1]) / 1024
     assert len(read_tsv(tmp_path / "a.tsv")) == 2
     assert peak_mib < 800
+
+
+@pytest.fixture(scope="module")
+def audited(coarse):
+    """Six patients to train, two held out; disguised copies of a training case, then four more patients."""
+    ids = list(read_tsv(coarse / "cases.tsv").case_id)
+    assert len(ids) == 12
+    write_json(coarse / "splits.json", {"seed": 0, "train": {"6": ids[:6]}, "val": ids[6:7], "test": ids[7:8]})
+    calibrate(coarse, 6, **PLANES)
+    source, meta = ids[4], VolumeStore(coarse / "volumes").meta(ids[4])
+    copies = [disguise(*volumes_of(coarse, source)) for disguise in DISGUISES.values()]
+    others = [volumes_of(coarse, case_id) for case_id in ids[8:]]
+    table, _ = audit(coarse, 6, plant(coarse, "synthetic", copies + others, meta), images=PLANES)
+    synthetic = table[table.group == "synthetic"]
+    return synthetic.iloc[: len(copies)], source, synthetic.iloc[len(copies) :]
+
+
+def test_every_disguised_copy_is_caught(audited):
+    """By what the training patients alone say."""
+    copies, source, _ = audited
+    assert copies.gate_refuses.all() and copies.is_copy.all()
+    assert len(copies) == len(DISGUISES) and set(copies.nearest_train_id) == {source}
+
+
+def test_no_other_patient_is_a_copy(audited):
+    copies, _, others = audited
+    assert len(others) == 4
+    assert not others.gate_refuses.any()
+    assert others.similarity.max() < copies.similarity.min()
