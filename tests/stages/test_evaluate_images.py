@@ -39,14 +39,14 @@ DISTANCES = ("fid", "kid", "mmd", "precision", "recall", "density", "coverage")
 
 def test_copies_of_the_training_cases_reach_the_floor_and_blurred_cases_do_not(cohort, tmp_path):
     copies = (
-        evaluate(cohort, tmp_path / "copies", "copies", planes=["axial"])
+        evaluate(cohort, tmp_path, "copies", planes=["axial"])
         .set_index(["metric", "modality", "comparison"])
         .sort_index()
     )
     for metric in DISTANCES:  # copies went through int16: not bit by bit
         values = copies.value[metric, "all"]
         assert values["synthetic"] == pytest.approx(values["floor"], rel=0.02, abs=1e-3), metric
-    blurred = evaluate(cohort, tmp_path / "blurred", "blurred", planes=["axial"])
+    blurred = evaluate(cohort, tmp_path, "blurred", planes=["axial"])
     blurred = blurred.set_index(["metric", "modality", "comparison"])
     assert blurred.value["fid", "all", "floor"] == pytest.approx(copies.value["fid", "all", "floor"], rel=1e-6)
     for metric in ("fid", "kid", "mmd"):
@@ -102,8 +102,8 @@ def test_a_second_time_point_of_a_patient_is_no_further_case(cohort, tmp_path):
         case_ids.append(again)
     write_tsv(folder / "cases.tsv", table)
     write_json(folder / "splits.json", splits)
-    plain = evaluate(cohort, tmp_path / "plain", "blurred", planes=["axial"])
-    assert evaluate(folder, tmp_path / "again", "blurred", planes=["axial"]).equals(plain)
+    plain = evaluate(cohort, tmp_path, "blurred", planes=["axial"])
+    assert evaluate(folder, tmp_path, "blurred", planes=["axial"]).equals(plain)
 
 
 def test_three_cases_a_side_have_an_interval_and_it_is_that_of_the_slices(cohort, tmp_path):

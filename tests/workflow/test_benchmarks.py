@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 import warm
@@ -44,7 +43,7 @@ def test_image_metrics_of_many_cases_are_measured_and_what_is_extrapolated_says_
     out = tmp_path / "images.json"
     options = ["--size", "16", "16", "16", "--cases", "3", "--many", "4", "--threads", "1", "--out", str(out)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.images", *options], cwd=ROOT, capture_output=True, text=True
+        [warm.python(), "-m", "benchmarks.images", *options], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())

@@ -110,7 +110,7 @@ def test_a_run_from_its_start_through_every_kind_of_end(project):
         assert table["train_generator"]["waiting"] == 1
         running = done.stdout.split("running:\n")[1].split("\n\n")[0]
         assert re.fullmatch(
-            r"  n_real~4/train_autoencoder/slice_vae, for \d+ s, \d+ of 200000 steps, [\d.]+ steps/s, [\d:]+ left, loss [\d.]+",
+            r"  n_real~4/train_autoencoder/slice_vae, for \d+ (s|min), \d+ of 200000 steps, [\d.]+ steps/s, [\d:]+ left, loss [\d.]+",
             running,
         )
         assert "Snakemake has been at work since 20" in done.stdout
