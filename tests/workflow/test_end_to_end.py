@@ -170,7 +170,7 @@ def edit(file: Path, old: str, new: str) -> str:
 
 def test_a_comment_reruns_nothing_and_a_line_of_code_its_stages(project):
     loop = project / "workflow_scripts/training/loop.py"
-    before = edit(loop, "from __future__ import annotations", "from __future__ import annotations\n\n# a comment")
+    before = edit(loop, "import signal", "# a comment\nimport signal")
     assert planned(project, *TINY) == {}
     loop.write_text(before + "\nUNUSED = 1\n")
     jobs = planned(project, *TINY)

@@ -36,7 +36,7 @@ def test_full_study_has_every_arm(project):
     assert jobs["preprocess"] == 16
 
 
-@pytest.mark.parametrize(("name", "trainings"), [("demo", 7), ("brats_mini", 4), ("paper", 24)])
+@pytest.mark.parametrize(("name", "trainings"), [("demo", 6), ("brats_mini", 4), ("paper", 24)])
 def test_shipped_overrides_plan_their_arms(project, name, trainings):
     options = ("--configfile", f"config/{name}.yaml", "--config", "data_root=demo")
     assert planned(project, *options)["train_segmentation"] == trainings
