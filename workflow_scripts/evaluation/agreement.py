@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..base.errors import UserError
 from ..base.seeds import numpy_rng
-from .kernel_distances import case_weights, interval_of
+from .statistics.bootstrap import case_weights, interval_of
 
 CENTRE_DISTANCE = "centroid_distance_mm"
 """Added to the features: how far the tumour's centre lies from the requested one."""
@@ -53,8 +53,8 @@ def agreement(
     resampled = _statistics(case_weights(n, samples, rng), requested, measured) if n > 2 else {}
     for name in names:
         value = float(values[name][0])
-        known = name in resampled and np.isfinite(value)
-        low, high = (known and interval_of(resampled[name], n, confidence)) or (None, None)
+        interval = interval_of(resampled[name], n, confidence) if resampled and np.isfinite(value) else None
+        low, high = interval or (None, None)
         found |= {name: value if np.isfinite(value) else None, f"{name}_low": low, f"{name}_high": high}
     return found | {"bias": float((measured - requested).mean())}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .statistics.bootstrap import expanded_tail
+from .statistics.bootstrap import case_weights, interval_of
 
 
 def squared_distances(gram: np.ndarray) -> np.ndarray:
@@ -58,24 +58,6 @@ def _squared_mmd(kernel: np.ndarray, n: int, first: np.ndarray, second: np.ndarr
     """MMD^2, (B,), of weights (B, n) of the first n cases of `kernel` against weights (B, m) of the others."""
     cross = ((first @ kernel[:n, n:]) * second).sum(axis=1) / (first.sum(axis=1) * second.sum(axis=1))
     return _within(kernel[:n, :n], first) + _within(kernel[n:, n:], second) - 2.0 * cross
-
-
-def case_weights(n: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of `n` cases is drawn in each of `samples` resamples, (samples, n)."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=samples).astype(float)
-
-
-def interval_of(replicates: np.ndarray, n_cases: int, confidence: float) -> tuple[float, float] | None:
-    """Percentiles of bootstrap replicates, at `expanded_tail`; None with fewer than three cases.
-
-    Replicates that are not finite (one case drawn every time: no pair) are left out.
-    """
-    replicates = replicates[np.isfinite(replicates)]
-    if n_cases < 3 or not len(replicates):
-        return None
-    tail = expanded_tail(n_cases, confidence)
-    low, high = np.quantile(replicates, [tail, 1.0 - tail])
-    return float(low), float(high)
 
 
 def squared_mmd(

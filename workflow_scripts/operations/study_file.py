@@ -12,8 +12,8 @@ from typing import Any
 
 from ..base.errors import UserError
 from ..base.files import read_json, sha256_json, write_json
+from ..base.nested import flat
 from ..study.files import STUDY as FILE
-from ..training.state import flat
 
 NOT_COMPARED = ("run", "results", "container", "tracking")  # where it lies, what it runs in, where it is copied to
 MOST_SHOWN = 10

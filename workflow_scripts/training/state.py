@@ -11,6 +11,7 @@ from pathlib import Path
 from ..base.cli import log
 from ..base.errors import UserError
 from ..base.files import read_json, sha256_file, sha256_json, write_json
+from ..base.nested import flat
 from ..base.provenance import code_digest
 from . import srun
 from .lock import FolderLock, wait_for_job
@@ -23,15 +24,6 @@ GROWING = (
     ". A training goes on with more steps where its learning rate does not follow their number (`decay: constant`), and it "
     "ended at a multiple of log_every_steps"
 )
-
-
-def flat(settings: Mapping, path: str = "") -> dict[str, object]:
-    """Values by their dotted names."""
-    found: dict[str, object] = {}
-    for name, value in settings.items():
-        place = f"{path}.{name}" if path else str(name)
-        found |= flat(value, place) if isinstance(value, Mapping) and value else {place: value}
-    return found
 
 
 def without_harmless(value):

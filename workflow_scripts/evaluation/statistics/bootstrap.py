@@ -23,6 +23,24 @@ def expanded_tail(n_cases: int, confidence: float) -> float:
     return NormalDist().cdf(-math.sqrt(n_cases / (n_cases - 1)) * t.ppf(0.5 + confidence / 2, n_cases - 1))
 
 
+def case_weights(n: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of `n` cases is drawn in each of `samples` resamples, (samples, n)."""
+    return rng.multinomial(n, np.full(n, 1.0 / n), size=samples).astype(float)
+
+
+def interval_of(replicates: np.ndarray, n_cases: int, confidence: float) -> tuple[float, float] | None:
+    """Percentiles of bootstrap replicates, at `expanded_tail`; None with fewer than three cases.
+
+    Replicates that are not finite (one case drawn every time: no pair, no R2) are left out.
+    """
+    replicates = replicates[np.isfinite(replicates)]
+    if n_cases < 3 or not len(replicates):
+        return None
+    tail = expanded_tail(n_cases, confidence)
+    low, high = np.quantile(replicates, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
 def summarise(scores: np.ndarray) -> dict[str, float | None]:
     """Mean of `scores` (cases, seeds), every entry finite, and its spread; a spread of one value was not measured: None.
 
