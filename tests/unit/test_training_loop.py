@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_training import SETTINGS, Adversaries, Regression
 from torch import nn
 
@@ -34,6 +35,16 @@ def test_a_network_learns_and_its_curve_is_written(state):
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert set(rows[0]) == {"step", *(f"network_{name}" for name in ("loss", "mae", "gradient_norm", "learning_rate"))}
     assert list((state.folder / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("half_life", [0, 10])
+def test_weights_laid_out_for_tensor_cores_come_back_as_files_take_them(state, tmp_path, half_life):
+    task = Regression()
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1))
+    task.players["network"].module = network.to(memory_format=torch.channels_last)  # the loop does so on a GPU
+    weights = train(task, SETTINGS | {"ema_half_life_steps": half_life}, state, "training")["network"]
+    save_file(weights, tmp_path / "weights.safetensors")  # takes no other layout
+    assert torch.equal(load_file(tmp_path / "weights.safetensors")["1.weight"], weights["1.weight"])
 
 
 def test_two_players_take_turns_each_on_its_own_loss(state):

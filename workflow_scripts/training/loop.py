@@ -261,7 +261,9 @@ class TrainingRun:
         """Replace the checkpoints by the result: final weights and curve."""
         if self.fabric.is_global_zero:
             chosen = self.choice.weights or self._weights()
-            weights = {name: {key: value.cpu() for key, value in of.items()} for name, of in chosen.items()}
+            weights = {  # as files take them: on a GPU those of convolutions are laid out as tensor cores read them
+                name: {key: value.cpu().contiguous() for key, value in of.items()} for name, of in chosen.items()
+            }
             content = self._content(self.settings.steps)
             if not self._can_grow():  # else a training of more steps goes on from it: see `StateFolder.asked_for`
                 del content["players"]
