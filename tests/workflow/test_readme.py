@@ -133,6 +133,11 @@ def test_the_demos_minutes_are_those_of_its_files():
     stages = pd.read_csv(folder / "demo_stages.csv").set_index("stage")
     minutes = {stage: f"{60 * hours:.1f}" for stage, hours in stages.wall_hours.items()}
     assert f"took {run['wall_s'] / 60:.1f} minutes" in text and f"its {run['jobs']} jobs" in text
+    held_back = json.loads((folder / "demo_avx2.json").read_text())
+    assert (
+        f"Held to AVX2 and 32-bit arithmetic, with slightly longer trainings, it took {held_back['wall_s'] / 60:.1f}"
+        in text
+    )
     assert (
         f"of {minutes['all stages']} minutes of jobs, the six trainings of DynUNet were {minutes['train_segmentation']}"
         in text
