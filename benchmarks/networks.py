@@ -134,6 +134,9 @@ def main() -> None:
     grid = {"size": args.size, "spacing_mm": [1.0, 1.0, 1.0]}
     ours = build_autoencoder(spec, MODALITIES, REGIONS, grid)
     latent = ours.latent_shape(args.size)
+    halvings = len(system["denoiser"]["channels"]) - 2  # of MONAI's UNet, which cannot halve an odd edge
+    if any(edge % 2**halvings for edge in latent[1:]):
+        parser.error(f"--size gives latents of {list(latent[1:])}: MONAI's UNet needs multiples of {2**halvings}")
     x = torch.randn(args.slices, MODALITIES + REGIONS, *args.size[1:], device=device)
     position, noise = torch.rand(args.slices, device=device), torch.randn(args.slices, e, *latent[2:], device=device)
     z, times = torch.randn(args.volumes, *latent, device=device), torch.full((args.volumes,), 500.0, device=device)

@@ -39,6 +39,13 @@ def test_networks_are_timed_beside_others_of_equal_cost(tmp_path):
     assert "times MONAI's speed in training" in done.stdout
 
 
+def test_a_grid_that_monais_network_cannot_halve_is_refused_by_name():
+    command = [warm.python(), "-m", "benchmarks.networks", "--size", "32", "40", "40", "--scale", "0.125"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--size gives latents of [32, 5, 5]: MONAI's UNet needs multiples of 4" in done.stderr
+
+
 def test_image_metrics_of_many_cases_are_measured_and_what_is_extrapolated_says_so(tmp_path):
     out = tmp_path / "images.json"
     options = ["--size", "16", "16", "16", "--cases", "3", "--many", "4", "--threads", "1", "--out", str(out)]
