@@ -146,3 +146,16 @@ def test_the_demos_minutes_are_those_of_its_files():
     )
     assert f"autoencoder and diffusion {minutes['train_autoencoder']} and {minutes['train_generator']}" in text
     assert stages.jobs["train_segmentation"] == 6
+
+
+def test_the_readmes_ladder_is_that_of_the_studys_file():
+    table = pd.read_csv(ROOT / "docs/studies/simulated_gpu_kinds.csv")
+    table = table[(table.kind == "with") & (table.n_real == 3) & (table.region == "tumor_core")]
+    shown = table[table.system.isin(["none", "slice_vae", "slice_ldm_edit"])].set_index("rung")
+    text = (ROOT / "README.md").read_text()
+    assert f"| the reference | {shown.dice_mean['real only']:.3f} |".replace("| 0.", "| .") in text
+    for rung in ("ceiling", "reconstructions", "system"):
+        numbers = [
+            f"{float(shown[column][rung]):+.3f}".replace("0.", ".", 1) for column in ("gain", "gain_low", "gain_high")
+        ]
+        assert "| {} [{}, {}] |".format(*numbers) in text, rung
