@@ -3,8 +3,8 @@
   python -m benchmarks.images                                      # 192 x 192 x 144 voxels, four modalities, 1000 cases
   python -m benchmarks.images --size 24 32 32 --cases 3 --many 20  # small
 
-Makes volumes of noise inside an ellipsoid brain, takes features of every slice with brain (EfficientNet-Lite0, packaged
-weights), and pairs two of them by MS-SSIM. Their feature files are then linked under `--many` ids for each of the three sets,
+Makes volumes of noise inside an ellipsoid brain, takes features of their slices with brain (EfficientNet-Lite0, packaged
+weights), of one also those of every slice, as a step of 0 would, and pairs two of them by MS-SSIM. Their feature files are then linked under `--many` ids for each of the three sets,
 and the comparison runs on all of them: its seconds and the process's peak memory are MEASURED with `--many` cases a side.
 So is one row of the memorisation audit, against `--many` training cases on the coarse grid. What is a rate times a number
 says so. With --out also a JSON file that holds device and command.
@@ -36,8 +36,10 @@ from workflow_scripts.evaluation.volume_metrics import gradient_ratio, ms_ssim
 from workflow_scripts.memorisation.likeness import blocks_of, coarse_image, coarse_mask
 from workflow_scripts.memorisation.reference import Reference
 from workflow_scripts.models.image_networks import load_image_network
+from workflow_scripts.study.settings.evaluation import ImageFeatures
 from workflow_scripts.training.devices import default_device, describe, use_threads
 
+IMAGES = ImageFeatures()
 MODALITIES = ("t1n", "t1c", "t2w", "t2f")
 SPACING_MM = (1.0, 1.0, 1.0)
 COARSE_MM, SHIFT_MM = 4.0, 8.0  # memorisation.resolution_mm and max_shift_mm of config.yaml
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[144, 192, 192], help="voxels: depth, height, width")
     parser.add_argument("--cases", type=int, default=4, help="volumes whose features are taken, at least 3")
     parser.add_argument("--many", type=int, default=1000, help="cases a side of the comparison, at least 3")
+    parser.add_argument("--slice-step-mm", type=float, default=IMAGES.slice_step_mm, help="as in the configuration")
     parser.add_argument("--batch-size", type=int, default=32, help="slices through the network at once")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
@@ -118,7 +121,11 @@ def main() -> None:
     device = default_device()
     network = load_image_network("efficientnet_lite0", "package", None).to(device)
     slice_size = fitting_slice_size(args.size)
-    found = {"size": args.size, "cases": args.cases, "many": args.many, "slice_size": slice_size}
+    found = {"size": args.size, "cases": args.cases, "many": args.many, "slice_size": slice_size, "slice_step_mm": args.slice_step_mm}
+
+    def features_of(image: np.ndarray, step_mm: float) -> dict[str, np.ndarray]:
+        share, planes = IMAGES.min_foreground_fraction, list(PLANES)
+        return case_features(network, image, planes, SPACING_MM, share, step_mm, args.batch_size, device, slice_size)
 
     with tempfile.TemporaryDirectory() as folder:
         files, spent, slices, previous = LinkedFiles(folder, "benchmark", "real"), [], 0, None
@@ -126,14 +133,13 @@ def main() -> None:
         for number in range(args.cases):
             image = brain(args.size, number)
             started = time.perf_counter()
-            features = case_features(
-                network, image, list(PLANES), SPACING_MM, 0.05, args.batch_size, device, slice_size
-            )
+            features = features_of(image, args.slice_step_mm)
             files.write(str(number), str(number), features)
             spent.append(time.perf_counter() - started)
             slices = sum(plane.shape[1] for plane in features.values())
             ratios.append(seconds_of(lambda image=image: gradient_ratio(image, SPACING_MM)))
             if number == 1:
+                found["every_slice_seconds_per_volume"] = seconds_of(lambda image=image: features_of(image, 0))
                 pairs.append(seconds_of(lambda image=image, other=previous: ms_ssim(image, other, device)))
             previous = image
         dimension = next(iter(features.values())).shape[2]
@@ -157,6 +163,7 @@ def main() -> None:
     print(
         f"features: {1 / found['feature_seconds_per_volume']:.3g} volumes/s ({slices} slices of {slice_size} pixels, "
         f"{len(MODALITIES) * slices / found['feature_seconds_per_volume']:.0f} images/s), "
+        f"{found['every_slice_seconds_per_volume'] / found['feature_seconds_per_volume']:.2f} times as fast as every slice, "
         f"{found['feature_mib_per_volume']:.1f} MiB kept a volume; peak memory {found['peak_mib_features']:.0f} MiB (process)"
     )
     print(f"gradient ratio: {found['gradient_seconds_per_volume']:.2g} s a volume; MS-SSIM: {pairs[0]:.3g} s a pair")

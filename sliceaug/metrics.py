@@ -136,6 +136,7 @@ def slice_features(
     min_foreground_fraction: float = IMAGES.min_foreground_fraction,
     batch_size: int = IMAGES.batch_size,
     device: str = "cpu",
+    slice_step_mm: float = IMAGES.slice_step_mm,
 ) -> dict[str, npt.NDArray[np.float16]]:
     """Features of the slices of one case by EfficientNet-Lite0, trained on ImageNet, whose weights are in a package.
 
@@ -143,6 +144,7 @@ def slice_features(
     spacing_mm : voxel edges along z, y, x
     min_foreground_fraction : slices with a smaller share of foreground are left out
     batch_size : slices, of all modalities, that go through the network at once
+    slice_step_mm : slices lie at most so far apart, fewer are not seen where the grid is finer; 0: each slice is
 
     Returns plane -> (modality, slices, 1280). For `fid`, join the slices of all cases; for `kid`, take each case's mean.
     """
@@ -151,7 +153,9 @@ def slice_features(
 
     network = load_feature_network().to(device)
     size = fitting_slice_size(np.shape(image)[1:])
-    return case_features(network, image, planes, spacing_mm, min_foreground_fraction, batch_size, device, size)
+    return case_features(
+        network, image, planes, spacing_mm, min_foreground_fraction, slice_step_mm, batch_size, device, size
+    )
 
 
 def _gram(real: Array, synthetic: Array) -> npt.NDArray[np.float64]:

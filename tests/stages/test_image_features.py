@@ -100,8 +100,8 @@ class Volumes(torch.nn.Module):
         return torch.stack([x.mean(dim=(1, 2, 3, 4)), x.amax(dim=(1, 2, 3, 4))], dim=1)
 
 
-def features_of(image, batch_size=4, network=None, planes=PLANES):
-    return case_features(network or Quarters(), image, planes, (2.0, 1.0, 1.0), 0.05, batch_size)
+def features_of(image, batch_size=4, network=None, planes=PLANES, step_mm=0):
+    return case_features(network or Quarters(), image, planes, (2.0, 1.0, 1.0), 0.05, step_mm, batch_size)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
@@ -115,6 +115,16 @@ def test_every_slice_with_brain_has_its_features_whatever_the_batch(batch_size):
         pictures = slice_images(image, plane, foreground_slices(image, plane, 0.05), (2.0, 1.0, 1.0))
         expected = Quarters()(pictures).reshape(-1, 2, 4).swapaxes(0, 1).numpy()
         np.testing.assert_allclose(features, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("step_mm", "counts"), [(1.9, (6, 6, 8)), (2, (6, 3, 4)), (4, (3, 1, 2)), (1000, (1, 1, 1))])
+def test_of_slices_closer_than_the_step_those_between_are_not_seen(step_mm, counts):
+    image = volume()
+    every, found = features_of(image), features_of(image, step_mm=step_mm)
+    assert tuple(found[plane].shape[1] for plane in PLANES) == counts, "2 mm from axial slice to slice, else 1"
+    for plane in PLANES:
+        rows = [list(map(tuple, features[0])) for features in (every[plane], found[plane])]
+        assert set(rows[1]) <= set(rows[0])
 
 
 def test_a_network_of_volumes_sees_each_modality_whole():

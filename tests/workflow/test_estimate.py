@@ -84,7 +84,7 @@ def test_settings_that_halve_it_are_named_with_what_they_leave(monkeypatch):
     ]
     assert len(wanted) == 4, wanted
     monkeypatch.setattr(estimate, "cheaper_settings", lambda config: wanted[:3])
-    lines = savings(study, SimpleNamespace(configfile=TINY, config=config), rates, on_gpu=False)
+    lines = savings(study, SimpleNamespace(workflow_profile=None, configfile=TINY, config=config), rates, on_gpu=False)
     whole = (
         sum(study.amounts.of(job.rule, job.wildcards) for job in study.jobs if job.rule == "train_segmentation") * 1e-6
     )
@@ -105,6 +105,13 @@ def test_jobs_wait_for_each_other_for_cores_and_for_the_gpu():
     assert wall_seconds(beside, seconds, cores=2, gpus=1) == 20
     assert wall_seconds([job(1, 1) for _ in range(3)], [10.0] * 3, cores=4, gpus=1) == 30
     assert wall_seconds([job(8, 0), job(8, 0)], [10.0, 10.0], cores=2, gpus=1) == 20, "more threads than cores"
+
+
+def test_its_profile_says_how_many_threads_a_training_has_and_how_many_run_beside_each_other(tiny):
+    on_cpu = Planned(TINY, [], str(ROOT / "profiles/cpu"))
+    assert (tiny.gpus, on_cpu.gpus) == (1, 1000)
+    assert {job.threads for job in on_cpu.jobs if job.rule == "train_segmentation"} == {1}
+    assert max(job.threads for job in tiny.jobs if job.rule == "train_segmentation") > 1
 
 
 def test_networks_of_another_device_run_as_fast_as_its_benchmark_says():

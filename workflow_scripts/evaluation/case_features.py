@@ -36,7 +36,8 @@ class CaseFeatures:
         network = load_image_network(settings.network, settings.weights, settings.sha256)
         whole = network.spatial_dims == 3
         size = 0 if whole else network.input_size or fitting_slice_size(meta["size"])
-        of_slices = {} if whole else {"min_foreground_fraction": settings.min_foreground_fraction, "slice_size": size}
+        ways = {"min_foreground_fraction": settings.min_foreground_fraction, "slice_step_mm": settings.slice_step_mm}
+        of_slices = {} if whole else {**ways, "slice_size": size}
         grid = {key: meta[key] for key in ("modalities", "size", "spacing_mm")}
         self.planes = ["volume"] if whole else list(settings.planes)
         self.digest = settings_digest(
@@ -52,7 +53,7 @@ class CaseFeatures:
         """Raises UserError where features are not finite."""
         return case_features(
             self._network, image, self.planes, self._spacing_mm, self._settings.min_foreground_fraction,
-            self._settings.batch_size, self._device, self._size,
+            self._settings.slice_step_mm, self._settings.batch_size, self._device, self._size,
         )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 How MR images enter a network for colour photographs: each modality is a grey image of its own (the three colour
 channels are equal), intensities [-1, 1] mapped to [0, 1], and the images of all modalities are samples of one set.
 A slice is scaled with its proportions in mm kept, so that its longer side fills the square, and centred on background.
-Slices with less foreground than a stated share are left out. A network of volumes sees each modality whole.
+Slices with less foreground than a stated share are left out, and of slices that lie closer than a stated step, which show
+nearly the same, those between: at 1 mm that is three quarters of the time. A network of volumes sees each modality whole.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,15 @@ def foreground_slices(image: np.ndarray | torch.Tensor, plane: str, min_foregrou
     counts = foreground.sum(dim=others).cpu().numpy()
     fraction = counts / (foreground.numel() / len(counts))
     return np.flatnonzero((fraction >= min_foreground_fraction) & (fraction > 0))
+
+
+def spread_slices(indices: np.ndarray, count: int, spacing_mm: float, step_mm: float) -> np.ndarray:
+    """Those of `indices`, slices of a plane of `count`, that are at most `step_mm` apart on the grid, its middle among them.
+
+    Where slices are as far apart as that or farther, or step_mm is 0, all stay.
+    """
+    step = max(1, int(step_mm / spacing_mm + 1e-6))
+    return indices[(indices - count // 2) % step == 0]
 
 
 def slice_images(
@@ -84,14 +94,16 @@ def case_features(
     planes: Sequence[str],
     spacing_mm: Sequence[float],
     min_foreground_fraction: float,
+    slice_step_mm: float,
     batch_size: int,
     device: torch.device | str = "cpu",
     size: int = SLICE_SIZE,
 ) -> dict[str, np.ndarray]:
-    """Features of every slice with foreground of one case, for each plane; {"volume": ...} by a network of volumes.
+    """Features of the slices with foreground of one case, for each plane; {"volume": ...} by a network of volumes.
 
     network : maps (B, 3, size, size) in [0, 1] to (B, F), or (B, 1, D, H, W) where its spatial_dims is 3
     image : (M, D, H, W) in [-1, 1], background exactly -1
+    slice_step_mm : slices that are seen lie at most so far apart where the grid is finer (`spread_slices`)
     batch_size : slices, of all modalities, that go through the network at once; a volume goes alone
 
     Returns float16 (M, n, F) for each plane, its n slices in the order of the grid (n may be 0); float16 (M, 1, F) for
@@ -105,7 +117,9 @@ def case_features(
         return {"volume": np.stack(seen)}
     found = {}
     for plane in planes:
+        axis = PLANES[plane]
         indices = foreground_slices(volume, plane, min_foreground_fraction)
+        indices = spread_slices(indices, volume.shape[axis + 1], spacing_mm[axis], slice_step_mm)
         parts = []
         for start in range(0, len(indices), batch_size):
             images = slice_images(volume, plane, indices[start : start + batch_size], spacing_mm, size)

@@ -83,8 +83,10 @@ def probe_settings(config: Mapping[str, Any], asked: Mapping[str, Any], steps: i
     }
 
 
-def run_probe(folder: Path, settings: Mapping[str, Any], cores: int) -> tuple[Path, Path]:
+def run_probe(folder: Path, settings: Mapping[str, Any], cores: int, profile: str | None) -> tuple[Path, Path]:
     """Run it in `folder`, in a copy of the project: the study's own folder, lock and events stay as they are.
+
+    profile : of the workflow, as the study will have it; None: profiles/default
 
     Returns its configuration's file and the folder of its results. Raises UserError where nothing could be measured.
     """
@@ -97,6 +99,7 @@ def run_probe(folder: Path, settings: Mapping[str, Any], cores: int) -> tuple[Pa
     file = folder / "probe.yaml"
     file.write_text(yaml.safe_dump(dict(settings), sort_keys=False), encoding="utf-8")
     command = [sys.executable, "-m", "workflow_scripts.programs.operations.watch", "--cores", str(cores)]
+    command += ["--workflow-profile", profile] if profile else []
     done = subprocess.run([*command, "--configfile", str(file), "--keep-going", "--omit-from", *OMITTED], cwd=folder)
     if done.returncode and not (folder / "results" / RUN / "benchmarks").is_dir():
         raise UserError(

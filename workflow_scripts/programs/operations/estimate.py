@@ -35,8 +35,10 @@ WORTH = 0.15  # of the cost, that a setting must save to be named
 class Planned:
     """A planned study: its jobs, their amounts of work, its configuration and its folder."""
 
-    def __init__(self, files: list[str], config: list[str]):
-        workflow, _ = plan(study_options(files, config))
+    def __init__(self, files: list[str], config: list[str], profile: str | None = None):
+        workflow, options = plan([*study_options(files, config), *(["--workflow-profile", profile] if profile else [])])
+        cards = dict(options.resources.items()).get("gpu")
+        self.gpus = int(cards.value) if cards else 1
         self.config, self.asked = workflow.globals["config"], workflow.globals["STUDY"].asked()
         self.jobs, self.folder = jobs_of_plan(workflow), Path(workflow.globals["RUN"])
         self.amounts = Amounts(self.config, cases_of(self.config))
@@ -64,13 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         "--earlier", nargs="+", metavar="CONFIGFILE", help="config files of a run whose results are here"
     )
     parser.add_argument("--earlier-config", nargs="+", default=[], metavar="KEY=VALUE", help="its --config")
+    parser.add_argument(
+        "--workflow-profile", metavar="FOLDER", help="as given to snakemake: profiles/cpu where it runs without a GPU"
+    )
     parser.add_argument("--benchmark", type=Path, help="JSON of benchmarks.networks: the networks run as fast as there")
     parser.add_argument("--speed", type=float, default=1.0, help="of the GPU, as a share of that of --benchmark (1)")
     parser.add_argument(
         "--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores of the machine (all)"
     )
     parser.add_argument(
-        "--gpus", type=int, default=1, help="jobs that may hold a GPU at once, as in profiles/default (1)"
+        "--gpus", type=int, help="jobs that may hold a GPU at once, or share one (as the profile says)"
     )
     parser.add_argument("--steps", type=int, help="of each training that is measured (40 on a GPU, else 12)")
     return parser
@@ -78,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
-    study = Planned(args.configfile, args.config)
+    study = Planned(args.configfile, args.config, args.workflow_profile)
     has_gpu = shutil.which("nvidia-smi") is not None
     with tempfile.TemporaryDirectory(prefix="estimate_") as folder:
         if args.earlier:
@@ -86,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
             results = before.folder
         else:
             settings = probe_settings(study.config, study.asked, args.steps or (40 if has_gpu else 12))
-            file, results = run_probe(Path(folder), settings, args.cores)
+            file, results = run_probe(Path(folder), settings, args.cores, args.workflow_profile)
             before = Planned([str(file)], [])
         rates, device = rates_of_run(results, before.jobs, before.amounts)
         units = costs.disk_units(before.amounts, before.jobs), costs.disk_units(study.amounts, study.jobs)
@@ -106,7 +111,7 @@ def show(study: Planned, args, rates: dict[str, Rate], disk: dict[str, float], s
     full = with_likes(rates, study.jobs)
     table = costs.estimate_table(study.jobs, full, study.amounts)
     seconds = costs.seconds_of(study.jobs, full, study.amounts)
-    wall = costs.wall_seconds(study.jobs, seconds, args.cores, args.gpus) / 3600
+    wall = costs.wall_seconds(study.jobs, seconds, args.cores, args.gpus or study.gpus) / 3600
     print(
         "\n".join(
             [f"{study.folder}: {len(study.jobs)} jobs", "", *costs.estimate_text(table, wall, disk, on_gpu), *said]
@@ -134,7 +139,7 @@ def savings(study: Planned, args, rates: dict[str, Rate], on_gpu: bool) -> list[
     now, found = study.hours(rates)[on_gpu], []
     for setting in costs.cheaper_settings(study.config):
         try:
-            hours = Planned(args.configfile, [*args.config, setting]).hours(rates)[on_gpu]
+            hours = Planned(args.configfile, [*args.config, setting], args.workflow_profile).hours(rates)[on_gpu]
         except UserError:  # it does not go together with another setting
             continue
         if hours < (1 - WORTH) * now:
