@@ -121,7 +121,13 @@ def main() -> None:
     device = default_device()
     network = load_image_network("efficientnet_lite0", "package", None).to(device)
     slice_size = fitting_slice_size(args.size)
-    found = {"size": args.size, "cases": args.cases, "many": args.many, "slice_size": slice_size, "slice_step_mm": args.slice_step_mm}
+    found = {
+        "size": args.size,
+        "cases": args.cases,
+        "many": args.many,
+        "slice_size": slice_size,
+        "slice_step_mm": args.slice_step_mm,
+    }
 
     def features_of(image: np.ndarray, step_mm: float) -> dict[str, np.ndarray]:
         share, planes = IMAGES.min_foreground_fraction, list(PLANES)

@@ -29,7 +29,14 @@ from workflow_scripts.evaluation.system_cost import count, parameters
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.models.build_denoiser import build_denoiser
 from workflow_scripts.study.settings.systems import load_systems
-from workflow_scripts.training.devices import autocast, default_device, describe, resolve_precision, use_threads
+from workflow_scripts.training.devices import (
+    autocast,
+    default_device,
+    describe,
+    lay_out,
+    resolve_precision,
+    use_threads,
+)
 
 MODALITIES, REGIONS, CONDITIONS = 4, 3, 11
 GROUPS = 4  # of MONAI's group normalisation: widths are multiples of it
@@ -86,10 +93,7 @@ def measure(name: str, network: nn.Module, inputs: tuple[Tensor, ...], precision
     """Seconds of a training step and of a forward pass, and on a GPU the peak memory of each."""
     device = inputs[0].device
     network = network.to(device)
-    for parameter in network.parameters() if device.type == "cuda" else []:
-        layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
-        if parameter.ndim in layouts:
-            parameter.data = parameter.data.contiguous(memory_format=layouts[parameter.ndim])
+    lay_out(network, device, precision)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def forward() -> Tensor:

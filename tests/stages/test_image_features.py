@@ -10,6 +10,7 @@ from workflow_scripts.evaluation.feature_sets import SETS, CaseSet, draw_slices,
 from workflow_scripts.evaluation.frechet import merged
 from workflow_scripts.evaluation.image_features import (
     case_features,
+    features_in,
     fitting_slice_size,
     foreground_slices,
     slice_images,
@@ -125,6 +126,21 @@ def test_of_slices_closer_than_the_step_those_between_are_not_seen(step_mm, coun
     for plane in PLANES:
         rows = [list(map(tuple, features[0])) for features in (every[plane], found[plane])]
         assert set(rows[1]) <= set(rows[0])
+
+
+def test_on_a_cpu_few_pictures_go_through_the_network_at_once_and_the_features_are_the_same():
+    seen = []
+
+    class Watched(Quarters):
+        def forward(self, pictures):
+            seen.append(len(pictures))
+            return super().forward(pictures)
+
+    pictures = torch.rand(9, 1, 192, 192).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(features_in(Watched(), pictures), Quarters()(pictures))
+    features_in(Watched(), torch.rand(40, 3, 64, 64))
+    features_in(Watched(), pictures.to("meta"))
+    assert seen == [4, 4, 1, 36, 4, 9], "of 192 and of 64 pixels; and on another device all"
 
 
 def test_a_network_of_volumes_sees_each_modality_whole():

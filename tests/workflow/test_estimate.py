@@ -24,6 +24,7 @@ from workflow_scripts.programs.operations.estimate import Planned, savings
 
 TINY = [str(ROOT / "tests/tiny.yaml")]
 START, PER_SECOND = 4.0, 1e9  # seconds of every job's start; work of a second
+LOOP = {True: {"work": [{"unit": "step", "units": 3, "seconds": 100.0}]}, False: {}}  # of a job's record
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,40 @@ def test_a_study_takes_what_the_earlier_run_took_and_a_longer_one_takes_longer(t
     assert hours(Planned(TINY, [longer]), rates, "train_generator") * 3600 - START == pytest.approx(once * 6, rel=1e-3)
     three = Planned(TINY, ["segmentation={seeds: [0, 1, 2]}"])
     assert hours(three, rates, "train_segmentation") == pytest.approx(3 * hours(tiny, rates, "train_segmentation"))
+
+
+def test_of_systems_that_share_a_training_only_the_one_whose_job_it_is_pays_for_it(tmp_path):
+    """Of the demo's three generators slice_ldm is trained; carvemix learns nothing, and slice_ldm_edit takes what is."""
+    study = Planned([str(ROOT / "config/demo.yaml")], ["data_root=demo"])
+    jobs = [job for job in study.jobs if job.rule == "train_generator"]
+    for job in jobs:
+        system = job.wildcards["system"]
+        for folder, suffix, text in (
+            (
+                "benchmarks",
+                ".tsv",
+                f"s\tcpu_time\tmax_rss\n{START + 100 if system == 'slice_ldm' else START / 4}\t1.0\t100\n",
+            ),
+            ("logs", ".json", json.dumps({"device": "CPU", "gpus": 0, "resumed": False} | LOOP[system == "slice_ldm"])),
+        ):
+            path = (tmp_path / folder / "n_real~3" / job.rule / system).with_suffix(suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    rates, _ = rates_of_run(tmp_path, jobs, study.amounts)
+    seconds = {
+        job.wildcards["system"]: rates["train_generator"].seconds(study.amounts.of(job.rule, job.wildcards))
+        for job in jobs
+    }
+    assert seconds["slice_ldm"] == pytest.approx(START / 2 + 100, rel=1e-3)
+    assert seconds["carvemix"] == seconds["slice_ldm_edit"] == pytest.approx(START / 2, rel=1e-3), "the mean start"
+
+
+def test_only_nnunet_is_thought_to_validate_after_each_epoch(tiny):
+    (job,) = [job for job in tiny.jobs if job.rule == "train_segmentation" and "real" in str(job.wildcards)][:1]
+    more = Planned(TINY, ["segmentation={val_iterations_per_epoch: 50}"])
+    for segmenter, equal in (("nnunet", False), ("monai_dynunet", True)):
+        wildcards = {**job.wildcards, "segmenter": segmenter}
+        assert (tiny.amounts.of(job.rule, wildcards) == more.amounts.of(job.rule, wildcards)) is equal
 
 
 def test_what_was_not_measured_is_taken_from_its_like_and_named(tiny, earlier):

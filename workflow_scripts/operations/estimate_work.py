@@ -76,7 +76,10 @@ class Amounts:
         block = self.config["segmentation"]
         epochs = block["epochs"] or EPOCHS.get(w.segmenter, EPOCHS["nnunet"])
         validation = VAL_ITERATIONS if block["val_iterations_per_epoch"] is None else block["val_iterations_per_epoch"]
-        return epochs * ((block["iterations_per_epoch"] or ITERATIONS) + VAL_SHARE * validation)
+        steps = block["iterations_per_epoch"] or ITERATIONS
+        return epochs * (
+            steps + (VAL_SHARE * validation if w.segmenter == "nnunet" else 0)
+        )  # others have no such steps
 
 
 def _train_autoencoder(a: Amounts, w: Any) -> float:

@@ -63,6 +63,22 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
+def lay_out(module: torch.nn.Module, device: torch.device, precision: str) -> None:
+    """Lay out convolution weights as `device` reads them fastest in `precision`: the channels of a place side by side.
+
+    On a CPU that is so of slices in fp32: a step of the slice autoencoder takes 12 to 17 % less (two cores of an EPYC). In
+    bf16 it takes a fifth more there, and volumes gain nothing.
+    """
+    formats = {4: torch.channels_last}
+    if device.type == "cuda":
+        formats[5] = torch.channels_last_3d
+    elif resolve_precision(precision, device) == "bf16":
+        return
+    for parameter in module.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+
+
 def check_devices(devices: int) -> None:
     """Take as many GPUs as `devices`, where there are any. Raises UserError if there are fewer."""
     if torch.cuda.is_available() and torch.cuda.device_count() < devices:

@@ -25,6 +25,7 @@ from ..base.seeds import seed_of
 from ..study.settings.training import TrainSettings
 from .checkpoint import Checkpoints
 from .curves import Curves
+from .devices import lay_out
 from .ema import EMA
 from .held_out import Choice, Weights
 from .interrupt import StopRequest
@@ -51,8 +52,7 @@ class TrainingRun:
         self.averages: dict[str, EMA] = {}
         for name, player in task.players.items():
             module = player.module.train()
-            if self.on_gpu:
-                _channels_last(module)
+            lay_out(module, fabric.device, settings.precision)
             self.raw[name] = module
             self.modules[name] = fabric.setup_module(module)
             optimizer = torch.optim.AdamW(
@@ -286,11 +286,3 @@ class TrainingRun:
     def _close(self) -> None:
         if self.curves is not None:
             self.curves.close()
-
-
-def _channels_last(module: torch.nn.Module) -> None:
-    """Lay out convolution weights as tensor cores read them."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}  # of slices and of volumes
-    for parameter in module.parameters():
-        if parameter.ndim in formats:
-            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])

@@ -74,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cores", type=int, default=len(os.sched_getaffinity(0)), help="CPU cores of the machine (all)"
     )
-    parser.add_argument(
-        "--gpus", type=int, help="jobs that may hold a GPU at once, or share one (as the profile says)"
-    )
+    parser.add_argument("--gpus", type=int, help="jobs that may hold a GPU at once, or share one (as the profile says)")
     parser.add_argument("--steps", type=int, help="of each training that is measured (40 on a GPU, else 12)")
     return parser
 
