@@ -26,7 +26,8 @@ GPU_JOBS += ("audit_memorisation",)
 THREADS = 2  # of every job that has several: a local run with as many gives the same bytes
 SMALL = {"mem_mb": 900, "runtime": 240}  # eight share a submission, on nodes that say they have 8,000 MB
 LARGE = {"mem_mb": 2000, "runtime": 240, "nodes": 1}
-COMPARING = {"evaluate_images": {"mem_mb": 2000}}  # it holds the covariances of all planes: 983 MB in the tiny study
+LARGER = {"evaluate_images": {"mem_mb": 2000}}  # it holds the covariances of all planes: 983 MB in the tiny study
+LARGER |= {"demo_cohort": {"mem_mb": 2000}}  # two processes of 670 MB
 
 
 def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> None:
@@ -41,7 +42,7 @@ def write_profile(project: Path, partition: str = "gpu", **of_rules: dict) -> No
     profile["set-threads"] = {rule.name: THREADS for rule in made if rule.resources["_cores"].value > 1}
     profile["set-resources"] = {
         name: (LARGE | {"slurm_partition": partition} if name in GPU_JOBS else SMALL)
-        | COMPARING.get(name, {})
+        | LARGER.get(name, {})
         | of_rules.get(name, {})
         for name in (rule.name for rule in made)
     }

@@ -13,6 +13,8 @@ import pytest
 import warm
 from workflow import ROOT, copy_project, snakemake
 
+from workflow_scripts.study.settings.evaluation import ImageFeatures
+
 PLANS = (
     *("README.md", "config/README.md", "envs/README.md", "slurm/README.md"),
     *(f"docs/{name}.md" for name in ("index", "running", "few_patients")),
@@ -146,6 +148,27 @@ def test_the_demos_minutes_are_those_of_its_files():
     )
     assert f"autoencoder and diffusion {minutes['train_autoencoder']} and {minutes['train_generator']}" in text
     assert stages.jobs["train_segmentation"] == 6
+
+
+def test_what_the_estimate_said_and_what_the_study_took_are_those_of_its_file():
+    text = " ".join((ROOT / "docs/hardware_and_hours.md").read_text().split())
+    said = pd.read_csv(ROOT / "docs/benchmarks/estimate_coarse.csv").set_index("stage")
+    jobs, wall, scoring = (said.loc[row] for row in ("all stages", "wall", "score_segmentation"))
+    for column, sentence in (
+        ("estimated_minutes", "it said {} minutes of jobs and {} on two cores"),
+        ("took_minutes", "they took {} and {} ("),
+    ):
+        assert sentence.format(jobs[column], wall[column]) in text
+    assert f"at {scoring.estimated_minutes} minutes for {scoring.took_minutes}" in text
+
+
+def test_what_fewer_slices_do_to_fid_is_that_of_its_file():
+    text = " ".join((ROOT / "docs/hardware_and_hours.md").read_text().split())
+    found = pd.read_csv(ROOT / "docs/benchmarks/fid_slices.csv").set_index(["plane", "slice_step_mm"])
+    for plane in ("axial", "coronal", "sagittal"):
+        every, spread = found.loc[(plane, 0)], found.loc[(plane, ImageFeatures().slice_step_mm)]
+        assert re.search(rf"{every.floor} and {spread.floor} \({plane}, [a-z ]*{every.floor_standard_error}[);]", text), plane
+        assert abs(spread.floor - every.floor) < 1.96 * every.floor_standard_error
 
 
 def test_the_readmes_ladder_is_that_of_the_studys_file():

@@ -4,7 +4,7 @@ How MR images enter a network for colour photographs: each modality is a grey im
 channels are equal), intensities [-1, 1] mapped to [0, 1], and the images of all modalities are samples of one set.
 A slice is scaled with its proportions in mm kept, so that its longer side fills the square, and centred on background.
 Slices with less foreground than a stated share are left out, and of slices that lie closer than a stated step, which show
-nearly the same, those between: at 1 mm that is three quarters of the time. A network of volumes sees each modality whole.
+nearly the same, those between: at 1 mm that is two thirds of the time. A network of volumes sees each modality whole.
 """
 
 from collections.abc import Sequence

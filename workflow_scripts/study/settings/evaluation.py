@@ -36,7 +36,7 @@ class ImageFeatures(Block):
     planes: Planes = key(["axial", "sagittal", "coronal"], "", "in which the volumes are cut")
     min_foreground_fraction: Share = key(0.05, "share", "slices with less foreground than this are left out")
     slice_step_mm: Annotated[Number, Field(ge=0)] = key(
-        4.0,
+        3.0,
         "mm",
         "slices of a plane lie at most so far apart, fewer are not seen where the grid is finer; 0: each slice is",
     )
