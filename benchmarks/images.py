@@ -4,8 +4,9 @@
   python -m benchmarks.images --size 24 32 32 --cases 3 --many 20  # small
 
 Makes volumes of noise inside an ellipsoid brain, takes features of their slices with brain (EfficientNet-Lite0, packaged
-weights), of one also those of every slice, as a step of 0 would, and pairs two of them by MS-SSIM. Their feature files are then linked under `--many` ids for each of the three sets,
-and the comparison runs on all of them: its seconds and the process's peak memory are MEASURED with `--many` cases a side.
+weights), of one also those of every slice, as a step of 0 would, and pairs two of them by MS-SSIM. Their feature files are
+then linked under `--many` ids for each of the three sets, and the comparison runs on all of them: its seconds and the
+process's peak memory are MEASURED with `--many` cases a side.
 So is one row of the memorisation audit, against `--many` training cases on the coarse grid. What is a rate times a number
 says so. With --out also a JSON file that holds device and command.
 """

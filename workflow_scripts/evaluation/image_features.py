@@ -19,9 +19,8 @@ from ..cohort.planes import PLANES
 SLICE_SIZE = 224  # pixels; what EfficientNet-Lite0 was trained at, and the most that is used
 
 STRIDE = 32  # of the network: sizes are multiples of it
-CPU_PIXELS = (
-    4 * 192**2
-)  # at once: so few that a layer stays in a CPU's cache; 128 images of 192 pixels took 2.5 times as long
+# At once: so few that a layer of them stays in a CPU's cache. 128 images of 192 pixels took two to three times as long.
+CPU_PIXELS = 4 * 192**2
 
 
 def fitting_slice_size(size: Sequence[int]) -> int:

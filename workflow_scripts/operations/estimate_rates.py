@@ -84,9 +84,8 @@ def rates_of_run(folder: Path, jobs: Sequence[PlannedJob], amounts: Amounts) -> 
         seconds = float(rows.seconds.mean())
         if not known:
             unit = 0.0
-        elif (
-            rows.work_seconds.notna().any()
-        ):  # a job of the rule that has no loop, carvemix's training, does no such work
+        elif rows.work_seconds.notna().any():
+            # a job of the rule that has no loop, as carvemix's training, does none of its work
             unit = float(rows.work_seconds.fillna(0).mean()) / (sum(known) / len(known))
         else:  # no loop of it is timed: what it takes beyond a usual start
             unit = max(0.0, seconds - start) / (sum(known) / len(known))

@@ -32,7 +32,7 @@ class ImageFeatures(Block):
         "package", "`package` or path", "of the network; all but EfficientNet-Lite0 need a path"
     )
     sha256: Digest | None = key(None, "", "of the weights file, where one is given")
-    batch_size: Count = key(32, "slices", "through the network at once")
+    batch_size: Count = key(32, "slices", "through the network at once on a GPU; a CPU takes fewer, as its cache does")
     planes: Planes = key(["axial", "sagittal", "coronal"], "", "in which the volumes are cut")
     min_foreground_fraction: Share = key(0.05, "share", "slices with less foreground than this are left out")
     slice_step_mm: Annotated[Number, Field(ge=0)] = key(
