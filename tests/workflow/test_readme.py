@@ -158,6 +158,10 @@ def test_what_the_estimate_said_and_what_the_study_took_are_those_of_its_file():
 
 def test_what_fewer_slices_do_to_fid_is_that_of_its_file():
     text = " ".join((ROOT / "docs/hardware_and_hours.md").read_text().split())
+    timed = json.loads((ROOT / "docs/benchmarks/images_cpu.json").read_text())
+    ratio = timed["every_slice_seconds_per_volume"] / timed["feature_seconds_per_volume"]
+    wanted = f"take {timed['feature_seconds_per_volume']:.1f} s on one thread of a CPU, {ratio:.1f} times as fast as of every slice"
+    assert wanted in text
     found = pd.read_csv(ROOT / "docs/benchmarks/fid_slices.csv").set_index(["plane", "slice_step_mm"])
     for plane in ("axial", "coronal", "sagittal"):
         every, spread = found.loc[(plane, 0)], found.loc[(plane, ImageFeatures().slice_step_mm)]
