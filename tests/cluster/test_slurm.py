@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster_study import GPU_JOBS, Running, ask_slurm, jobs, local_threads, write_profile
-from workflow import ROOT, copy_project, planned, snakemake
+from workflow import ROOT, copy_project, planned, snakemake, without_programs
 
 from workflow_scripts.operations.cluster import asks_of
 from workflow_scripts.operations.plan import plan
@@ -74,17 +74,6 @@ def many_arms() -> dict:
         },
         "synthesis": {"block_size": 40},
     }
-
-
-def without_programs(project: Path) -> None:
-    """Let every rule ask for its resources, note that it ran, and make empty outputs instead of running its program."""
-    for path in (project / "rules").glob("*.smk"):
-        text = re.sub(
-            r"    shell:\n(        .*\n)+",
-            '    shell:\n        "echo {rule} {output[0]} >> ran.txt; touch {output}"\n',
-            path.read_text(),
-        )
-        path.write_text(text)
 
 
 def test_a_study_of_225_arms_is_planned(tmp_path, capsys):

@@ -35,6 +35,17 @@ def snakemake(project: Path, *arguments: str, timeout: float = 1800) -> subproce
     )
 
 
+def without_programs(project: Path) -> None:
+    """Let every rule ask for its resources, note that it ran, and make empty outputs instead of running its program."""
+    for path in (project / "rules").glob("*.smk"):
+        text = re.sub(
+            r"    shell:\n(        .*\n)+",
+            '    shell:\n        "echo {rule} {output[0]} >> ran.txt; touch {output}"\n',
+            path.read_text(),
+        )
+        path.write_text(text)
+
+
 def planned(project: Path, *arguments: str) -> Counter:
     """Number of jobs that a dry run plans, by rule; named targets left out."""
     done = snakemake(project, "--quiet", "reason", "--dry-run", *arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from small_cases import make_case
-from workflow import copy_project, planned, snakemake
+from workflow import ROOT, copy_project, planned, snakemake, without_programs
 
 CASES = 8
 SETTINGS = (
@@ -64,3 +64,23 @@ def test_a_file_that_was_mended_added_or_replaced_makes_the_cohort_again(study, 
     assert not planned(project, *arguments), "what is no image of a case makes nothing again"
     os.utime(next((made / "data").glob("*00002-000/*-seg.nii.gz")))
     assert planned(project, *arguments)["find_cases"] == 1
+
+
+BASES = {
+    "demo_all": "demo",
+    "simulated_example": "simulated_study",
+    "brats_mini_systems": "brats_mini",
+}  # read before it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config").glob("*.yaml")))
+def test_after_a_run_of_a_shipped_config_nothing_is_left_to_do(tmp_path, name):
+    project = copy_project(tmp_path)
+    without_programs(project)
+    files = [f"config/{file}.yaml" for file in (BASES.get(name), name) if file]
+    options = ("--configfile", *files, "--config", "data_root=demo")
+    done = snakemake(project, "--quiet", "all", *options)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert len((project / "ran.txt").read_text().splitlines()) > 50
+    assert not planned(project, *options)
