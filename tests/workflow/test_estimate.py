@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from workflow import ROOT
 
+from workflow_scripts.base.errors import UserError
 from workflow_scripts.operations import estimate
 from workflow_scripts.operations.estimate import (
     amount_text,
@@ -20,7 +21,7 @@ from workflow_scripts.operations.estimate import (
 )
 from workflow_scripts.operations.estimate_rates import PlannedJob, Rate, rates_of_run, with_benchmark, with_likes
 from workflow_scripts.operations.probe import TEST, TRAIN, VAL, probe_settings
-from workflow_scripts.programs.operations.estimate import Planned, savings
+from workflow_scripts.programs.operations.estimate import Planned, main, savings
 
 TINY = [str(ROOT / "tests/tiny.yaml")]
 START, PER_SECOND = 4.0, 1e9  # seconds of every job's start; work of a second
@@ -147,6 +148,11 @@ def test_its_profile_says_how_many_threads_a_training_has_and_how_many_run_besid
     assert (tiny.gpus, on_cpu.gpus) == (1, 1000)
     assert {job.threads for job in on_cpu.jobs if job.rule == "train_segmentation"} == {1}
     assert max(job.threads for job in tiny.jobs if job.rule == "train_segmentation") > 1
+
+
+def test_a_profile_that_is_missing_is_named():
+    with pytest.raises(UserError, match="there is no profile 'profiles/cpus'"):
+        main(["--configfile", *TINY, "--workflow-profile", "profiles/cpus"])
 
 
 def test_networks_of_another_device_run_as_fast_as_its_benchmark_says():

@@ -66,11 +66,8 @@ def test_a_file_that_was_mended_added_or_replaced_makes_the_cohort_again(study, 
     assert planned(project, *arguments)["find_cases"] == 1
 
 
-BASES = {
-    "demo_all": "demo",
-    "simulated_example": "simulated_study",
-    "brats_mini_systems": "brats_mini",
-}  # read before it
+# A config that is read on top of another -> that other
+BASES = {"demo_all": "demo", "simulated_example": "simulated_study", "brats_mini_systems": "brats_mini"}
 
 
 @pytest.mark.slow

@@ -75,11 +75,11 @@ class Amounts:
     def segmentation_steps(self, w: Any) -> float:
         block = self.config["segmentation"]
         epochs = block["epochs"] or EPOCHS.get(w.segmenter, EPOCHS["nnunet"])
-        validation = VAL_ITERATIONS if block["val_iterations_per_epoch"] is None else block["val_iterations_per_epoch"]
         steps = block["iterations_per_epoch"] or ITERATIONS
-        return epochs * (
-            steps + (VAL_SHARE * validation if w.segmenter == "nnunet" else 0)
-        )  # others have no such steps
+        if w.segmenter != "nnunet":  # it alone validates after each epoch
+            return epochs * steps
+        validation = VAL_ITERATIONS if block["val_iterations_per_epoch"] is None else block["val_iterations_per_epoch"]
+        return epochs * (steps + VAL_SHARE * validation)
 
 
 def _train_autoencoder(a: Amounts, w: Any) -> float:

@@ -18,7 +18,7 @@ def profile_file(name: str) -> Path:
     if (found := get_profile_dir(name)) is None:
         raise UserError(
             f"there is no profile {name!r}: {name}/config.yaml is missing. Run this in the project's folder, or name the "
-            "profile's folder: make slurm-check PROFILE=<folder>"
+            "profile's folder"
         )
     with contextlib.suppress(ValueError):
         return Path(found[1]).resolve().relative_to(Path.cwd())

@@ -26,7 +26,7 @@ from workflow_scripts.operations.estimate_rates import (
     with_likes,
 )
 from workflow_scripts.operations.estimate_work import Amounts
-from workflow_scripts.operations.plan import plan, study_options, study_parser
+from workflow_scripts.operations.plan import plan, profile_file, study_options, study_parser
 from workflow_scripts.operations.probe import probe_settings, run_probe
 
 WORTH = 0.15  # of the cost, that a setting must save to be named
@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
+    if (
+        args.workflow_profile
+    ):  # Snakemake goes on without one that is missing, and what is measured runs in another folder
+        args.workflow_profile = str(profile_file(args.workflow_profile).resolve().parent)
     study = Planned(args.configfile, args.config, args.workflow_profile)
     has_gpu = shutil.which("nvidia-smi") is not None
     with tempfile.TemporaryDirectory(prefix="estimate_") as folder:
