@@ -4,6 +4,7 @@
 use rule gpu_stage as train_autoencoder with:
     input:
         train=TRAIN,
+        after=FILES.autoencoder_start,
     output:
         f"{N}/autoencoder/{{name}}/loss.csv",
         out=multiext(f"{N}/autoencoder/{{name}}/model", ".safetensors", ".json"),

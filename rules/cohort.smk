@@ -79,6 +79,7 @@ use rule stage as split_cohort with:
     input:
         cases=rules.merge_cohort.output.cases,
         file=config["splits"]["file"] or [],
+        starts=FILES.starts(),
     output:
         out=f"{RUN}/cohort/splits.json",
         val=VAL,

@@ -23,6 +23,7 @@ use rule gpu_stage as train_generator with:
         train=FILES.volumes,
         val=FILES.judged_by,
         model=FILES.lent_model,
+        after=FILES.generator_start,
     output:
         f"{N}/generator/{{system}}/loss.csv",
         out=multiext(f"{N}/generator/{{system}}/model", ".safetensors", ".json"),

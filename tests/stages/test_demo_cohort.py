@@ -153,6 +153,20 @@ def test_contrasts_are_those_of_a_glioma(patient):
         assert median("t1c", labels == 1) < 0.7 * median("t1c", labels == 3)
 
 
+def test_a_wide_contrast_spread_changes_the_contrasts_and_no_tumour(cohort, tmp_path):
+    simulate(tmp_path, cases=4, contrast_spread=0.5)
+    spreads = []
+    for folder in (cohort[0], tmp_path):
+        patients = [load(folder, f"DEMO-{number:05d}-000") for number in range(1, 5)]
+        bright = [
+            np.median(images["t2f"][seg == 2]) / np.median(images["t2f"][images["t2f"] > 0]) for images, seg in patients
+        ]
+        spreads.append(np.log(bright).std())
+        tumours = [seg for _, seg in patients]
+    assert spreads[1] > 3 * spreads[0]
+    assert all((load(cohort[0], f"DEMO-{n:05d}-000")[1] == tumours[n - 1]).all() for n in range(1, 5))
+
+
 def test_volumes_spread_over_the_range_and_some_tumours_do_not_enhance(cohort):
     manifest = cohort[1]
     volume_ml = manifest.whole_tumor_ml

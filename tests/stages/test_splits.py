@@ -23,11 +23,11 @@ def cohort(n_patients, time_points=1, seed=0):
     return pd.DataFrame(rows, columns=["case_id", "patient_id", "whole_tumor_ml"])
 
 
-def options(folder, config, table=None) -> list[str]:
+def options(folder, config, table=None, starts=()) -> list[str]:
     manifests = [f"n_real~{size}/train/manifest.json" for size in config.get("train", config["n_real"])]
     others = [f"n_real~{size}/others/manifest.json" for size in config.get("others", ())]
     named = {"--cases": ["cases.tsv"], "--volumes": ["volumes"], "--out": ["splits.json"], "--train": manifests}
-    named["--others"] = others
+    named |= {"--others": others, "--starts": starts}
     named |= {f"--{name}": [f"cohort/{name}/manifest.json"] for name in ("val", "test")}
     given = [text for name, files in named.items() for text in (name, *(str(folder / file) for file in files))]
     return ["--config", json.dumps(config), *given, *(["--file", str(table)] if table else [])]
@@ -35,7 +35,7 @@ def options(folder, config, table=None) -> list[str]:
 
 @pytest.fixture
 def split(tmp_path):
-    def run(cases, table=None, **config):
+    def run(cases, table=None, starts=(), **config):
         config = {"region": "whole_tumor", "n_real": [20, 50, 100], "val": 10, "test": 30, "seed": 0} | config
         write_tsv(tmp_path / "cases.tsv", cases)
         (tmp_path / "volumes").mkdir(exist_ok=True)
@@ -43,7 +43,7 @@ def split(tmp_path):
             (tmp_path / f"volumes/{case_id}.json").write_text('{"sha256": {"image": "0", "levels": "0"}}')
             for name in ("image", "levels"):
                 (tmp_path / f"volumes/{case_id}.{name}.npy").touch()
-        split_cohort.main(options(tmp_path, config, table))
+        split_cohort.main(options(tmp_path, config, table, starts))
         return read_json(tmp_path / "splits.json")
 
     return run
@@ -220,3 +220,15 @@ def test_a_table_of_cases_may_leave_out_a_scan(split, tmp_path):
 def test_a_table_that_cannot_be_taken_is_a_sentence(split, tmp_path, rows, words):
     with pytest.raises(UserError, match=f"splits.file.*{words}"):
         split(cohort(6, time_points=2), table_of(tmp_path, rows), n_real=[3])
+
+
+def test_no_training_starts_from_a_model_of_the_cohorts_own_cases(split, tmp_path):
+    cases = cohort(150)
+    file = tmp_path / "model.json"
+    file.write_text(json.dumps({"training_case_ids": ["SIM-1", cases.case_id[3], cases.case_id[7]]}))
+    with pytest.raises(
+        UserError, match=rf"{file}: this model was trained on {cases.case_id[3]} and 1 more of this very cohort"
+    ):
+        split(cases, starts=[file])
+    file.write_text(json.dumps({"training_case_ids": ["SIM-1"]}))
+    assert split(cases, starts=[file])["test"]

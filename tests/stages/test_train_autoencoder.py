@@ -17,6 +17,7 @@ from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.programs.autoencoder import extract_latents, measure_reconstruction, train_autoencoder
 from workflow_scripts.programs.generator import measure_tumours
 from workflow_scripts.training.case_volumes import CaseVolumes
+from workflow_scripts.training.model_files import load_model, save_model
 from workflow_scripts.training.slice_data import SliceData
 
 CONFIG = {
@@ -321,3 +322,37 @@ def test_some_masks_lose_their_inner_regions_and_their_images_keep_all(cohort):
     lost = (cut < whole).flatten(2).any(dim=2)
     assert not (cut > whole).any() and lost[:, 6].any() and lost[:, 7].sum() > lost[:, 6].sum()
     assert (cut[:, 7] > 0)[lost[:, 7]].sum() == 0  # a region is lost as a whole
+
+
+def test_a_training_starts_from_the_weights_of_another_one(cohort, trained, tmp_path):
+    """Of other patients, which a manifest of other case ids stands for here."""
+    still = {"steps": 1, "learning_rate": 1e-12, "warmup_steps": 0, "ema_half_life_steps": 0}
+    made = run(cohort, tmp_path, training={**still, "start_from": str(trained)})
+    before, after = (load_file(folder / "model.safetensors") for folder in (trained, made))
+    assert all(torch.allclose(after[name], value, atol=1e-6) for name, value in before.items())
+    contract = read_json(made / "model.json")
+    digest = read_json(trained / "model.json")["weights_sha256"]
+    begun = {"kind": "autoencoder", "name": "slice_vae", "weights_sha256": digest}
+    assert contract["started_from"] == [begun | {"training_case_ids": list(map(CASE, TRAIN))}]
+    assert str(trained) not in (made / "model.json").read_text(), "a released model names no path"
+    first = curve(made)["autoencoder_loss"][0]
+    assert first < 0.5 * curve(trained)["autoencoder_loss"][0], "it goes on from what the other had learned"
+
+
+def test_where_the_start_lies_is_nothing_and_what_is_in_it_all(cohort, trained, tmp_path):
+    """The same start in another folder goes on with the same training; another start is another training."""
+    for name in ("moved", "other"):
+        shutil.copytree(trained, tmp_path / name)
+    weights, contract = load_model(tmp_path / "other")
+    save_model(tmp_path / "other", {name: value * 1.01 for name, value in weights.items()}, contract)
+    for folder in (trained, tmp_path / "moved", tmp_path / "other"):
+        run(cohort, tmp_path, training={"steps": 1, "start_from": str(folder)})
+    assert len(list((tmp_path / "state").glob("*/*/asked.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"channels": [16, 32]}, "spec"), ({"regions": ["whole_tumor"]}, "masks")]
+)
+def test_a_start_of_another_network_is_refused(cohort, trained, tmp_path, changes, named):
+    with pytest.raises(UserError, match=rf"start_from: {trained} holds another network \({named} "):
+        run(cohort, tmp_path, changes, training={"start_from": str(trained)})

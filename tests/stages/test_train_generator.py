@@ -21,6 +21,7 @@ from workflow_scripts.diffusion.kinds import load_generator
 from workflow_scripts.diffusion.parameterizations import add_noise, target
 from workflow_scripts.diffusion.schedules import build_schedule
 from workflow_scripts.diffusion.training_set import TrainingSet
+from workflow_scripts.reporting.datasheet import model_card
 from workflow_scripts.study.settings.generator import Conditions, Diffusion
 from workflow_scripts.study.settings.synthesis import SynthesisSettings
 from workflow_scripts.study.settings.training import TrainSettings
@@ -251,3 +252,15 @@ def test_a_generator_is_no_autoencoder(inputs, trained, tmp_path):
     (tmp_path / "autoencoder").symlink_to(trained)
     with pytest.raises(UserError, match="holds a generator, not an autoencoder"):
         tiny_generator.train(tmp_path, tmp_path / "state", tmp_path / "model")
+
+
+def test_a_denoiser_starts_from_the_weights_of_another_one(inputs, trained, tmp_path):
+    still = {"steps": 1, "learning_rate": 1e-12, "ema_half_life_steps": 0, "start_from": str(trained)}
+    made = tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", config(**still))
+    before, after = (load_model(folder)[0] for folder in (trained, made))
+    assert all(torch.allclose(after[name], value, atol=1e-6) for name, value in before.items())
+    assert [start["name"] for start in load_model(made)[1]["started_from"]] == ["tiny"]
+    assert "`tiny`, trained on 2 other cases" in model_card(load_model(made)[1], {}, "0" * 64, simulated=True)
+    with pytest.raises(UserError, match=r"start_from: .* holds another network \(kind 'autoencoder', here 'generator'"):
+        folder = str(inputs / "autoencoder")
+        tiny_generator.train(inputs, tmp_path / "s", tmp_path / "m", config(start_from=folder))

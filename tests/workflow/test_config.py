@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -15,6 +16,7 @@ from workflow import ROOT, copy_project, snakemake
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.programs.operations import document_settings
+from workflow_scripts.study.files import Files
 from workflow_scripts.study.settings.base import Block
 from workflow_scripts.study.settings.files import merge, read_yaml
 from workflow_scripts.study.settings.messages import blocks_of
@@ -143,6 +145,25 @@ def test_a_path_may_begin_at_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     study = read(results="~/runs", data_root="~")
     assert (study.results, study.data_root, study.simulated) == (f"{tmp_path}/runs", str(tmp_path), False)
+
+
+def test_a_training_of_real_patients_may_start_from_a_trained_model(tmp_path):
+    def started(folder, **given):
+        training = {"training": {"start_from": str(folder)}}
+        return read(system_settings={"slice_ldm": {"autoencoder": training, "diffusion": training}}, **given)
+
+    (tmp_path / "cohort").mkdir()
+    with pytest.raises(UserError, match=r"autoencoder\.training\.start_from '.*gone' holds no trained model: model"):
+        started(tmp_path / "gone", data_root=str(tmp_path / "cohort"))
+    for name in ("model.safetensors", "model.json"):
+        (tmp_path / name).touch()
+    files = Files(started(tmp_path, data_root=str(tmp_path / "cohort")).plain())
+    model = [f"{tmp_path}/model.safetensors", f"{tmp_path}/model.json"]
+    assert files.starts() == model[1:]
+    assert files.autoencoder_start(SimpleNamespace(name="slice_vae")) == model
+    assert files.generator_start(SimpleNamespace(system="slice_ldm")) == model
+    with pytest.raises(UserError, match=r"(?s)patients are simulated: .* may be among them.*null"):
+        started(tmp_path)
 
 
 def line(text: str) -> dict:

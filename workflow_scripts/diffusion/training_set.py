@@ -164,7 +164,7 @@ def read_training_set(
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
         table,
         seen,
-        {key: contract[key] for key in shared},
+        {key: contract[key] for key in (*shared, "started_from") if key in contract},
         [
             *(files.conditions, files.latents / "latents.safetensors"),
             *(files.latents / "latents.json", files.autoencoder / "model.json"),

@@ -149,6 +149,11 @@ def model_card(contract: Mapping, release: Mapping, digest: str, simulated: bool
         f"- Training: {training.get('steps', 'none')} steps, seed {contract['seed']}."
         if training
         else "- It learns nothing.",
+        *(
+            f"- The first weights of its {start['kind']} were those of `{start['name']}`, trained on "
+            f"{len(start['training_case_ids'])} other cases, which no audit of copies looks at."
+            for start in contract.get("started_from", [])
+        ),
         f"- Digests: configuration {contract['config_digest'][:16]}, code {contract['code_digest']}, contract {digest[:16]}.",
         "",
         "## How its cases are released",

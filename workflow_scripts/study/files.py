@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .arms import CEILING, REAL_ONLY, Arm, arms_of_study, blocks_for, others_of, synthetic_count, train_sizes
+from .blocks import system_of_autoencoder
 from .exports import exported
 from .generators import KINDS, is_external
 
+TRAINED = ("autoencoder", *(kind.trained_by for kind in KINDS.values() if kind.trained_by))
 MODEL = ("model.safetensors", "model.json")
 STUDY = "study.json"  # in a run's folder: the settings that its files were made with (`operations.study_file`)
 
@@ -41,6 +43,28 @@ class Files:
     def _of_space(self, wildcards: Any, kind: str, names: Sequence[str]) -> list[str]:
         autoencoder = self.config["system"][wildcards.system]["autoencoder"]
         return [f"{self._n(wildcards)}/{kind}/{autoencoder['name']}/{name}" for name in names if autoencoder]
+
+    def starts(self) -> list[str]:
+        """The contracts of all models that trainings start from."""
+        systems = self.config["system"].values()
+        folders = {folder for system in systems for part in TRAINED for folder in self._start(system.get(part))}
+        return [f"{folder}/model.json" for folder in sorted(folders)]
+
+    def autoencoder_start(self, wildcards: Any) -> list[str]:
+        """The model that the training of the autoencoder {name} starts from, if any."""
+        block = system_of_autoencoder(self.config, wildcards.name)["autoencoder"]
+        return [f"{folder}/{name}" for folder in self._start(block) for name in MODEL]
+
+    def generator_start(self, wildcards: Any) -> list[str]:
+        """The model that the training of a {system} starts from, if any."""
+        system = self.config["system"][wildcards.system]
+        block = system.get(KINDS[system["kind"]].trained_by or "")
+        return [f"{folder}/{name}" for folder in self._start(block) for name in MODEL]
+
+    @staticmethod
+    def _start(block: dict | None) -> list[str]:
+        folder = ((block or {}).get("training") or {}).get("start_from")
+        return [folder] if folder else []
 
     def latents(self, wildcards: Any) -> list[str]:
         """The latents that a {system} is trained on; none for a system in voxel space."""

@@ -16,8 +16,9 @@ from ..base.provenance import code_digest
 from . import srun
 from .lock import FolderLock, wait_for_job
 
-# Keys that change neither the weights nor the loss curve: a run may resume with other values.
-HARMLESS = ("checkpoint_minutes", "prefetch_batches")
+# Keys that change neither the weights nor the loss curve: a run may resume with other values. (What is in the folder
+# that a training starts from does; its digest counts, where it lies does not.)
+HARMLESS = ("checkpoint_minutes", "prefetch_batches", "start_from")
 ASKED = "asked.json"
 MOST_SHOWN = 5
 GROWING = (

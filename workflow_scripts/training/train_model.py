@@ -8,9 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ..base.cli import log
-from ..base.files import atomic
+from ..base.files import atomic, sha256_json
 from ..study.settings.training import TrainSettings
 from .model_files import save_model
+from .starting import start_from
 from .state import StateFolder, without_harmless
 from .task import Task
 
@@ -45,11 +46,18 @@ def train_model(
     prefix : before the names of the trained weights in the file
     besides : other weights of the file
 
-    Raises UserError and SystemExit as `launch.train`.
+    Raises UserError and SystemExit as `launch.train`; UserError as `starting.start_from`.
     """
     from .launch import train  # not above: Lightning takes seconds, and programs that only draw cases load this too
 
     kind, name = contract["kind"], contract["name"]
+    if settings.start_from is not None:
+        begun = start_from(task.players[player].module, settings.start_from, contract, prefix)
+        log.info("%s %s: from the weights of %s", kind.replace("_", " "), name, settings.start_from)
+        contract = without_harmless(contract)  # a released model names no path
+        contract["started_from"] = [*contract.get("started_from", []), begun]
+        digest = sha256_json([digest, begun["weights_sha256"]])[:16]  # not where they lie, but what they are
+        grows = grows and sha256_json([grows, begun["weights_sha256"]])[:16]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:
         asked = {key: value for key, value in contract.items() if key not in NOT_SETTINGS}
         title = f"{kind.replace('_', ' ')} {name}"

@@ -22,13 +22,13 @@ MODALITIES = tuple(SIGNALS)
 
 
 def draw_contrasts(
-    rng: np.random.Generator, grid: Grid, tissue: dict[str, np.ndarray], parts: dict[str, np.ndarray]
+    rng: np.random.Generator, grid: Grid, tissue: dict[str, np.ndarray], parts: dict[str, np.ndarray], spread: float
 ) -> dict[str, np.ndarray]:
     """Images as a scanner would give them, (D, H, W) float32 >= 0, arbitrary units, one for each modality.
 
     `tissue` holds white, grey, fluid, detail and caps, `parts` the soft shares of oedema, solid (non-enhancing),
-    enhancing and necrosis; all (D, H, W). Draws tissue means, texture, receive bias, slice thickness, gain and Rician
-    noise (Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
+    enhancing and necrosis; all (D, H, W). Draws tissue means (`spread`: standard deviation of their logarithms), texture,
+    receive bias, slice thickness, gain and Rician noise (Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
     """
     texture = random_field(rng, grid, 5.0)
     coarse = random_field(rng, grid, 14.0)
@@ -36,7 +36,7 @@ def draw_contrasts(
     strength = rng.gamma(2.0, 0.35)
     images = {}
     for modality, means in SIGNALS.items():
-        jitter = np.exp(rng.normal(0, 0.04, 7))
+        jitter = np.exp(rng.normal(0, spread, 7))
         white, grey, fluid, oedema, solid, enhancing, necrosis = (means * jitter).astype(np.float32)
         image = white * tissue["white"] + grey * tissue["grey"] + fluid * tissue["fluid"]
         image += np.float32(DETAIL[modality]) * white * tissue["detail"]

@@ -31,7 +31,9 @@ class Patient:
     start_mm: tuple[float, float, float]
 
 
-def simulate_patient(seed: int, number: int, spacing_mm: float, volume_ml: tuple[float, float]) -> Patient:
+def simulate_patient(
+    seed: int, number: int, spacing_mm: float, volume_ml: tuple[float, float], contrast_spread: float
+) -> Patient:
     """Simulate patient `number`. Depends on the arguments alone, never on how many patients there are."""
     centre_mm, extent_mm = brain_box_mm()
     extent_mm = extent_mm + 2 * MARGIN_MM
@@ -63,7 +65,7 @@ def simulate_patient(seed: int, number: int, spacing_mm: float, volume_ml: tuple
         *(plan, spacing_mm),
     )
     parts = _soft_parts(labels, tissue, plan, spacing_mm)
-    images = draw_contrasts(numpy_rng(seed, "contrasts", number), grid, tissue, parts)
+    images = draw_contrasts(numpy_rng(seed, "contrasts", number), grid, tissue, parts, contrast_spread)
     stored = {
         modality: np.where(brain, np.clip(np.rint(image), 1, 32767), 0).astype(np.int16)
         for modality, image in images.items()

@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     case_ids = [f"DEMO-{number:05d}-000" for number in range(1, settings.cases + 1)]
     _remove_others(args.out, set(case_ids))
     low_ml, high_ml = map(float, settings.tumour_volume_ml)
-    make = partial(write_patient, args.out, settings.seed, float(settings.spacing_mm), (low_ml, high_ml))
+    make = partial(
+        write_patient, args.out, settings.seed, float(settings.spacing_mm), (low_ml, high_ml), settings.contrast_spread
+    )
     rows = []
     with track(len(case_ids), "simulating patients", unit="patient") as progress:
         for row in _each(make, range(1, len(case_ids) + 1), min(args.threads, len(case_ids))):
@@ -45,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def write_patient(
-    out: Path, seed: int, spacing_mm: float, volume_ml: tuple[float, float], number: int
+    out: Path, seed: int, spacing_mm: float, volume_ml: tuple[float, float], contrast_spread: float, number: int
 ) -> dict[str, object]:
     """Simulate patient `number`, write the five files, and return the manifest's row."""
-    patient = simulate_patient(seed, number, spacing_mm, volume_ml)
+    patient = simulate_patient(seed, number, spacing_mm, volume_ml, contrast_spread)
     case_id = f"DEMO-{number:05d}-000"
     for name, volume in {**patient.images, "seg": patient.labels.astype(np.int16)}.items():
         # BraTS stores voxels left-posterior-superior: x and y run backwards

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_tsv, write_json
+from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.splits import split_patients
 from workflow_scripts.cohort.subset import write_subset
 from workflow_scripts.study.given_splits import read_splits
@@ -31,11 +31,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--others", type=Path, nargs="*", default=[], help="one for each entry of others, in that order"
     )
     parser.add_argument("--file", type=Path, help="table of the user: case_id or patient_id, and set")
+    starts = "model.json of models that trainings start from, which must not have been trained on any of the cases"
+    parser.add_argument("--starts", type=Path, nargs="*", default=[], help=starts)
     args = parser.parse_args(argv)
     settings = SplitSettings.read(args.config, "splits")
     cases = read_tsv(args.cases)
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
+    for file in args.starts:
+        if known := sorted(set(cases["case_id"]) & set(read_json(file).get("training_case_ids", []))):
+            more = f" and {len(known) - 1} more" if len(known) > 1 else ""
+            raise UserError(
+                f"{file}: this model was trained on {known[0]}{more} of this very cohort, and no training may start from what "
+                "has seen cases that are held out later: start from a model of other patients, or set start_from to null"
+            )
     splits = split_patients(cases, settings, read_splits(args.file) if args.file else None)
     subsets = [("val", args.val, splits["val"]), ("test", args.test, splits["test"])]
     for name, manifests in (("train", args.train), ("others", args.others)):

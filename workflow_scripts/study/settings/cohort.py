@@ -20,6 +20,12 @@ class DemoCohort(Block):
     tumour_volume_ml: Annotated[list[Positive], Field(min_length=2, max_length=2)] = key(
         [5, 120], "ml", "smallest and largest whole tumour"
     )
+    contrast_spread: Annotated[Number, Field(ge=0, le=1)] = key(
+        0.04,
+        "log",
+        "standard deviation over patients and modalities of the logarithm of each tissue's signal; a wide one makes patients "
+        "to learn from before real ones",
+    )
     seed: Seed = key(0, "", "patient i depends on (seed, i) alone")
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from ...base.errors import UserError
 from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, file_of, read_dataset
+from ..files import MODEL
 from ..given_splits import read_splits, sizes_of
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import NONE, DemoCohort, Preprocessing, Splits
@@ -179,6 +180,8 @@ def read_study(config: Mapping) -> Study:
     try:
         study = Study.read(config)
         for name, system in study.system.items():  # read and checked here
+            for block, folder in system.starts().items():
+                _check_start(study, [name, *block.split(".")], folder)
             if system.cases is not None and Path(study.data_root).is_dir() and not study.simulated:
                 _check_apart(name, Path(system.cases), Path(study.data_root))
     except OSError as error:  # of a path that no system call takes, such as one of 5,000 characters
@@ -196,6 +199,17 @@ def _check_apart(name: str, cases: Path, data_root: Path) -> None:
             "/data/their_cases",
             f"{what} would count as synthetic ones, or the other way",
         )
+
+
+def _check_start(study: Study, place: list[str], folder: str) -> None:
+    """Raise UserError where the training of a system cannot start from the model in `folder`."""
+    path = ["system_settings", *place, "training", "start_from"]
+    if study.simulated:
+        what = "is set, but this study's own patients are simulated: the patients that it starts from may be among them"
+        fail(path, None, f"{'.'.join(path)} {what}")
+    if missing := [name for name in MODEL if not Path(folder, name).is_file()]:
+        what = f"{'.'.join(path)} {folder!r} holds no trained model: {missing[0]} is missing"
+        fail(path, "results/pretraining/n_real~200/autoencoder/slice_vae", what)
 
 
 def _check_paths(study: Study) -> None:

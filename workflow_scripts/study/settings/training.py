@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Block, Count, Fault, Positive, Precision, Seed, Weight, key
+from .base import Block, Count, Fault, Folder, Positive, Precision, Seed, Weight, key
 
 
 class TrainSettings(Block):
@@ -27,6 +27,12 @@ class TrainSettings(Block):
         10, "minutes", "least time between checkpoints, made at logged steps; 0: at each of them"
     )
     log_every_steps: Count = key(50, "steps", "averaged in one row of loss.csv")
+    start_from: Folder | None = key(
+        None,
+        "path or null",
+        "folder of a trained model of the same network, made on other patients, whose weights are the first ones: "
+        "`config/pretraining.yaml` makes both of `slice_ldm` on simulated patients; null: random ones",
+    )
     prefetch_batches: Annotated[int, Field(ge=0, le=1000)] = key(2, "batches", "prepared ahead, in a thread")
 
     @model_validator(mode="after")
