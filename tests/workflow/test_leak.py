@@ -251,3 +251,17 @@ def test_a_planted_case_is_caught(study, place, rule):
         elif kept is not None:
             file.write_bytes(kept)
     assert leaks(study, rule) == set()
+
+
+def test_a_model_that_trainings_start_from_is_looked_at_by_the_split_and_read_by_them_alone(tmp_path):
+    for name in ("model.safetensors", "model.json"):
+        (tmp_path / name).touch()
+    training = {"training": {"start_from": str(tmp_path)}}
+    systems = {"slice_ldm": {"autoencoder": training, "diffusion": training}}
+    jobs = parsed(config=json.dumps({"data_root": str(tmp_path), "system_settings": systems}))["jobs"]
+    readers = {job["rule"]: {Path(path).name for path in job["input"] if Path(path).parent == tmp_path} for job in jobs}
+    model = {"model.safetensors", "model.json"}
+    told = {"split_cohort": {"model.json"}, "train_autoencoder": model, "train_generator": model}
+    assert {rule: files for rule, files in readers.items() if files} == told
+    (split,) = [job for job in jobs if job["rule"] == "split_cohort"]
+    assert f"--starts {tmp_path}/model.json" in split["command"]
