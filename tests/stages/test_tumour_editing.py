@@ -141,6 +141,15 @@ def test_another_model_than_the_systems_is_refused(inputs, tmp_path, changes, sa
         lend(inputs, tmp_path / "out", **changes)
 
 
+def test_a_model_that_started_from_another_one_is_the_systems_too(inputs, tmp_path):
+    started = {
+        "diffusion": CONFIG["diffusion"] | {"training": TRAINING | {"steps": 1, "start_from": str(inputs / "model")}}
+    }
+    tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", CONFIG | started)
+    lend(inputs, tmp_path / "edit", tmp_path / "model", **started)
+    assert [start["name"] for start in read_json(tmp_path / "edit" / "model.json")["started_from"]] == ["tiny"]
+
+
 def test_no_patients_are_given(inputs, tmp_path):
     with pytest.raises(UserError, match="give --train"):
         run(inputs / "edit", None, tmp_path, "--count", 1)

@@ -23,6 +23,7 @@ from ..study.generators import KINDS
 from ..training.case_volumes import stack_channels
 from ..training.curves import CURVE
 from ..training.model_files import contract_digest, load_model, save_model
+from ..training.state import without_harmless
 from .healing import healed
 
 LEFT_OVER = 0.05
@@ -45,7 +46,7 @@ class TumourEditing(Denoising):
         weights, contract = load_model(files.model)
         kind = KINDS[cls.kind]
         blocks = {"kind": kind.drawn_with} | {name: config[name] for name in kind.trained}
-        if contract["kind"] != "generator" or contract["generator"] != blocks:
+        if contract["kind"] != "generator" or without_harmless(contract["generator"]) != without_harmless(blocks):
             raise UserError(
                 f"{files.model} is not the generator that {config['system']} draws with, or it was trained with other "
                 "settings: run `snakemake generator`"
