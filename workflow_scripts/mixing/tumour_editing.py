@@ -45,8 +45,8 @@ class TumourEditing(Denoising):
             raise UserError("a system of kind editing draws with a trained model: give --model, its folder")
         weights, contract = load_model(files.model)
         kind = KINDS[cls.kind]
-        blocks = {"kind": kind.drawn_with} | {name: config[name] for name in kind.trained}
-        if contract["kind"] != "generator" or without_harmless(contract["generator"]) != without_harmless(blocks):
+        blocks = without_harmless({"kind": kind.drawn_with} | {name: config[name] for name in kind.trained})
+        if contract["kind"] != "generator" or without_harmless(contract["generator"]) != blocks:
             raise UserError(
                 f"{files.model} is not the generator that {config['system']} draws with, or it was trained with other "
                 "settings: run `snakemake generator`"
