@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from contracts import CONTRACT
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
@@ -222,13 +223,18 @@ def test_a_table_that_cannot_be_taken_is_a_sentence(split, tmp_path, rows, words
         split(cohort(6, time_points=2), table_of(tmp_path, rows), n_real=[3])
 
 
-def test_no_training_starts_from_a_model_of_the_cohorts_own_cases(split, tmp_path):
+@pytest.mark.parametrize("earlier", [False, True], ids=["trained on them", "started from what was"])
+def test_no_training_starts_from_a_model_of_the_cohorts_own_cases(split, tmp_path, earlier):
     cases = cohort(150)
-    file = tmp_path / "model.json"
-    file.write_text(json.dumps({"training_case_ids": ["SIM-1", cases.case_id[3], cases.case_id[7]]}))
-    with pytest.raises(
-        UserError, match=rf"{file}: this model was trained on {cases.case_id[3]} and 1 more of this very cohort"
-    ):
+    file, seen = tmp_path / "model.json", {"training_case_ids": ["SIM-1", cases.case_id[3], cases.case_id[7]]}
+    start = {"kind": "autoencoder", "name": "first", "weights_sha256": "0" * 64}
+    contract = CONTRACT | {"weights_sha256": "0" * 64} | ({"started_from": [start | seen]} if earlier else seen)
+    file.write_text(json.dumps(contract))
+    said = rf"{file}: this model was trained on {cases.case_id[3]} and 1 more of this very cohort"
+    with pytest.raises(UserError, match=said):
         split(cases, starts=[file])
-    file.write_text(json.dumps({"training_case_ids": ["SIM-1"]}))
+    file.write_text(json.dumps(contract | {"started_from": [], "training_case_ids": ["SIM-1"]}))
     assert split(cases, starts=[file])["test"]
+    file.write_text("[]")
+    with pytest.raises(UserError, match="is no model contract"):
+        split(cases, starts=[file])

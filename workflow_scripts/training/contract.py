@@ -5,6 +5,7 @@ takes.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -31,6 +32,15 @@ class Grid(Block):
     spacing_mm: Spacing = key(unit="mm", meaning="along them")
 
 
+class Start(Block):
+    """A model that a training started from."""
+
+    kind: Literal["autoencoder", "generator"]
+    name: Name
+    weights_sha256: Digest
+    training_case_ids: Annotated[list[Text], Field(min_length=1), Unique]
+
+
 class Contract(Block):
     """What the contracts of all models say; each may say more."""
 
@@ -45,6 +55,7 @@ class Contract(Block):
     grid: Grid
     value_range: Range
     training_case_ids: Annotated[list[Text], Field(min_length=1), Unique]
+    started_from: list[Start] = Field(default_factory=list)
     seed: Seed
     config_digest: Text
     code_digest: Text
@@ -139,6 +150,12 @@ def _check_shape(
 
 
 KINDS_OF_MODELS: dict[str, type[Contract]] = {"autoencoder": AutoencoderContract, "generator": GeneratorContract}
+
+
+def cases_seen(contract: Mapping[str, Any]) -> set[str]:
+    """Ids of the training cases of a model and of those that its training started from."""
+    models = [contract, *contract.get("started_from", [])]
+    return {case_id for model in models for case_id in model["training_case_ids"]}
 
 
 def check_contract(contract: Any, path: object) -> None:

@@ -14,8 +14,9 @@ SAME_NETWORK = {"autoencoder": (*SAME, "latent_shape"), "generator": (*SAME, "au
 settings and the scale of its latents may differ."""
 
 
-def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = "") -> dict:
-    """Give `module` the weights of the model in `folder`, and say whose they are: its kind, name, digest and training cases.
+def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = "") -> list[dict]:
+    """Give `module` the weights of the model in `folder`, and say whose they are: kind, name, digest and training cases of
+    that model, after those of what it started from itself.
 
     contract : of the model that is to be trained
     prefix : before the names of the module's weights in the file
@@ -31,4 +32,5 @@ def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = 
             )
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     load_weights(module, own, Path(folder) / "model.safetensors")
-    return {name: known[name] for name in ("kind", "name", "weights_sha256", "training_case_ids")}
+    begun = {name: known[name] for name in ("kind", "name", "weights_sha256", "training_case_ids")}
+    return [*known.get("started_from", []), begun]

@@ -55,9 +55,9 @@ def train_model(
         begun = start_from(task.players[player].module, settings.start_from, contract, prefix)
         log.info("%s %s: from the weights of %s", kind.replace("_", " "), name, settings.start_from)
         contract = without_harmless(contract)  # a released model names no path
-        contract["started_from"] = [*contract.get("started_from", []), begun]
-        digest = sha256_json([digest, begun["weights_sha256"]])[:16]  # not where they lie, but what they are
-        grows = grows and sha256_json([grows, begun["weights_sha256"]])[:16]
+        contract["started_from"] = [*contract.get("started_from", []), *begun]
+        digest = sha256_json([digest, begun])[:16]  # not where they lie, but what they are
+        grows = grows and sha256_json([grows, begun])[:16]
     with StateFolder(state, f"{kind}_{name}", digest) as folder:
         asked = {key: value for key, value in contract.items() if key not in NOT_SETTINGS}
         title = f"{kind.replace('_', ' ')} {name}"

@@ -15,6 +15,7 @@ from workflow_scripts.cohort.splits import split_patients
 from workflow_scripts.cohort.subset import write_subset
 from workflow_scripts.study.given_splits import read_splits
 from workflow_scripts.study.settings.cohort import SplitSettings
+from workflow_scripts.training.contract import cases_seen, check_contract
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cases.empty:
         raise UserError(f"{args.cases} lists no usable case: see rejected.tsv beside it for the reasons")
     for file in args.starts:
-        if known := sorted(set(cases["case_id"]) & set(read_json(file).get("training_case_ids", []))):
+        contract = read_json(file)
+        check_contract(contract, file)
+        if known := sorted(set(cases["case_id"]) & cases_seen(contract)):
             more = f" and {len(known) - 1} more" if len(known) > 1 else ""
             raise UserError(
                 f"{file}: this model was trained on {known[0]}{more} of this very cohort, and no training may start from what "

@@ -181,7 +181,7 @@ def read_study(config: Mapping) -> Study:
         study = Study.read(config)
         for name, system in study.system.items():  # read and checked here
             for block, folder in system.starts().items():
-                _check_start(study, [name, *block.split(".")], folder)
+                _check_start(study, ["system_settings", name, block, "training", "start_from"], folder)
             if system.cases is not None and Path(study.data_root).is_dir() and not study.simulated:
                 _check_apart(name, Path(system.cases), Path(study.data_root))
     except OSError as error:  # of a path that no system call takes, such as one of 5,000 characters
@@ -201,9 +201,8 @@ def _check_apart(name: str, cases: Path, data_root: Path) -> None:
         )
 
 
-def _check_start(study: Study, place: list[str], folder: str) -> None:
-    """Raise UserError where the training of a system cannot start from the model in `folder`."""
-    path = ["system_settings", *place, "training", "start_from"]
+def _check_start(study: Study, path: list[str], folder: str) -> None:
+    """Raise UserError where the training of a system cannot start from the model in `folder`. path: of the key"""
     if study.simulated:
         what = "is set, but this study's own patients are simulated: the patients that it starts from may be among them"
         fail(path, None, f"{'.'.join(path)} {what}")
