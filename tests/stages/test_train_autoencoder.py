@@ -325,7 +325,7 @@ def test_some_masks_lose_their_inner_regions_and_their_images_keep_all(cohort):
 
 
 def test_a_training_starts_from_the_weights_of_another_one(cohort, trained, tmp_path):
-    """Of other patients, which a manifest of other case ids stands for here."""
+    """Here of the same patients: that they are others is for the split to see."""
     still = {"steps": 1, "learning_rate": 1e-12, "warmup_steps": 0, "ema_half_life_steps": 0}
     made = run(cohort, tmp_path, training={**still, "start_from": str(trained)})
     before, after = (load_file(folder / "model.safetensors") for folder in (trained, made))
