@@ -223,17 +223,27 @@ def test_a_table_that_cannot_be_taken_is_a_sentence(split, tmp_path, rows, words
         split(cohort(6, time_points=2), table_of(tmp_path, rows), n_real=[3])
 
 
-@pytest.mark.parametrize("earlier", [False, True], ids=["trained on them", "started from what was"])
-def test_no_training_starts_from_a_model_of_the_cohorts_own_cases(split, tmp_path, earlier):
+@pytest.mark.parametrize("earlier", [False, True], ids=["the model itself", "what it started from"])
+@pytest.mark.parametrize(
+    ("column", "key"),
+    [
+        ("case_id", "training_case_ids"),
+        ("case_id", "step_chosen_by"),
+        ("patient_id", "training_patient_ids"),
+        ("mask_digest", "training_mask_digests"),
+    ],
+)
+def test_no_training_starts_from_a_model_that_has_seen_the_cohorts_patients(split, tmp_path, column, key, earlier):
     cases = cohort(150)
-    file, seen = tmp_path / "model.json", {"training_case_ids": ["SIM-1", cases.case_id[3], cases.case_id[7]]}
-    start = {"kind": "autoencoder", "name": "first", "weights_sha256": "0" * 64}
+    cases["mask_digest"] = [f"{number:032x}" for number in range(len(cases))]
+    file, seen = tmp_path / "model.json", {key: ["SIM-1", cases[column][3], cases[column][7]]}
+    start = {"kind": "autoencoder", "name": "first", "weights_sha256": "0" * 64, "training_case_ids": ["SIM-1"]}
     contract = CONTRACT | {"weights_sha256": "0" * 64} | ({"started_from": [start | seen]} if earlier else seen)
     file.write_text(json.dumps(contract))
-    said = rf"{file}: this model was trained on {cases.case_id[3]} and 1 more of this very cohort"
+    said = rf"{file}: this model has seen {cases.case_id[3]} and 1 more of this very cohort, or their patients"
     with pytest.raises(UserError, match=said):
         split(cases, starts=[file])
-    file.write_text(json.dumps(contract | {"started_from": [], "training_case_ids": ["SIM-1"]}))
+    file.write_text(json.dumps(contract | {"started_from": [], key: ["SIM-1"]}))
     assert split(cases, starts=[file])["test"]
     file.write_text("[]")
     with pytest.raises(UserError, match="is no model contract"):

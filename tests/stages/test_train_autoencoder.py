@@ -10,6 +10,7 @@ import torch
 from brats import CONDITIONS
 from safetensors.torch import load_file
 from subsets import subset_paths
+from tiny_autoencoder import CONFIG, arguments, curve, run
 
 from workflow_scripts.base.errors import BadCase, UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
@@ -17,34 +18,8 @@ from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.programs.autoencoder import extract_latents, measure_reconstruction, train_autoencoder
 from workflow_scripts.programs.generator import measure_tumours
 from workflow_scripts.training.case_volumes import CaseVolumes
-from workflow_scripts.training.model_files import load_model, save_model
 from workflow_scripts.training.slice_data import SliceData
 
-CONFIG = {
-    "name": "slice_vae",
-    "kind": "slice_vae",
-    "channels": [16, 24],
-    "strides": [1, 2],
-    "latent_channels": 4,
-    "position": "fraction",
-    "embedding_dim": 16,
-    "empty_slices_kept": 0.1,
-    "loss": {"l1": 1.0, "ssim": 1.0, "kl": 1e-6, "dice": 1.0, "bce": 1.0, "perceptual": 0.0},
-    "training": {
-        "steps": 60,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "warmup_steps": 3,
-        "decay": "cosine",
-        "gradient_clip": 1.0,
-        "ema_half_life_steps": 3,
-        "precision": "32",
-        "checkpoint_minutes": 0,
-        "log_every_steps": 10,
-    },
-    "seed": 0,
-    "regions": ["whole_tumor", "tumor_core", "enhancing_tumor"],
-}
 TRAIN, VAL, TEST = (0, 1, 2), (3,), (4, 5)
 CASE = "BraTS-GLI-{:05d}-000".format
 
@@ -55,23 +30,6 @@ def cohort(tmp_path_factory, preprocessed_cohort):
     names = {"train": {"3": list(map(CASE, TRAIN))}, "val": list(map(CASE, VAL)), "test": list(map(CASE, TEST))}
     write_json(folder / "splits.json", {"seed": 0, **names})
     return folder
-
-
-def arguments(cohort, out, changes=None, training=None, volumes=None) -> list[str]:
-    config = CONFIG | {"training": CONFIG["training"] | (training or {})} | (changes or {})
-    options = {
-        "config": json.dumps(config),
-        **subset_paths(cohort, "train", volumes=volumes),
-        "threads": 1,
-        "out": out / "autoencoder",
-        "state": out / "state",
-    }
-    return [text for name, value in options.items() for text in (f"--{name}", str(value))]
-
-
-def run(cohort, out, *args, **changes):
-    train_autoencoder.main(arguments(cohort, out, *args, **changes))
-    return out / "autoencoder"
 
 
 def encode(cohort, autoencoder, out, config="{}"):
@@ -98,11 +56,6 @@ def measure(cohort, autoencoder, out):
 @pytest.fixture(scope="module")
 def trained(cohort, tmp_path_factory):
     return run(cohort, tmp_path_factory.mktemp("trained"))
-
-
-def curve(folder) -> dict[str, np.ndarray]:
-    names, *rows = (line.split(",") for line in (folder / "loss.csv").read_text().splitlines())
-    return dict(zip(names, np.array(rows, dtype=float).T, strict=True))
 
 
 def test_the_model_is_written_by_who_holds_the_state(cohort, tmp_path, holders_at_save):
@@ -322,37 +275,3 @@ def test_some_masks_lose_their_inner_regions_and_their_images_keep_all(cohort):
     lost = (cut < whole).flatten(2).any(dim=2)
     assert not (cut > whole).any() and lost[:, 6].any() and lost[:, 7].sum() > lost[:, 6].sum()
     assert (cut[:, 7] > 0)[lost[:, 7]].sum() == 0  # a region is lost as a whole
-
-
-def test_a_training_starts_from_the_weights_of_another_one(cohort, trained, tmp_path):
-    """Here of the same patients: that they are others is for the split to see."""
-    still = {"steps": 1, "learning_rate": 1e-12, "warmup_steps": 0, "ema_half_life_steps": 0}
-    made = run(cohort, tmp_path, training={**still, "start_from": str(trained)})
-    before, after = (load_file(folder / "model.safetensors") for folder in (trained, made))
-    assert all(torch.allclose(after[name], value, atol=1e-6) for name, value in before.items())
-    contract = read_json(made / "model.json")
-    digest = read_json(trained / "model.json")["weights_sha256"]
-    begun = {"kind": "autoencoder", "name": "slice_vae", "weights_sha256": digest}
-    assert contract["started_from"] == [begun | {"training_case_ids": list(map(CASE, TRAIN))}]
-    assert str(trained) not in (made / "model.json").read_text(), "a released model names no path"
-    first = curve(made)["autoencoder_loss"][0]
-    assert first < 0.5 * curve(trained)["autoencoder_loss"][0], "it goes on from what the other had learned"
-
-
-def test_where_the_start_lies_is_nothing_and_what_is_in_it_all(cohort, trained, tmp_path):
-    """The same start in another folder goes on with the same training; another start is another training."""
-    for name in ("moved", "other"):
-        shutil.copytree(trained, tmp_path / name)
-    weights, contract = load_model(tmp_path / "other")
-    save_model(tmp_path / "other", {name: value * 1.01 for name, value in weights.items()}, contract)
-    for folder in (trained, tmp_path / "moved", tmp_path / "other"):
-        run(cohort, tmp_path, training={"steps": 1, "start_from": str(folder)})
-    assert len(list((tmp_path / "state").glob("*/*/asked.json"))) == 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"), [({"channels": [16, 32]}, "spec"), ({"regions": ["whole_tumor"]}, "masks")]
-)
-def test_a_start_of_another_network_is_refused(cohort, trained, tmp_path, changes, named):
-    with pytest.raises(UserError, match=rf"start_from: {trained} holds another network \({named} "):
-        run(cohort, tmp_path, changes, training={"start_from": str(trained)})

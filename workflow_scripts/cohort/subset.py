@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-ROW = ("case_id", "patient_id", "layout", "seg_path", "levels_digest")
-"""Columns of cases.tsv that stages need: whose case it is, and where its mask on the original grid is, and its digest."""
+ROW = ("case_id", "patient_id", "mask_digest", "layout", "seg_path", "levels_digest")
+"""Columns of cases.tsv that stages need: whose case it is, what else it is known by, and where its mask on the original grid
+is, and its digest."""
 
 
 class SubsetStore(VolumeStore):
@@ -91,6 +92,12 @@ class Subset:
         if foreign := sorted({file.name for file in manifest.parent.iterdir()} - known - {MANIFEST}):
             raise UserError(f"{manifest.parent} holds {foreign[0]}, which is no file of this subset: {again}")
         return subset
+
+    def trained_on(self) -> dict[str, list[str]]:
+        """What the contract of a model says of the cases that it was trained on: their ids, patients and masks."""
+        masks = {row["mask_digest"] for row in self.rows.values() if "mask_digest" in row}
+        known = {"case_ids": self.case_ids, "patient_ids": sorted(self.patients), "mask_digests": sorted(masks)}
+        return {f"training_{name}": values for name, values in known.items()}
 
 
 def _with_mask(row: dict, change: Callable[[str], str]) -> dict:

@@ -157,14 +157,15 @@ def read_training_set(
     low, high = latents.amin(dim=(0, 1, 3, 4, 5)), latents.amax(dim=(0, 1, 3, 4, 5))
     margin = BOUND_MARGIN * (high - low)
     bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
-    shared = ("modalities", "regions", "masks", "written", "grid", "value_range", "training_case_ids")
+    shared = ("modalities", "regions", "masks", "written", "grid", "value_range")
+    whose = ("training_case_ids", "training_patient_ids", "training_mask_digests", "started_from")
     return TrainingSet(
         case_ids,
         latents[:, 0],
         {"shape": contract["latent_shape"]} | {key: value.tolist() for key, value in bounds.items()},
         table,
         seen,
-        {key: contract[key] for key in (*shared, "started_from") if key in contract},
+        {key: contract[key] for key in (*shared, *whose) if key in contract},
         [
             *(files.conditions, files.latents / "latents.safetensors"),
             *(files.latents / "latents.json", files.autoencoder / "model.json"),
@@ -244,7 +245,7 @@ def _volumes(
         data,
         {"shape": list(data.shape[1:])} | {key: value.tolist() for key, value in scale.items()},
         *read_conditions(conditions, case_ids, regions),
-        shared | {"regions": list(regions), "masks": masks, "value_range": [-1, 1], "training_case_ids": case_ids},
+        shared | {"regions": list(regions), "masks": masks, "value_range": [-1, 1]} | train.trained_on(),
         [conditions, train.manifest],
     )
 

@@ -6,9 +6,8 @@ from typing import Any
 from .arms import CEILING, REAL_ONLY, Arm, arms_of_study, blocks_for, others_of, synthetic_count, train_sizes
 from .blocks import system_of_autoencoder
 from .exports import exported
-from .generators import KINDS, is_external
+from .generators import KINDS, is_external, starts
 
-TRAINED = ("autoencoder", *(kind.trained_by for kind in KINDS.values() if kind.trained_by))
 MODEL = ("model.safetensors", "model.json")
 STUDY = "study.json"  # in a run's folder: the settings that its files were made with (`operations.study_file`)
 
@@ -46,25 +45,22 @@ class Files:
 
     def starts(self) -> list[str]:
         """The contracts of all models that trainings start from."""
-        systems = self.config["system"].values()
-        folders = {folder for system in systems for part in TRAINED for folder in self._start(system.get(part))}
+        folders = {folder for system in self.config["system"].values() for folder in starts(system).values()}
         return [f"{folder}/model.json" for folder in sorted(folders)]
 
     def autoencoder_start(self, wildcards: Any) -> list[str]:
         """The model that the training of the autoencoder {name} starts from, if any."""
-        block = system_of_autoencoder(self.config, wildcards.name)["autoencoder"]
-        return [f"{folder}/{name}" for folder in self._start(block) for name in MODEL]
+        return self._start(system_of_autoencoder(self.config, wildcards.name), "autoencoder")
 
     def generator_start(self, wildcards: Any) -> list[str]:
         """The model that the training of a {system} starts from, if any."""
         system = self.config["system"][wildcards.system]
-        block = system.get(KINDS[system["kind"]].trained_by or "")
-        return [f"{folder}/{name}" for folder in self._start(block) for name in MODEL]
+        return self._start(system, KINDS[system["kind"]].trained_by)
 
     @staticmethod
-    def _start(block: dict | None) -> list[str]:
-        folder = ((block or {}).get("training") or {}).get("start_from")
-        return [folder] if folder else []
+    def _start(system: dict, block: str | None) -> list[str]:
+        folder = starts(system).get(block or "")
+        return [f"{folder}/{name}" for name in MODEL] if folder else []
 
     def latents(self, wildcards: Any) -> list[str]:
         """The latents that a {system} is trained on; none for a system in voxel space."""

@@ -88,6 +88,13 @@ def is_external(system: Mapping[str, Any]) -> bool:
     return KINDS[system["kind"]].external
 
 
+def starts(system: Mapping[str, Any]) -> dict[str, str]:
+    """Block that trains -> the folder of the model that its training starts from, of a system as `System.plain` has it."""
+    names = filter(None, ("autoencoder", KINDS[system["kind"]].trained_by))
+    folders = {name: (system.get(name) or {}).get("training", {}).get("start_from") for name in names}
+    return {name: folder for name, folder in folders.items() if folder}
+
+
 class GeneratorTraining(Block):
     """What the program that trains a generator is told, but for the blocks of its kind."""
 

@@ -32,34 +32,33 @@ class Grid(Block):
     spacing_mm: Spacing = key(unit="mm", meaning="along them")
 
 
-class Start(Block):
-    """A model that a training started from."""
+class Trained(Block):
+    """Which model it is, and whom it was trained on; step_chosen_by: cases whose loss chose the step that was kept."""
 
     kind: Literal["autoencoder", "generator"]
     name: Name
     weights_sha256: Digest
     training_case_ids: Annotated[list[Text], Field(min_length=1), Unique]
+    training_patient_ids: list[Text] = Field(default_factory=list)
+    training_mask_digests: list[Text] = Field(default_factory=list)
+    step_chosen_by: list[Text] = Field(default_factory=list)
 
 
-class Contract(Block):
+class Contract(Trained):
     """What the contracts of all models say; each may say more."""
 
     model_config = OPEN
 
-    kind: Literal["autoencoder", "generator"]
-    name: Name
     modalities: Names
     regions: Names
     masks: Names
     written: Written
     grid: Grid
     value_range: Range
-    training_case_ids: Annotated[list[Text], Field(min_length=1), Unique]
-    started_from: list[Start] = Field(default_factory=list)
+    started_from: list[Trained] = Field(default_factory=list)
     seed: Seed
     config_digest: Text
     code_digest: Text
-    weights_sha256: Digest
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -149,13 +148,22 @@ def _check_shape(
         raise Fault(place, expected, f"is {shape}, which does not go with grid and autoencoder")
 
 
+SEEN = {
+    "case_id": ("training_case_ids", "step_chosen_by"),
+    "patient_id": ("training_patient_ids",),
+    "mask_digest": ("training_mask_digests",),
+}
 KINDS_OF_MODELS: dict[str, type[Contract]] = {"autoencoder": AutoencoderContract, "generator": GeneratorContract}
 
 
-def cases_seen(contract: Mapping[str, Any]) -> set[str]:
-    """Ids of the training cases of a model and of those that its training started from."""
+def seen_by(contract: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Column of a case table -> what a model, or what its training started from, has seen of it; a model that was made before
+    contracts told patients and masks is known by case ids alone."""
     models = [contract, *contract.get("started_from", [])]
-    return {case_id for model in models for case_id in model["training_case_ids"]}
+    return {
+        column: {entry for model in models for name in names for entry in model.get(name, [])}
+        for column, names in SEEN.items()
+    }
 
 
 def check_contract(contract: Any, path: object) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from ..base.errors import UserError
+from .contract import Trained
 from .model_files import load_model, load_weights
 
 SAME = ("kind", "modalities", "masks", "value_range", "spec")
@@ -15,8 +16,8 @@ settings and the scale of its latents may differ."""
 
 
 def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = "") -> list[dict]:
-    """Give `module` the weights of the model in `folder`, and say whose they are: kind, name, digest and training cases of
-    that model, after those of what it started from itself.
+    """Give `module` the weights of the model in `folder`, and say whose they are, as `contract.Trained`, after those of what
+    it started from itself.
 
     contract : of the model that is to be trained
     prefix : before the names of the module's weights in the file
@@ -32,5 +33,5 @@ def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = 
             )
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     load_weights(module, own, Path(folder) / "model.safetensors")
-    begun = {name: known[name] for name in ("kind", "name", "weights_sha256", "training_case_ids")}
+    begun = {name: known[name] for name in Trained.model_fields if name in known}
     return [*known.get("started_from", []), begun]

@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
         "grid": grid,
         "value_range": [-1, 1],
         "latent_shape": list(module.latent_shape(grid["size"])),
-        "training_case_ids": case_ids,
+        **subset.trained_on(),
         "loss": config["loss"],
         "discriminator": config.get("discriminator"),
         "training": config["training"],

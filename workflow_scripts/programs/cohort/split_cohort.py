@@ -8,6 +8,8 @@ Config: {"region": "...", "n_real": [20, 50, 100], "train": [20, 30, 50, 100], "
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
@@ -15,7 +17,7 @@ from workflow_scripts.cohort.splits import split_patients
 from workflow_scripts.cohort.subset import write_subset
 from workflow_scripts.study.given_splits import read_splits
 from workflow_scripts.study.settings.cohort import SplitSettings
-from workflow_scripts.training.contract import cases_seen, check_contract
+from workflow_scripts.training.contract import check_contract, seen_by
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,10 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for file in args.starts:
         contract = read_json(file)
         check_contract(contract, file)
-        if known := sorted(set(cases["case_id"]) & cases_seen(contract)):
+        told = [cases[column].isin(seen) for column, seen in seen_by(contract).items() if column in cases]
+        if known := sorted(cases.loc[np.any(told, axis=0), "case_id"]):
             more = f" and {len(known) - 1} more" if len(known) > 1 else ""
             raise UserError(
-                f"{file}: this model was trained on {known[0]}{more} of this very cohort, and no training may start from what "
+                f"{file}: this model has seen {known[0]}{more} of this very cohort, or their patients, and no training may start from what "
                 "has seen cases that are held out later: start from a model of other patients, or set start_from to null"
             )
     splits = split_patients(cases, settings, read_splits(args.file) if args.file else None)

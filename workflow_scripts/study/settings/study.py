@@ -13,6 +13,7 @@ from ...base.given_tables import is_table
 from ..arms import ladder_ratio, synthetic_count, train_sizes
 from ..dataset import Dataset, file_of, read_dataset
 from ..files import MODEL
+from ..generators import starts
 from ..given_splits import read_splits, sizes_of
 from .base import Block, Fault, Folder, Name, Seed, Unique, Words, key
 from .cohort import NONE, DemoCohort, Preprocessing, Splits
@@ -180,7 +181,7 @@ def read_study(config: Mapping) -> Study:
     try:
         study = Study.read(config)
         for name, system in study.system.items():  # read and checked here
-            for block, folder in system.starts().items():
+            for block, folder in starts(system.plain()).items():
                 _check_start(study, ["system_settings", name, block, "training", "start_from"], folder)
             if system.cases is not None and Path(study.data_root).is_dir() and not study.simulated:
                 _check_apart(name, Path(system.cases), Path(study.data_root))

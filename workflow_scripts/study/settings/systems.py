@@ -83,12 +83,6 @@ class System(Block):
         trained_by = KINDS[self.kind].trained_by
         return getattr(self, trained_by).training if trained_by else None
 
-    def starts(self) -> dict[str, str]:
-        """Block that trains -> the folder of the model that its training starts from."""
-        blocks = {"autoencoder": self.autoencoder, **{name: getattr(self, name) for name in _BLOCKS}}
-        trained = {name: getattr(block, "training", None) for name, block in blocks.items()}
-        return {name: settings.start_from for name, settings in trained.items() if settings and settings.start_from}
-
     def plain(self) -> dict[str, Any]:
         """As mappings and lists, without the blocks that this system does not have."""
         absent = {name for name in _BLOCKS if getattr(self, name) is None}
