@@ -47,6 +47,15 @@ def test_weights_of_slices_are_laid_out_as_a_cpu_reads_them_fastest(state, preci
     assert [stride == 1 for stride in strides] == [by_place] * 5, "channels of a place side by side"
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_network_is_told_exactly_what_the_batch_holds(state, precision):
+    """In bf16 a time step of 999 would be 1000, and neighbouring slices would be at one position."""
+    task, told = Regression(), []
+    task.players["network"].module.register_forward_pre_hook(lambda module, inputs: told.append(inputs[0].clone()))
+    train(task, SETTINGS | {"precision": precision, "steps": 2}, state, "training")
+    assert len(told) == 2 and all(torch.equal(x, task.batch(step)["x"]) for step, x in enumerate(told))
+
+
 @pytest.mark.parametrize("half_life", [0, 10])
 def test_weights_laid_out_for_tensor_cores_come_back_as_files_take_them(state, tmp_path, half_life):
     task = Regression()

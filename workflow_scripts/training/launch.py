@@ -3,9 +3,11 @@
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision, Precision
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
@@ -69,9 +71,11 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
         devices=srun.per_node() if processes > 1 else settings.devices,
         num_nodes=srun.nodes() if processes > 1 else 1,
         strategy=_strategy(processes) if settings.devices > 1 else "auto",
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-        # Slurm's only where srun started a process for each device: else a job is one task
-        plugins=[SLURMEnvironment(auto_requeue=False) if processes > 1 else LightningEnvironment()],
+        plugins=[
+            _Autocast("bf16-mixed", device.type) if precision == "bf16" else Precision(),
+            # Slurm's only where srun started a process for each device: else a job is one task
+            SLURMEnvironment(auto_requeue=False) if processes > 1 else LightningEnvironment(),
+        ],
     )
     log.info("%s: on %s", title, devices.describe(device, precision, settings.devices))
     note(gpus=settings.devices * (device.type == "cuda"))
@@ -94,6 +98,13 @@ def _launch(task: Task, settings: TrainSettings, folder: Path, title: str) -> No
         raise UserError(detail)
     if outcome == "stopped":
         leave(stop.number or int(detail))
+
+
+class _Autocast(MixedPrecision):
+    """Operations choose their precision; what a network is told, such as its time step, is not rounded before."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def _strategy(processes: int) -> DDPStrategy:
