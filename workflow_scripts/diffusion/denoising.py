@@ -19,6 +19,7 @@ from .conditioning import Conditioning, n_maps, n_numbers
 from .conditions import ConditionTable
 from .editing import Known
 from .generator import Cost
+from .linear_estimate import WithLinearEstimate
 from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, loss_weight, target
 from .samplers import SAMPLERS, DepthCorrelated, Predictor, X0Predictor, draw_noise, network_calls
@@ -139,13 +140,20 @@ class Denoising(NetworkGenerator):
     @classmethod
     def build(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> nn.Module:
         told = Conditions.read(blocks["conditions"], "conditions")
-        return build_denoiser(blocks["denoiser"], shape[0], *n_numbers(told, names), n_maps(told, names))
+        numbers = *n_numbers(told, names), n_maps(told, names)
+        diffusion = Diffusion.read(blocks["diffusion"], "diffusion")
+        if not diffusion.linear_estimate:
+            return build_denoiser(blocks["denoiser"], shape[0], *numbers)
+        network = build_denoiser(blocks["denoiser"], shape[0], *numbers, n_given=shape[0])
+        return WithLinearEstimate(network, shape, build_schedule(diffusion), diffusion.depth_correlation)
 
     @classmethod
     def task(
         cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int
     ) -> DenoisingTask:
         denoiser = cls.build(blocks, data.scale["shape"], data.conditions.names)
+        if isinstance(denoiser, WithLinearEstimate):
+            denoiser.measure(data.every_latent())
         told = Conditions.read(blocks["conditions"], "conditions")
         conditioning = Conditioning(told, data.conditions, data.contract["grid"], data.scale["shape"])
         diffusion = Diffusion.read(blocks["diffusion"], "diffusion")
