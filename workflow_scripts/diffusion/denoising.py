@@ -19,7 +19,6 @@ from .conditioning import Conditioning, n_maps, n_numbers
 from .conditions import ConditionTable
 from .editing import Known
 from .generator import Cost
-from .linear_estimate import WithLinearEstimate
 from .network_generator import NetworkGenerator
 from .parameterizations import add_noise, loss_weight, target
 from .samplers import SAMPLERS, DepthCorrelated, Predictor, X0Predictor, draw_noise, network_calls
@@ -140,20 +139,13 @@ class Denoising(NetworkGenerator):
     @classmethod
     def build(cls, blocks: dict, shape: Sequence[int], names: Sequence[str]) -> nn.Module:
         told = Conditions.read(blocks["conditions"], "conditions")
-        numbers = *n_numbers(told, names), n_maps(told, names)
-        diffusion = Diffusion.read(blocks["diffusion"], "diffusion")
-        if not diffusion.linear_estimate:
-            return build_denoiser(blocks["denoiser"], shape[0], *numbers)
-        network = build_denoiser(blocks["denoiser"], shape[0], *numbers, n_given=shape[0])
-        return WithLinearEstimate(network, shape, build_schedule(diffusion), diffusion.depth_correlation)
+        return build_denoiser(blocks["denoiser"], shape[0], *n_numbers(told, names), n_maps(told, names))
 
     @classmethod
     def task(
         cls, blocks: dict, data: TrainingSet, conditions: Tensor, settings: TrainSettings, seed: int
     ) -> DenoisingTask:
         denoiser = cls.build(blocks, data.scale["shape"], data.conditions.names)
-        if isinstance(denoiser, WithLinearEstimate):
-            denoiser.measure(data.every_latent())
         told = Conditions.read(blocks["conditions"], "conditions")
         conditioning = Conditioning(told, data.conditions, data.contract["grid"], data.scale["shape"])
         diffusion = Diffusion.read(blocks["diffusion"], "diffusion")

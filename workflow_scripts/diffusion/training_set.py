@@ -1,7 +1,7 @@
 """What a generator learns from: the latents of the train subset, or its volumes, and the conditions of its tumours."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -111,14 +111,6 @@ class TrainingSet:
     positional_mean: Tensor | None = None
     variants: Variants | None = None
     held_out: tuple[Tensor, np.ndarray] | None = None
-
-    def every_latent(self) -> Iterator[Tensor]:
-        """Latents (e, D, h, w), or volumes, of the cases and of their changed copies, one after the other."""
-        if self.variants is not None:
-            yield from self.variants.latents.flatten(0, 1)
-        else:
-            for number in range(len(self.case_ids)):
-                yield self.latents[torch.tensor([number])][0]
 
 
 def read_training_set(

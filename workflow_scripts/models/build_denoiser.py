@@ -9,11 +9,9 @@ from .tiled_unet import TiledUNet
 from .unet import UNet
 
 
-def _unet(
-    spec: Denoiser, latent_channels: int, n_conditions: int, n_labels: int, n_maps: int, n_given: int, dims: int
-) -> UNet:
+def _unet(spec: Denoiser, latent_channels: int, n_conditions: int, n_labels: int, n_maps: int, dims: int) -> UNet:
     return UNet(
-        latent_channels + n_given,
+        latent_channels,
         latent_channels,
         spec.channels,
         dims=dims,
@@ -37,18 +35,17 @@ def _unet_2d_tiled(spec: Denoiser, *channels: int) -> nn.Module:
 
 
 DENOISERS: dict[str, Callable[..., nn.Module]] = {"unet_3d": _unet_3d, "unet_2d_tiled": _unet_2d_tiled}
-"""Kind -> builder(spec, latent channels, numbers of conditions, labels, maps, given channels); each has the ``forward`` of `UNet`."""
+"""Kind -> builder(spec, latent channels, numbers of conditions, labels, maps); each has the ``forward`` of `UNet`."""
 
 
 def build_denoiser(
-    spec: dict, latent_channels: int, n_conditions: int, n_labels: int = 0, n_maps: int = 0, n_given: int = 0
+    spec: dict, latent_channels: int, n_conditions: int, n_labels: int = 0, n_maps: int = 0
 ) -> nn.Module:
     """The denoiser that `spec` (the config's ``denoiser`` block) describes, for latents (B, latent_channels, D, h, w).
 
     n_conditions, n_labels, n_maps : see `UNet`
-    n_given : channels that follow those of the noisy latent, and that nothing is predicted of
 
     Raises UserError for a key or value that cannot be.
     """
     block = Denoiser.read(spec, "denoiser")
-    return DENOISERS[block.kind](block, latent_channels, n_conditions, n_labels, n_maps, n_given)
+    return DENOISERS[block.kind](block, latent_channels, n_conditions, n_labels, n_maps)

@@ -32,8 +32,6 @@ def start_from(module: nn.Module, folder: str, contract: Mapping, prefix: str = 
                 f"training.start_from: {folder} holds another network ({shown}): train one with these settings"
             )
     own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    measured = dict(module.named_buffers())  # of this training's own cases
-    own = {name: measured.get(name, value) for name, value in own.items()}
     load_weights(module, own, Path(folder) / "model.safetensors")
     begun = {name: known[name] for name in Trained.model_fields if name in known}
     return [*known.get("started_from", []), begun]

@@ -97,12 +97,6 @@ class Diffusion(Block):
     depth_correlation: Annotated[Number, Field(ge=0, lt=1)] = key(
         0.0, "correlation", "of the noise from slice to slice, in training and sampling; 0: white"
     )
-    linear_estimate: bool = key(
-        False,
-        "",
-        "give the denoiser the best linear estimate of the clean latent (a Wiener filter by the mean spectrum of the training "
-        "latents), so that it learns what that leaves; with `parameterization: v`",
-    )
     held_out_every_steps: Count | None = key(
         None,
         "steps",
@@ -122,9 +116,6 @@ class Diffusion(Block):
             key, wanted = ("parameterization", "flow") if self.is_flow else ("schedule", "flow")
             what = f"is {getattr(self, key)}: `schedule: flow` and `parameterization: flow` go together alone"
             raise Fault([key], wanted, what)
-        if self.linear_estimate and self.parameterization != "v":
-            what = f"is true, but goes with `parameterization: v` alone, and that is {self.parameterization}"
-            raise Fault(["linear_estimate"], False, what)
         return self
 
     @property
