@@ -10,6 +10,7 @@ from contracts import CONTRACT
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, write_tsv
+from workflow_scripts.cohort.subset import patient_digest
 from workflow_scripts.programs.cohort import split_cohort
 
 
@@ -229,14 +230,15 @@ def test_a_table_that_cannot_be_taken_is_a_sentence(split, tmp_path, rows, words
     [
         ("case_id", "training_case_ids"),
         ("case_id", "step_chosen_by"),
-        ("patient_id", "training_patient_ids"),
+        ("patient_digest", "training_patient_digests"),
         ("mask_digest", "training_mask_digests"),
     ],
 )
 def test_no_training_starts_from_a_model_that_has_seen_the_cohorts_patients(split, tmp_path, column, key, earlier):
     cases = cohort(150)
     cases["mask_digest"] = [f"{number:032x}" for number in range(len(cases))]
-    file, seen = tmp_path / "model.json", {key: ["SIM-1", cases[column][3], cases[column][7]]}
+    digests = cases.assign(patient_digest=cases.patient_id.map(patient_digest))
+    file, seen = tmp_path / "model.json", {key: ["SIM-1", digests[column][3], digests[column][7]]}
     start = {"kind": "autoencoder", "name": "first", "weights_sha256": "0" * 64, "training_case_ids": ["SIM-1"]}
     contract = CONTRACT | {"weights_sha256": "0" * 64} | ({"started_from": [start | seen]} if earlier else seen)
     file.write_text(json.dumps(contract))

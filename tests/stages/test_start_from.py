@@ -14,6 +14,7 @@ from tiny_autoencoder import arguments, curve, run
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.base.provenance import ROOT
+from workflow_scripts.cohort.subset import patient_digest
 from workflow_scripts.training.model_files import load_model, save_model
 
 CASES = [f"BraTS-GLI-{number:05d}-000" for number in range(3)]
@@ -41,7 +42,10 @@ def test_a_training_starts_from_the_weights_of_another_one(cohort, trained, tmp_
     contract = read_json(made / "model.json")
     digest = read_json(trained / "model.json")["weights_sha256"]
     masks = read_tsv(cohort / "cases.tsv").set_index("case_id").mask_digest[CASES]
-    seen = {"training_case_ids": CASES, "training_patient_ids": [case_id[:-4] for case_id in CASES]}
+    seen = {
+        "training_case_ids": CASES,
+        "training_patient_digests": sorted(patient_digest(case_id[:-4]) for case_id in CASES),
+    }
     seen |= {"training_mask_digests": sorted(masks)}
     begun = {"kind": "autoencoder", "name": "slice_vae", "weights_sha256": digest}
     assert contract["started_from"] == [begun | seen] and contract.items() >= seen.items()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.errors import UserError
-from ..base.files import read_json, sha256_file, write_json
+from ..base.files import read_json, sha256_file, sha256_json, write_json
 from .volumes import SUFFIXES, VolumeStore
 
 if TYPE_CHECKING:
@@ -94,10 +94,18 @@ class Subset:
         return subset
 
     def trained_on(self) -> dict[str, list[str]]:
-        """What the contract of a model says of the cases that it was trained on: their ids, patients and masks."""
+        """What the contract of a model says of the cases that it was trained on: their ids, and digests of patients and masks."""
         masks = {row["mask_digest"] for row in self.rows.values() if "mask_digest" in row}
-        known = {"case_ids": self.case_ids, "patient_ids": sorted(self.patients), "mask_digests": sorted(masks)}
-        return {f"training_{name}": values for name, values in known.items()}
+        return {
+            "training_case_ids": self.case_ids,
+            "training_patient_digests": sorted(map(patient_digest, self.patients)),
+            "training_mask_digests": sorted(masks),
+        }
+
+
+def patient_digest(patient_id: str) -> str:
+    """What a model that is given away says of a patient: ids of a user's own table may be those of a hospital."""
+    return sha256_json(patient_id)[:32]
 
 
 def _with_mask(row: dict, change: Callable[[str], str]) -> dict:

@@ -158,7 +158,7 @@ def read_training_set(
     margin = BOUND_MARGIN * (high - low)
     bounds = {"mean": mean, "std": std, "low": low - margin, "high": high + margin}
     shared = ("modalities", "regions", "masks", "written", "grid", "value_range")
-    whose = ("training_case_ids", "training_patient_ids", "training_mask_digests", "started_from")
+    whose = ("training_case_ids", "training_patient_digests", "training_mask_digests", "started_from")
     return TrainingSet(
         case_ids,
         latents[:, 0],

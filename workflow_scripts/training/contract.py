@@ -39,7 +39,7 @@ class Trained(Block):
     name: Name
     weights_sha256: Digest
     training_case_ids: Annotated[list[Text], Field(min_length=1), Unique]
-    training_patient_ids: list[Text] = Field(default_factory=list)
+    training_patient_digests: list[Text] = Field(default_factory=list)
     training_mask_digests: list[Text] = Field(default_factory=list)
     step_chosen_by: list[Text] = Field(default_factory=list)
 
@@ -150,7 +150,7 @@ def _check_shape(
 
 SEEN = {
     "case_id": ("training_case_ids", "step_chosen_by"),
-    "patient_id": ("training_patient_ids",),
+    "patient_digest": ("training_patient_digests",),
     "mask_digest": ("training_mask_digests",),
 }
 KINDS_OF_MODELS: dict[str, type[Contract]] = {"autoencoder": AutoencoderContract, "generator": GeneratorContract}

@@ -14,7 +14,7 @@ from workflow_scripts.base.cli import log, program_parser, run_program
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.splits import split_patients
-from workflow_scripts.cohort.subset import write_subset
+from workflow_scripts.cohort.subset import patient_digest, write_subset
 from workflow_scripts.study.given_splits import read_splits
 from workflow_scripts.study.settings.cohort import SplitSettings
 from workflow_scripts.training.contract import check_contract, seen_by
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for file in args.starts:
         contract = read_json(file)
         check_contract(contract, file)
-        told = [cases[column].isin(seen) for column, seen in seen_by(contract).items() if column in cases]
+        known_by = cases.assign(patient_digest=cases["patient_id"].map(patient_digest))
+        told = [known_by[column].isin(seen) for column, seen in seen_by(contract).items() if column in known_by]
         if known := sorted(cases.loc[np.any(told, axis=0), "case_id"]):
             more = f" and {len(known) - 1} more" if len(known) > 1 else ""
             raise UserError(
