@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import warm
 from lightning.fabric.plugins.environments import SLURMEnvironment
+from waiting import wait_for
 
 from workflow_scripts.base import allocation
 from workflow_scripts.base.environment import use_node_scratch
@@ -110,8 +110,7 @@ def test_the_folder_of_a_dead_holder_on_another_host_is_taken_over(tmp_path, qui
 def test_a_held_folder_beats(tmp_path, quick_beats):
     with StateFolder(tmp_path, "stage", "digest") as state:
         before = (state.folder / ".lock").stat().st_mtime_ns
-        time.sleep(0.5)
-        assert (state.folder / ".lock").stat().st_mtime_ns > before
+        wait_for(lambda: (state.folder / ".lock").stat().st_mtime_ns > before, "a beat", seconds=30)
 
 
 def test_a_job_waits_for_the_job_that_it_replaces(tmp_path, quick_beats, monkeypatch, caplog):

@@ -13,16 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from cluster_study import (
-    Running,
-    ask_slurm,
-    checkpoint_under,
-    cluster_seconds,
-    jobs,
-    local_threads,
-    wait_for,
-    write_profile,
-)
+from cluster_study import Running, ask_slurm, cluster_seconds, jobs, local_threads, write_profile
+from waiting import checkpoint_under
 from workflow import ROOT, copy_project, snakemake
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -69,7 +61,7 @@ def in_the_middle(running: Running, project: Path) -> str:
     """Number of the training's job, once it has written a checkpoint."""
     began = time.time()
     job = running.job_of("train_generator")
-    wait_for(checkpoint_under(project / STATE / "generator_slice_ldm", began - 5), "checkpoint", running)
+    running.wait_for(checkpoint_under(project / STATE / "generator_slice_ldm", began - 5), "checkpoint")
     return job
 
 
@@ -119,7 +111,7 @@ def test_a_job_with_higher_priority_takes_the_nodes(study, disturbed):
     job = in_the_middle(running, disturbed)
     whole = ["-p", "gpu", "-N2", "--exclusive", "-A", "lab"]
     other = ask_slurm("sbatch", "--parsable", *whole, "-o", "/dev/null", "--wrap", "sleep 10").strip()
-    wait_for(lambda: job not in jobs("train_generator", "RUNNING"), "preemption", running)
+    running.wait_for(lambda: job not in jobs("train_generator", "RUNNING"), "preemption")
     running.finish()
     assert "Restarts=1" in ask_slurm("scontrol", "show", "job", job)
     assert "COMPLETED" in ask_slurm("squeue", "-h", "--states=all", "-j", other, "-o", "%T")
@@ -180,8 +172,8 @@ def test_snakemake_is_killed_and_started_again_while_its_job_runs(study, disturb
     done = snakemake(disturbed, "--configfile", "study.yaml", "--unlock")
     assert done.returncode == 0, done.stdout
     second = start(disturbed)
-    replacement = wait_for(lambda: next(iter(set(jobs("train_generator", "RUNNING")) - {job}), None), "second", second)
-    wait_for(lambda: f"(Slurm job {job}): waiting" in training_log(disturbed), "the replacement to wait", second)
+    replacement = second.wait_for(lambda: next(iter(set(jobs("train_generator", "RUNNING")) - {job}), None), "second")
+    second.wait_for(lambda: f"(Slurm job {job}): waiting" in training_log(disturbed), "the replacement to wait")
     second.finish()
     assert "COMPLETED" in ask_slurm("squeue", "-h", "--states=all", "-j", f"{job},{replacement}", "-o", "%T")
     same_bytes(study, disturbed)
@@ -211,7 +203,7 @@ def test_the_disk_is_full_when_a_checkpoint_is_due(study, disturbed):
         with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(bytes(1 << 20))
-        wait_for(lambda: "could not be written" in training_log(disturbed), "warning", running)
+        running.wait_for(lambda: "could not be written" in training_log(disturbed), "warning")
         filler.unlink()
         running.finish()
     finally:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import small_cases
 import yaml
-from cluster_study import Running, ask_slurm, jobs, wait_for, write_profile
+from cluster_study import Running, ask_slurm, jobs, write_profile
 from study_status import stages, status
+from waiting import wait_for
 from workflow import ROOT, copy_project, snakemake
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
@@ -45,7 +46,7 @@ def test_a_training_that_runs_is_queued_again_and_is_cancelled(slurm, tmp_path):
     options = ("--configfile", "study.yaml", "--retries", "0", "--until", "train_autoencoder")
     running = Running(project, *options)
     try:
-        text = wait_for(seen(project, r"steps/s, [\d:]+ left, loss"), "progress of the training", running)
+        text = running.wait_for(seen(project, r"steps/s, [\d:]+ left, loss"), "progress of the training")
         table = stages(text)
         assert table["train_autoencoder"]["running"] == table["all stages"]["running"] == 1
         assert table["preprocess"]["done"] == 2
@@ -53,7 +54,7 @@ def test_a_training_that_runs_is_queued_again_and_is_cancelled(slurm, tmp_path):
         assert re.search(r"^  n_real~4/train_autoencoder/slice_vae, submitted .* ago, \d+ of 200000 steps", text, re.M)
         job = running.job_of("train_autoencoder")
         ask_slurm("scontrol", "requeuehold", job)
-        text = wait_for(seen(project, "queued"), "a queued job", running)
+        text = running.wait_for(seen(project, "queued"), "a queued job")
         assert stages(text)["train_autoencoder"]["queued"] == 1
         running.kill()  # what the cluster has been given stays with it
         text = wait_for(seen(project, "is gone, but jobs of it are still there"), "the orphan")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import yaml
+from waiting import Found, wait_for
 from workflow import ROOT
 
 from workflow_scripts.operations.plan import plan
@@ -91,7 +92,11 @@ class Running:
 
     def job_of(self, rule: str) -> str:
         """Number of the newest Slurm job of `rule`, once it runs."""
-        return wait_for(lambda: next(iter(jobs(rule, "RUNNING")), None), f"a running job of {rule}", self)
+        return self.wait_for(lambda: next(iter(jobs(rule, "RUNNING")), None), f"a running job of {rule}")
+
+    def wait_for(self, look: Callable[[], Found], what: str) -> Found:
+        """What `look` returns, as soon as it is true."""
+        return wait_for(look, what, self.process, lambda: self.output, every_seconds=0.3)
 
 
 def end_all() -> None:
@@ -99,7 +104,7 @@ def end_all() -> None:
     while Running.all:
         Running.all.pop().kill()
     ask_slurm("scancel", "--user", getpass.getuser())
-    wait_for(lambda: not ask_slurm("squeue", "--noheader").strip(), "empty queue", timeout=60)
+    wait_for(lambda: not ask_slurm("squeue", "--noheader").strip(), "an empty queue", seconds=60, every_seconds=0.3)
 
 
 def ask_slurm(*command: str) -> str:
@@ -121,25 +126,3 @@ def cluster_seconds(since: float) -> float:
     times = [row.split("|")[1:] for row in rows if row.startswith("sliceaug")]
     ran = [[datetime.fromisoformat(time) for time in pair] for pair in times if "Unknown" not in pair]
     return (max(end for _, end in ran) - min(begin for begin, _ in ran)).total_seconds() if ran else 0.0
-
-
-def wait_for(look: Callable[[], object], what: str, running: Running | None = None, timeout: float = 300):
-    """What `look` returns, as soon as it is true."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        if running is not None and running.process.poll() is not None:
-            raise AssertionError(f"Snakemake ended before there was {what}:\n{running.output[-4000:]}")
-        time.sleep(0.3)
-    raise AssertionError(f"no {what} within {timeout:.0f} s:\n{running.output[-4000:] if running else ''}")
-
-
-def checkpoint_under(state: Path, newer_than: float = 0.0) -> Callable[[], object]:
-    """A look for a checkpoint below `state` that is younger than `newer_than` (seconds since 1970)."""
-
-    def look():
-        files = [path for path in state.glob("**/checkpoint-*.pt") if not path.name.startswith(".")]
-        return [path for path in files if path.stat().st_mtime > newer_than]
-
-    return look

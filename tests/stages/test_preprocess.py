@@ -1,11 +1,9 @@
 """Preprocessed volumes: one grid, values in [-1, 1], nested masks, no tumour cut; shards that may be killed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from brats import ALL_PARTS, REGIONS
 from small_cases import MODALITIES, make_case, prepare
+from waiting import wait_for
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
@@ -196,9 +195,8 @@ def test_a_killed_shard_runs_again_to_the_same_bytes(tmp_path):
     argv += ["--volumes", str(again / "volumes"), "--out", str(again / "0.tsv"), "--rejected", str(again / "0.r.tsv")]
     command = [sys.executable, "-m", "workflow_scripts.programs.cohort.preprocess", *argv]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
-    while process.poll() is None and len(list(again.glob("volumes/*.json"))) < 2:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: len(list(again.glob("volumes/*.json"))) >= 2, "two cases", process)
+    process.kill()
     assert process.wait() == -signal.SIGKILL, "it was killed at work"
     assert not (again / "0.tsv").exists()
     preprocess.main(argv)

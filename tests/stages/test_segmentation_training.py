@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 import warm
 from tiny_segmentation import Study
+from waiting import checkpoint_under, wait_for
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.study.settings.segmentation import Segmentation
@@ -37,15 +37,6 @@ def start(study, out, state, **settings):
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def wait_for_step(process, state, step):
-    """Until the checkpoint of a step at least that late is there."""
-    deadline = time.monotonic() + 90
-    while not any(int(file.stem.split("-")[1]) >= step for file in state.rglob("checkpoint-*.pt")):
-        assert process.poll() is None, "training ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def same(one, other):
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in FILES)
 
@@ -55,7 +46,7 @@ def test_an_arm_stopped_in_mid_epoch_and_run_again_ends_in_the_same_bytes(study,
     whole = study.train("whole", "real", "--state", str(tmp_path / "a"), **length)
     stopped = study.arm("stopped")
     process = start(study, stopped, tmp_path / "b", **length)
-    wait_for_step(process, tmp_path / "b", 18)  # in the second epoch
+    wait_for(checkpoint_under(tmp_path / "b", step=18), "a checkpoint of the second epoch", process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     assert not any((stopped / name).exists() for name in FILES)

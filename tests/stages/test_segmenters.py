@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +17,7 @@ import pandas as pd
 import pytest
 import warm
 from tiny_segmentation import TEST, TRAIN, VAL, Study
+from waiting import checkpoint_under, wait_for
 from workflow import copy_project, planned
 
 from workflow_scripts.base.errors import UserError
@@ -68,9 +68,7 @@ def test_an_arm_killed_and_run_again_ends_in_the_same_bytes(study, tmp_path):
     command = [warm.python(), "-m", "workflow_scripts.programs.segmentation.train_segmentation", *arguments]
     run = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, **run)
-    while not list((tmp_path / "b").rglob("checkpoint-*.pt")):
-        assert process.poll() is None, "training ended before it could be stopped"
-        time.sleep(0.005)
+    wait_for(checkpoint_under(tmp_path / "b"), "a checkpoint", process)
     process.send_signal(signal.SIGKILL)
     assert process.wait(60) == -signal.SIGKILL
     assert not any((stopped / name).exists() for name in FILES)

@@ -2,14 +2,15 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_autoencoder import arguments, curve, run
+from waiting import rows_under, wait_for
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_json, read_tsv, write_json
@@ -79,12 +80,9 @@ def test_killed_and_run_again_it_ends_in_the_same_bytes(cohort, trained, tmp_pat
     run(cohort, whole, training=training)
     command = [sys.executable, "-m", PROGRAM, *arguments(cohort, cut, training=training)]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(file.read_text().count("\n") > 5 for file in cut.glob("state/*/*/loss.csv")):
-        assert process.poll() is None and time.monotonic() < deadline, "it was to be killed while it trains"
-        time.sleep(0.005)
+    wait_for(rows_under(cut / "state", 5), "a curve", process)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert not (cut / "autoencoder/model.json").exists()
     run(cohort, cut, training=training)
     for name in ("model.safetensors", "model.json", "loss.csv"):

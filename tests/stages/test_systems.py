@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 import tiny_systems
 import torch
 from tiny_generator import heads
+from waiting import rows_under, wait_for
 
 from workflow_scripts.diffusion.generator import Request
 from workflow_scripts.diffusion.kinds import load_generator
@@ -95,10 +95,7 @@ def test_killed_with_9_and_run_again_it_ends_in_the_same_bytes(cohort, tmp_path,
     command = [sys.executable, str(HELPERS / "tiny_systems.py"), system, str(cohort), str(tmp_path / "cut")]
     environment = os.environ | {"PYTHONPATH": str(HELPERS.parents[1]), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, json.dumps(settings)], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(path.read_text().count("\n") > 3 for path in tmp_path.glob("cut/state/*/*/loss.csv")):
-        assert process.poll() is None and time.monotonic() < deadline, "the training wrote no curve"
-        time.sleep(0.002)
+    wait_for(rows_under(tmp_path / "cut/state", 3), "a curve", process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "cut/model/model.json").exists()

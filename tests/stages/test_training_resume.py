@@ -14,6 +14,7 @@ import pytest
 import torch
 import warm
 from tiny_training import SETTINGS, Regression, main
+from waiting import rows_under, wait_for
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.training.checkpoint import Checkpoints
@@ -30,16 +31,6 @@ def start(problem: str, folder: Path, out: Path, settings: dict, **task) -> subp
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_rows(folder: Path, rows: int) -> None:
-    curve = folder / "tiny" / "0" / "loss.csv"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if curve.is_file() and curve.read_text().count("\n") > rows:
-            return
-        time.sleep(0.005)
-    raise AssertionError("the training wrote no rows")
-
-
 def curve_of(folder: Path) -> bytes:
     return (folder / "tiny" / "0" / "loss.csv").read_bytes()
 
@@ -54,7 +45,7 @@ def test_killed_with_9_and_run_again_ends_in_the_same_bytes(tmp_path, problem, p
     main([problem, str(whole), str(tmp_path / "whole.safetensors"), "--settings", settings])
     for rows in kills:
         process = start(problem, cut, tmp_path / "cut.safetensors", json.loads(settings), pause_s=0.03)
-        wait_for_rows(cut, rows)
+        wait_for(rows_under(cut, rows), "a curve", process)
         time.sleep(random.Random(rows).uniform(0, 0.1))
         process.kill()
         process.communicate()
@@ -70,7 +61,7 @@ def test_sigterm_saves_says_so_and_exits_with_143(tmp_path, caplog):
     main(["regression", str(tmp_path / "whole"), str(whole)])
     rare = {"checkpoint_minutes": 60}  # the only checkpoint is that of the signal, and between two rows of the curve
     process = start("regression", tmp_path / "state", out, rare, pause_s=0.05)
-    wait_for_rows(tmp_path / "state", 2)
+    wait_for(rows_under(tmp_path / "state", 2), "a curve", process)
     time.sleep(0.12)
     process.terminate()
     errors = process.communicate(timeout=180)[1]

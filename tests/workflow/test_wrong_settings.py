@@ -8,7 +8,6 @@ import math
 import pkgutil
 import random
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +28,6 @@ from workflow_scripts.study.settings.systems import SYSTEM, known_systems
 
 DEFAULT = read_yaml(ROOT / "config/config.yaml") | {"data_root": "demo"}
 WRONG, EXTREME, SHAPES, DATASETS = 300, 1500, 25, 150
-SECONDS = 1.0  # for one configuration; here about 0.002, on a loaded machine more
 PATTERN = re.compile(r"\(\?|\\[dws]|\]\*|\^\[|\.\+")  # what only a programmer reads
 Way = tuple[str, ...]
 
@@ -116,13 +114,10 @@ def wrong(rng: random.Random, path: Way, field: FieldInfo, siblings: set[str]) -
 
 def refusal(config: dict) -> str | None:
     """The sentence of a refused configuration, None where it is taken; what the Snakefile does first."""
-    began = time.perf_counter()
     try:
         Files(read_study(config).plain())
     except UserError as error:
         return str(error)
-    finally:
-        assert time.perf_counter() - began < SECONDS
     return None
 
 
@@ -316,8 +311,6 @@ def test_snakemake_says_it_before_the_first_job(tmp_path):
     ]
     for words, expected in lines:
         given = words if words[0].startswith("data_root") else ["data_root=demo", *words]
-        began = time.monotonic()
         done = snakemake(project, "--dry-run", "--config", *given)
         assert done.returncode != 0 and expected in done.stdout, done.stdout
         assert "Traceback" not in done.stdout and not (project / "results").exists()
-        assert time.monotonic() - began < 60  # 2 s where nothing else runs
