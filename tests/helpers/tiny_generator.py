@@ -11,9 +11,10 @@ import torch
 from brats import CONDITIONS, REGIONS, WRITTEN
 from safetensors.torch import save_file
 
-from workflow_scripts.base.files import write_json, write_tsv
+from workflow_scripts.base.files import read_json, write_json, write_tsv
 from workflow_scripts.cohort.regions import levels_to_channels
 from workflow_scripts.cohort.tumours import measure
+from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.models.build_autoencoder import build_autoencoder
 from workflow_scripts.programs.generator import train_generator
 from workflow_scripts.training.model_files import contract_digest, save_model
@@ -24,6 +25,8 @@ SPEC = {"kind": "slice_vae", "channels": [16, 32, 32], "strides": [1, 2, 2], "la
 TRAINING = {"steps": 300, "batch_size": 6, "learning_rate": 2e-3, "decay": "cosine", "ema_half_life_steps": 20,
             "log_every_steps": 5, "checkpoint_minutes": 0, "precision": "32", "warmup_steps": 0, "gradient_clip": None, "weight_decay": 0.0}  # fmt: skip
 SYNTHESIS = {"precision": "32", "gate": {"foreground_volume_tolerance": 0.4, "feature_tolerance": 3}, "max_redraws": 20}
+OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
+OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 CONFIG = {
     "system": "tiny",
     "regions": list(REGIONS),
@@ -121,3 +124,22 @@ def train(folder: Path, state: Path, out: Path, config: dict = CONFIG) -> Path:
     outputs = ["--out", str(out), "--state", str(state)]
     train_generator.main(["--config", json.dumps(config), *inputs, *outputs, "--threads", "1"])
     return out
+
+
+def write_cohort(folder: Path, model: Path, volumes: list) -> list[str]:
+    """A cohort whose six training cases are these volumes (image, levels), and two other patients, held out; the six ids."""
+    store, ids = VolumeStore(folder / "volumes"), read_json(model / "model.json")["training_case_ids"]
+    assert len(volumes) == len(ids) + 2
+    ids = [*ids, "other-0", "other-1"]
+    for case_id, (image, levels) in zip(ids, volumes, strict=True):
+        meta = {
+            "case_id": case_id,
+            "patient_id": case_id,
+            "modalities": MODALITIES,
+            **GRID,
+            "affine": np.eye(4).tolist(),
+        }
+        store.save(case_id, image, levels, meta)
+    write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": ids, "patient_id": ids}))
+    write_json(folder / "splits.json", {"seed": 0, "train": {"6": ids[:6]}, "val": ids[6:7], "test": ids[7:]})
+    return ids[:6]

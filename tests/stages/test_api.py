@@ -17,9 +17,8 @@ import warm
 from brats import ALL_PARTS
 from planted import make_reference
 from study_files import INTERVALS, study, write_table
-from test_copy_gate import OPEN_GATE, cohort_of
 from test_ladder import SYSTEMS
-from tiny_generator import GRID, MODALITIES, SYNTHESIS
+from tiny_generator import GRID, MODALITIES, OPEN_GATE, SYNTHESIS, write_cohort
 
 import sliceaug
 import sliceaug.__main__ as command
@@ -161,7 +160,7 @@ def test_copies_are_refused_by_the_folders_own_training_set(demo, generator, tmp
     shutil.copytree(demo / GENERATOR, model)
     copied = generator.sample(1, progress=False)[0]
     others = tiny_generator.heads(8)[1:]
-    cohort_of(tmp_path, model, [(copied.image, copied.levels), *others])
+    write_cohort(tmp_path, model, [(copied.image, copied.levels), *others])
     write_release(model, SYNTHESIS | {"gate": OPEN_GATE}, make_reference(tmp_path, 6, max_shift_mm=10.0), 0.1)
     case = sliceaug.Generator.load(model).sample(1, progress=False)[0]
     assert case.copy_check == "passed" and case.attempts == 1 + len(case.refused_as_copy) > 1

@@ -8,16 +8,15 @@ import json
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import tiny_generator
 from planted import make_reference, plant, shifted
 from safetensors.torch import load_file, save_file
 from subsets import subset_options
-from tiny_generator import GRID, MODALITIES, SYNTHESIS
+from tiny_generator import MODALITIES, OPEN_GATE, SYNTHESIS, write_cohort
 
 from workflow_scripts.base.errors import UserError
-from workflow_scripts.base.files import read_json, read_tsv, write_json, write_tsv
+from workflow_scripts.base.files import read_json, read_tsv, write_json
 from workflow_scripts.cohort.nifti import read_synthetic_case
 from workflow_scripts.cohort.volumes import VolumeStore
 from workflow_scripts.memorisation.copy_gate import CopyGate, is_copy_reason
@@ -27,9 +26,6 @@ from workflow_scripts.programs.memorisation import audit_memorisation, calibrate
 from workflow_scripts.programs.synthesis import synthesize
 from workflow_scripts.training.latents import LATENTS
 from workflow_scripts.training.model_files import load_model
-
-OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
-OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +46,6 @@ def run(model, out, *arguments, **config):
     return out
 
 
-def cohort_of(folder, model, volumes):
-    """A cohort whose six training cases are these volumes (image, levels), and two other patients, held out."""
-    store, ids = VolumeStore(folder / "volumes"), read_json(model / "model.json")["training_case_ids"]
-    assert len(volumes) == len(ids) + 2
-    ids = [*ids, "other-0", "other-1"]
-    for case_id, (image, levels) in zip(ids, volumes, strict=True):
-        meta = {
-            "case_id": case_id,
-            "patient_id": case_id,
-            "modalities": MODALITIES,
-            **GRID,
-            "affine": np.eye(4).tolist(),
-        }
-        store.save(case_id, image, levels, meta)
-    write_tsv(folder / "cases.tsv", pd.DataFrame({"case_id": ids, "patient_id": ids}))
-    write_json(folder / "splits.json", {"seed": 0, "train": {"6": ids[:6]}, "val": ids[6:7], "test": ids[7:]})
-    return ids[:6]
-
-
 def volume_of(folder, number):
     case_id = f"SliceAug-{number:05d}-000"
     return read_synthetic_case(folder / case_id, case_id, MODALITIES)
@@ -86,7 +63,7 @@ def memorised(model, tmp_path_factory):
         return np.where(image > -1, np.clip(image + rng.normal(0, 0.3, image.shape), -0.99, 1), -1)
 
     strangers = [(textured(image), levels) for image, levels in heads[3:]]
-    ids = cohort_of(folder, model, [volume_of(free, number) for number in range(3)] + strangers)
+    ids = write_cohort(folder, model, [volume_of(free, number) for number in range(3)] + strangers)
     make_reference(folder, 6, max_shift_mm=10.0)
     return folder, ids
 
@@ -161,7 +138,7 @@ def test_the_audit_decodes_training_latents_as_its_control(tmp_path):
     inputs, folder = tiny_generator.make_inputs(tmp_path / "heads", steps=1000), tmp_path / "control"
     short = tiny_generator.CONFIG | {"diffusion": {"training": tiny_generator.TRAINING | {"steps": 5}}}
     model = tiny_generator.train(inputs, tmp_path / "state", tmp_path / "model", short)
-    ids = cohort_of(folder, model, tiny_generator.heads(8))
+    ids = write_cohort(folder, model, tiny_generator.heads(8))
     reference = make_reference(folder, 6, max_shift_mm=0.0)  # moved by 6 mm some of these heads are others
     cohort = subset_options(folder, "train", "val", "test")
     real, features = folder / "real.tsv", folder / "features.safetensors"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny_generator
 from brats import CONDITIONS, REGIONS
-from tiny_generator import GRID, MODALITIES, SYNTHESIS
+from tiny_generator import GRID, MODALITIES, OPEN_GATE, SYNTHESIS
 
 from workflow_scripts.base.errors import UserError
 from workflow_scripts.base.files import read_tsv
@@ -22,9 +22,6 @@ from workflow_scripts.cohort.tumours import measure
 from workflow_scripts.memorisation.release import write_release
 from workflow_scripts.programs.synthesis import gather_synthetic, synthesize
 from workflow_scripts.training.devices import default_device, describe
-
-OPEN_GATE = {"min_volume_ml": 0, "max_outside_foreground_fraction": 1, "min_largest_component_fraction": 0}
-OPEN_GATE |= {"feature_tolerance": 1000, "foreground_volume_tolerance": 1000}
 
 
 @pytest.fixture(scope="module")
