@@ -75,7 +75,7 @@ def test_a_start_of_another_network_is_refused(cohort, trained, tmp_path, change
 
 
 def test_killed_and_run_again_it_ends_in_the_same_bytes(cohort, trained, tmp_path):
-    training = {"steps": 40, "start_from": str(trained), "log_every_steps": 1}
+    training = {"steps": 80, "start_from": str(trained), "log_every_steps": 1}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(cohort, whole, training=training)
     command = [sys.executable, "-m", PROGRAM, *arguments(cohort, cut, training=training)]
